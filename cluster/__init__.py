@@ -1,0 +1,1 @@
+"""The engine: messages, processes, object store and the machinery behind the public API."""
