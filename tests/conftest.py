@@ -1,0 +1,75 @@
+"""What every test gets: a check that it leaves nothing behind.
+
+Fixtures that keep a cluster for several tests mark what they own with ``leak_guard.shared`` (see `support/leaks.py`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.leaks import LeakGuard, Snapshot, warm_up
+from tests.support.sizes import REPORT_LINES, files_longer_than
+from tests.support.source_tree import ROOT
+
+_FAILED = pytest.StashKey[bool]()
+_GUARD = LeakGuard()
+
+
+def _open_zmq_instance() -> None:
+    """Make pyzmq's process-wide context, whose threads and descriptors live as long as the process."""
+    import zmq
+
+    zmq.Context.instance().socket(zmq.PUSH).close()
+
+
+warm_up(_open_zmq_instance)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.when in ("setup", "call") and report.failed:  # type: ignore[attr-defined]
+        item.stash[_FAILED] = True
+    return report
+
+
+@pytest.fixture(scope="session")
+def leak_guard() -> LeakGuard:
+    return _GUARD
+
+
+def _cluster_is_running() -> bool:
+    """Whether a wider fixture keeps a cluster, which it did not mark."""
+    himalia = sys.modules.get("himalia")
+    return himalia is not None and hasattr(himalia, "is_initialized") and himalia.is_initialized()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the test that leaves processes, threads, descriptors, shared memory or session folders."""
+    if _GUARD.is_shared or _cluster_is_running():
+        yield
+        return
+    before: Snapshot = _GUARD.snapshot()
+    yield
+    if _GUARD.is_shared:  # the test asked for a shared fixture while it ran
+        return
+    failed = request.node.stash.get(_FAILED, False)
+    # A failed test has said what is wrong, and its traceback keeps its objects alive: clean up without a second report.
+    left = _GUARD.differences(before) if failed else _GUARD.settle(before)
+    if left:
+        _GUARD.remove(before)
+    if left and not failed:
+        pytest.fail("the test left behind:\n" + "\n".join(left), pytrace=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the files that grow towards the limit, while splitting them is still easy."""
+    long_files = files_longer_than(REPORT_LINES, ROOT)
+    if long_files:
+        terminalreporter.section(f"files over {REPORT_LINES} lines")
+        for name, lines in long_files:
+            terminalreporter.line(f"{lines:5d} {name}")
