@@ -1,0 +1,271 @@
+"""The channel between two cores (driver or worker): tasks, results, objects, references, log lines.
+
+Strategy: what is the same for many tasks (function, options, cell) is a `Template`, sent once to each worker and then named
+by a number; a task itself is a counter, a template number and its pickled arguments. A message carries as many tasks or
+results as there are. Everything is addressed by the owner's counter, since a channel's peer id names the owner.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from .common import Address, Cell, Resources
+
+__all__ = [
+    "ARG_ERROR",
+    "ARG_INLINE",
+    "ARG_LOCAL",
+    "ARG_REMOTE",
+    "ARG_STORE",
+    "Ack",
+    "AddBorrowers",
+    "CancelTasks",
+    "CoreMessage",
+    "Dep",
+    "GetObjects",
+    "LogLines",
+    "ObjectState",
+    "ObjectStates",
+    "PushTasks",
+    "R_CANCELLED",
+    "R_ERROR",
+    "R_EXITING",
+    "R_INLINE",
+    "R_MANY",
+    "R_RETURNED",
+    "R_STREAM_END",
+    "RefInfo",
+    "RemoveBorrowers",
+    "ReportLost",
+    "Result",
+    "ReturnValue",
+    "StealTasks",
+    "StreamConsumed",
+    "StreamItem",
+    "Task",
+    "TaskResults",
+    "Template",
+]
+
+ARG_INLINE: Final = 0  # `data` is the value's pickle stream
+ARG_STORE: Final = 1  # the value lies in an object store: `nodes`, and `offset`, `size` on the worker's own node
+ARG_LOCAL: Final = 2  # a result of an earlier task of this owner in the same worker's queue
+ARG_REMOTE: Final = 3  # the worker asks the owner (`owner`) itself
+ARG_ERROR: Final = 4  # `data` is a pickled error: the task is not run, it fails with it
+
+R_INLINE: Final = 0  # one return; `data` is its pickle stream
+R_MANY: Final = 1  # returns listed in `returns`
+R_ERROR: Final = 2  # raised; `data` is the pickled RayTaskError
+R_RETURNED: Final = 3  # never started: stolen back, its worker blocked, or its local argument was gone
+R_CANCELLED: Final = 4  # cancelled before or while it ran
+R_STREAM_END: Final = 5  # a generator is exhausted; `data` empty
+R_EXITING: Final = 6  # never started since the worker leaves (max_calls, exit_actor)
+
+
+class RefInfo(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A reference found inside a value: the object and who owns it."""
+
+    object_id: bytes
+    owner: Address
+
+
+class Template(msgspec.Struct, array_like=True, frozen=True):
+    """What many tasks share. ``payload`` is the pickled function, given the first time a worker sees ``function``.
+
+    ``actor_id`` is empty for tasks; for a call of an actor ``function`` is empty and ``name`` is the method's name.
+    ``num_returns`` is -1 for a streaming generator. ``options`` holds rarely used options (concurrency_group,
+    retry exceptions, max_calls, backpressure, runtime env) by name.
+    """
+
+    index: int
+    name: str
+    function: bytes
+    payload: bytes | None = None
+    actor_id: bytes = b""
+    num_returns: int = 1
+    cell: Cell | None = None
+    resources: Resources = {}
+    options: dict[str, object] = {}
+
+
+class Dep(msgspec.Struct, array_like=True, gc=False):
+    """A top-level reference among the arguments: replaces argument ``slot`` (position, or keyword name)."""
+
+    slot: int | str
+    object_id: bytes
+    kind: int
+    data: bytes = b""
+    owner: Address | None = None
+    nodes: list[bytes] = []
+    offset: int = -1
+    size: int = 0
+    flags: int = 0
+
+
+class Task(msgspec.Struct, array_like=True, gc=False):
+    """One task or actor call: counter at its owner, its template's index, pickled ``(args, kwargs)`` (empty: none).
+
+    ``attempt`` counts retries; ``refs`` are references inside the arguments (borrowed, not resolved);
+    ``seq`` orders the calls of one caller to one actor.
+    """
+
+    counter: int
+    template: int
+    args: bytes = b""
+    deps: list[Dep] | None = None
+    refs: list[RefInfo] | None = None
+    seq: int = 0
+    attempt: int = 0
+
+
+class PushTasks(msgspec.Struct, array_like=True, tag=1):
+    """Owner to worker: run these, in this order. ``accelerators``: instance numbers that the lease holds, e.g. GPU → [0]."""
+
+    tasks: list[Task]
+    templates: list[Template] = []
+    lease_id: int = 0
+    owner: Address | None = None
+    accelerators: dict[str, list[int]] | None = None
+
+
+class ReturnValue(msgspec.Struct, array_like=True, gc=False):
+    """One return of several, or one that is not a plain inline value. ``size`` > 0 and empty ``data``: in ``node``'s store.
+
+    ``flags`` bit 0: the value is a pickled error. ``refs``: references inside it, for which the owner is registered already.
+    """
+
+    data: bytes = b""
+    node: bytes = b""
+    offset: int = -1
+    size: int = 0
+    flags: int = 0
+    refs: list[RefInfo] | None = None
+
+
+class Result(msgspec.Struct, array_like=True, gc=False):
+    """How one task ended. ``borrows``: references of its arguments that the worker still holds."""
+
+    counter: int
+    kind: int
+    data: bytes = b""
+    returns: list[ReturnValue] | None = None
+    borrows: list[bytes] | None = None
+    attempt: int = 0
+
+
+class TaskResults(msgspec.Struct, array_like=True, tag=2):
+    """Worker to owner. ``busy`` is the seconds the worker spent executing these."""
+
+    results: list[Result]
+    busy: float = 0.0
+
+
+class CancelTasks(msgspec.Struct, array_like=True, tag=3):
+    """Owner to worker. ``force`` is asked of the raylet, not here."""
+
+    counters: list[int]
+    recursive: bool = True
+
+
+class StealTasks(msgspec.Struct, array_like=True, tag=4):
+    """Owner to worker: return up to ``count`` tasks that have not started, newest first (answered with `R_RETURNED`)."""
+
+    count: int
+
+
+class StreamItem(msgspec.Struct, array_like=True, tag=5):
+    """Worker to owner: item ``index`` (from 1) of the streaming generator ``counter``."""
+
+    counter: int
+    index: int
+    value: ReturnValue
+    attempt: int = 0
+
+
+class StreamConsumed(msgspec.Struct, array_like=True, tag=6):
+    """Owner to worker: the consumer has taken ``consumed`` items (backpressure)."""
+
+    counter: int
+    consumed: int
+
+
+class GetObjects(msgspec.Struct, array_like=True, tag=7):
+    """Borrower to owner: tell the state of these as soon as each is ready (once each)."""
+
+    object_ids: list[bytes]
+
+
+class ObjectState(msgspec.Struct, array_like=True, gc=False):
+    """A ready object: inline ``data``, or ``nodes`` whose stores hold it. ``status``: 0 ready, 1 freed or unknown, 2 lost."""
+
+    object_id: bytes
+    status: int = 0
+    data: bytes = b""
+    nodes: list[bytes] = []
+    size: int = 0
+    flags: int = 0
+
+
+class ObjectStates(msgspec.Struct, array_like=True, tag=8):
+    """Owner to borrower, the answer to `GetObjects`."""
+
+    states: list[ObjectState]
+
+
+class AddBorrowers(msgspec.Struct, array_like=True, tag=9):
+    """To the owner: ``borrower`` now holds these. Answered with `Ack` when ``ack`` is not 0."""
+
+    object_ids: list[bytes]
+    borrower: Address
+    ack: int = 0
+
+
+class RemoveBorrowers(msgspec.Struct, array_like=True, tag=10):
+    """To the owner: the sending process (or ``borrower``) dropped its last reference to these."""
+
+    object_ids: list[bytes]
+    borrower: bytes = b""
+
+
+class Ack(msgspec.Struct, array_like=True, tag=11):
+    """Answer to a message that carried this ``ack`` number."""
+
+    ack: int
+
+
+class LogLines(msgspec.Struct, array_like=True, tag=12):
+    """Worker to driver: text that a task printed. ``stream`` is 1 (stdout) or 2 (stderr)."""
+
+    cell: Cell | None
+    task: str
+    pid: int
+    node_id: bytes
+    stream: int
+    text: str
+    actor: str = ""
+    task_id: bytes = b""
+
+
+class ReportLost(msgspec.Struct, array_like=True, tag=13):
+    """Borrower to owner: no node has this object any more (rebuild it, then answer with `ObjectStates`)."""
+
+    object_ids: list[bytes]
+
+
+CoreMessage = (
+    PushTasks
+    | TaskResults
+    | CancelTasks
+    | StealTasks
+    | StreamItem
+    | StreamConsumed
+    | GetObjects
+    | ObjectStates
+    | AddBorrowers
+    | RemoveBorrowers
+    | Ack
+    | LogLines
+    | ReportLost
+)

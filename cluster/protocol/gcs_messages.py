@@ -1,0 +1,341 @@
+"""The channel of the GCS: with raylets and with every core.
+
+Strategy: whoever needs a view subscribes with its first message and is sent changes on the same connection. A request that
+has one answer carries ``request`` (the sender's own number), which comes back in the answer. Task events are kept as they
+came, undecoded: the GCS pays nothing for a task.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from .common import Address, Cell, Death, NodeInfo, Resources
+
+__all__ = [
+    "ActorInfo",
+    "ActorSpec",
+    "ActorUpdate",
+    "Answer",
+    "CreateActor",
+    "DriverHello",
+    "Failed",
+    "GcsMessage",
+    "GcsReply",
+    "GetActor",
+    "JobInfo",
+    "KillActor",
+    "KvDelete",
+    "KvGet",
+    "KvKeys",
+    "KvPut",
+    "ListState",
+    "NodeHello",
+    "NodeReport",
+    "NodeUpdate",
+    "ProcessDead",
+    "RemoveNode",
+    "ReportActor",
+    "ReportJobEnd",
+    "ReportProcessDeath",
+    "ResourceView",
+    "Stop",
+    "TaskEvents",
+    "WatchActor",
+    "Welcome",
+]
+
+
+class ActorSpec(msgspec.Struct):
+    """Everything needed to start an actor, again and again. ``args`` is what a task's args are; class payload in the kv as ``fn:<hex>``."""
+
+    class_hash: bytes
+    class_name: str
+    job_id: bytes
+    owner: Address
+    args: bytes = b""
+    resources: Resources = {}  # held for life
+    placement: Resources = {}  # needed only to choose the node (1 CPU where no num_cpus was given)
+    name: str = ""
+    namespace: str = ""
+    detached: bool = False
+    max_restarts: int = 0  # -1: always
+    max_task_retries: int = 0
+    max_concurrency: int = 1
+    is_async: bool = False
+    concurrency_groups: dict[str, int] = {}
+    max_pending_calls: int = -1
+    strategy: str = "DEFAULT"
+    labels: dict[str, str] = {}
+    runtime_env: str = ""
+    cell: Cell | None = None
+    methods: dict[str, dict[str, object]] = {}  # options that @method gave, for handles made by name
+    deps: bytes = b""  # msgpack of the creation task's Dep list and RefInfo list
+    site: str = ""
+
+
+class ActorInfo(msgspec.Struct, array_like=True):
+    """An actor as its callers know it. ``state``: PENDING, ALIVE, RESTARTING or DEAD; ``restarts``: lives before this one."""
+
+    actor_id: bytes
+    state: str
+    address: Address | None = None
+    restarts: int = 0
+    death: Death | None = None
+    error: bytes = b""  # pickled, when the constructor raised
+
+
+class JobInfo(msgspec.Struct):
+    """What one driver submitted. Times are seconds since the epoch."""
+
+    job_id: bytes
+    driver: Address
+    pid: int
+    namespace: str
+    entrypoint: str
+    started: float
+    ended: float | None = None
+    config: dict[str, object] = {}
+
+
+# -- raylet to GCS --------------------------------------------------------------------------------------------------
+
+
+class NodeHello(msgspec.Struct, array_like=True, tag=1):
+    """A raylet joins, or comes back after the GCS restarted (then ``actors`` lists those alive on it)."""
+
+    protocol: int
+    node: NodeInfo
+    actors: list[tuple[bytes, Address]] = []
+
+
+class NodeReport(msgspec.Struct, array_like=True, tag=2):
+    """What a node has free, and what waits there; sent on change and as heartbeat."""
+
+    available: Resources
+    pending: list[tuple[Resources, int]] = []
+    store_used: int = 0
+    total: Resources | None = None
+    workers: list[dict[str, object]] | None = None
+
+
+class ReportProcessDeath(msgspec.Struct, array_like=True, tag=3):
+    """A worker or driver of this node is no more."""
+
+    worker_id: bytes
+    death: Death
+    job_id: bytes = b""  # of a driver: its job ends
+    is_driver: bool = False
+
+
+class ReportActor(msgspec.Struct, array_like=True, tag=4):
+    """An actor of this node is alive at ``address``; or its constructor raised (``error``); or it died (``death``);
+    or the node could not take it after all (``rejected``: choose another)."""
+
+    actor_id: bytes
+    address: Address | None = None
+    error: bytes = b""
+    death: Death | None = None
+    rejected: bool = False
+    restart: int = 0
+
+
+# -- core (or tool) to GCS ------------------------------------------------------------------------------------------
+
+
+class DriverHello(msgspec.Struct, array_like=True, tag=10):
+    """A driver, worker or tool: who I am. A driver (``job`` set) starts a job. All are told of nodes and dead processes."""
+
+    protocol: int
+    address: Address
+    job: JobInfo | None = None
+    request: int = 0
+
+
+class ReportJobEnd(msgspec.Struct, array_like=True, tag=11):
+    """A driver's `shutdown`: its job ends, its actors (not the detached ones) too."""
+
+    job_id: bytes
+    request: int = 0
+
+
+class CreateActor(msgspec.Struct, array_like=True, tag=12):
+    """Owner: make this actor. Answered with `Answer` (``Failed`` when the name is taken: ``kind`` "name_taken").
+
+    ``get_if_exists``: if the name is taken, the answer is the existing actor's info.
+    """
+
+    actor_id: bytes
+    spec: ActorSpec
+    get_if_exists: bool = False
+    request: int = 0
+
+
+class GetActor(msgspec.Struct, array_like=True, tag=13):
+    """By name and namespace, or by id. Answered with `Answer` of `(ActorInfo, ActorSpec)` or `Failed` (kind "not_found")."""
+
+    name: str = ""
+    namespace: str = ""
+    actor_id: bytes = b""
+    request: int = 0
+
+
+class WatchActor(msgspec.Struct, array_like=True, tag=14):
+    """Caller: tell me (`ActorUpdate`) where this actor is, now and whenever that changes."""
+
+    actor_id: bytes
+
+
+class KillActor(msgspec.Struct, array_like=True, tag=15):
+    """`kill` (``force``), or the last handle went (``out_of_scope``: after the calls it has)."""
+
+    actor_id: bytes
+    no_restart: bool = True
+    out_of_scope: bool = False
+    request: int = 0
+
+
+class KvPut(msgspec.Struct, array_like=True, tag=16):
+    """Store under (namespace, key). Answer: whether it was new."""
+
+    key: bytes
+    value: bytes
+    namespace: str = ""
+    overwrite: bool = True
+    request: int = 0
+
+
+class KvGet(msgspec.Struct, array_like=True, tag=17):
+    """Answer: the value, or nil. ``wait``: answer when it is put, if it is not there yet."""
+
+    key: bytes
+    namespace: str = ""
+    wait: bool = False
+    request: int = 0
+
+
+class KvDelete(msgspec.Struct, array_like=True, tag=18):
+    """Answer: how many keys went."""
+
+    key: bytes
+    namespace: str = ""
+    prefix: bool = False
+    request: int = 0
+
+
+class KvKeys(msgspec.Struct, array_like=True, tag=19):
+    """Answer: the keys that begin with ``prefix``."""
+
+    prefix: bytes
+    namespace: str = ""
+    request: int = 0
+
+
+class TaskEvents(msgspec.Struct, array_like=True, tag=20):
+    """A batch of task events (see cluster/telemetry/events.py), encoded by its sender, and how many it had to drop."""
+
+    blob: bytes
+    count: int
+    dropped: int = 0
+
+
+class ListState(msgspec.Struct, array_like=True, tag=21):
+    """State API. ``what``: nodes, actors, jobs, workers, named_actors, task_events, resources, stats. Answer: plain data."""
+
+    what: str
+    limit: int = 10_000
+    request: int = 0
+
+
+class Stop(msgspec.Struct, array_like=True, tag=22):
+    """End the whole cluster."""
+
+    reason: str = ""
+    request: int = 0
+
+
+class RemoveNode(msgspec.Struct, array_like=True, tag=23):
+    """Take a node out: ``graceful`` lets started tasks end."""
+
+    node_id: bytes
+    graceful: bool = True
+    request: int = 0
+
+
+GcsMessage = (
+    NodeHello
+    | NodeReport
+    | ReportProcessDeath
+    | ReportActor
+    | DriverHello
+    | ReportJobEnd
+    | CreateActor
+    | GetActor
+    | WatchActor
+    | KillActor
+    | KvPut
+    | KvGet
+    | KvDelete
+    | KvKeys
+    | TaskEvents
+    | ListState
+    | Stop
+    | RemoveNode
+)
+"""What the GCS receives. (It sends raylets `StartActor`, `StopActor`, `StopRaylet` on its own connection to them.)"""
+
+
+# -- GCS to its clients ---------------------------------------------------------------------------------------------
+
+
+class Welcome(msgspec.Struct, array_like=True, tag=1):
+    """Answer to `NodeHello` and `DriverHello`: the nodes there are, and the job id given to a driver."""
+
+    cluster_id: str
+    nodes: list[NodeInfo]
+    job_id: bytes = b""
+    error: str = ""
+    request: int = 0
+
+
+class NodeUpdate(msgspec.Struct, array_like=True, tag=2):
+    """A node came, changed or died (``alive`` false)."""
+
+    node: NodeInfo
+
+
+class ResourceView(msgspec.Struct, array_like=True, tag=3):
+    """To raylets: what is free where (node id, available, total), for spillback."""
+
+    nodes: list[tuple[bytes, Resources, Resources]]
+
+
+class ProcessDead(msgspec.Struct, array_like=True, tag=4):
+    """To every core: this worker or driver is no more (its borrows end; what it owned is lost)."""
+
+    worker_id: bytes
+    death: Death
+
+
+class ActorUpdate(msgspec.Struct, array_like=True, tag=5):
+    """To those who watch it."""
+
+    info: ActorInfo
+
+
+class Answer(msgspec.Struct, array_like=True, tag=6):
+    """To a request: ``value`` is msgpack of what that request promises."""
+
+    request: int
+    value: msgspec.Raw
+
+
+class Failed(msgspec.Struct, array_like=True, tag=7):
+    """To a request that cannot be met: ``kind`` for programs, ``text`` for people."""
+
+    request: int
+    kind: str
+    text: str
+
+
+GcsReply = Welcome | NodeUpdate | ResourceView | ProcessDead | ActorUpdate | Answer | Failed
+"""What the GCS sends to those who connected to it."""

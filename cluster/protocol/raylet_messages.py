@@ -1,0 +1,391 @@
+"""The channel of a raylet: with the cores of its node, owners elsewhere, other raylets, and the GCS.
+
+Strategy: demand is declarative. An owner says how many leases of a class it wants in all (`SetDemand`); the raylet grants,
+spills to another node, or says why not. Saying the same again is harmless, so no request has to be matched to an answer.
+Objects are named by id; a process that may be reading memory holds a pin in its own name, so that its death releases it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from .common import Address, Death, Resources
+from .gcs_messages import ActorSpec
+
+__all__ = [
+    "ActorStarted",
+    "AssignActor",
+    "Blocked",
+    "Chunk",
+    "ChunkCredit",
+    "CoreHello",
+    "CoreWelcome",
+    "CreateObject",
+    "Exit",
+    "FreeObjects",
+    "KillWorker",
+    "LeaseGranted",
+    "LeaseReclaim",
+    "LeaseRefused",
+    "LeaseSpec",
+    "LeaseSpill",
+    "ObjectCreated",
+    "ObjectPinned",
+    "ObjectsPinned",
+    "PinObjects",
+    "PullObject",
+    "RayletMessage",
+    "RayletReply",
+    "ReleasePins",
+    "ReturnLeases",
+    "SealObjects",
+    "SealedObject",
+    "SetDemand",
+    "StartActor",
+    "StopActor",
+    "StopRaylet",
+    "StoreStats",
+    "StoreStatsRequest",
+    "UnpinObjects",
+    "WorkerDied",
+    "WorkerExiting",
+]
+
+
+class LeaseSpec(msgspec.Struct, array_like=True, frozen=True):
+    """What a worker must have: resources, a strategy, a runtime environment. Equal specs are one scheduling class.
+
+    ``strategy``: "DEFAULT", "SPREAD", or "node:<hex id>" / "node~:<hex id>" (hard / soft affinity).
+    ``runtime_env`` is JSON text, empty for none; ``env_hash`` names it.
+    """
+
+    resources: Resources
+    job_id: bytes
+    strategy: str = "DEFAULT"
+    runtime_env: str = ""
+    labels: dict[str, str] = {}
+
+
+# -- core to raylet -------------------------------------------------------------------------------------------------
+
+
+class CoreHello(msgspec.Struct, array_like=True, tag=1):
+    """First message of a driver or worker of this node. ``token`` is what the raylet gave a worker when it started it."""
+
+    protocol: int
+    address: Address
+    pid: int
+    kind: str  # "driver" | "worker"
+    job_id: bytes = b""
+    token: bytes = b""
+    owns_cluster: bool = False  # a driver whose end ends the cluster
+
+
+class SetDemand(msgspec.Struct, array_like=True, tag=2):
+    """Owner: of class ``class_id`` (its own number) I want ``want`` leases in all, those I hold counted in.
+
+    ``spec`` is given with the first message of a class. ``hops`` counts how often the demand was spilled on.
+    """
+
+    class_id: int
+    want: int
+    spec: LeaseSpec | None = None
+    hops: int = 0
+    queued: int = 0  # tasks waiting, for the resource view and the autoscaler
+
+
+class ReturnLeases(msgspec.Struct, array_like=True, tag=3):
+    """Owner: done with these. ``broken``: the worker must not be used again."""
+
+    lease_ids: list[int]
+    broken: bool = False
+
+
+class Blocked(msgspec.Struct, array_like=True, tag=4):
+    """Worker: its task waits in `get` (``blocked``), so its CPU can be lent; or goes on."""
+
+    blocked: bool
+
+
+class KillWorker(msgspec.Struct, array_like=True, tag=5):
+    """Owner: end this worker at once (force cancel)."""
+
+    worker_id: bytes
+    reason: str = ""
+
+
+class CreateObject(msgspec.Struct, array_like=True, tag=6):
+    """Core: room for ``size`` bytes, please. Answered with `ObjectCreated` (perhaps after making room)."""
+
+    object_id: bytes
+    size: int
+    owner: Address
+
+
+class SealedObject(msgspec.Struct, array_like=True, gc=False):
+    """An object whose bytes are written. ``pin_for``: process in whose name it stays pinned at first (empty: nobody)."""
+
+    object_id: bytes
+    pin_for: bytes = b""
+
+
+class SealObjects(msgspec.Struct, array_like=True, tag=7):
+    """Core: these are complete and may be read."""
+
+    objects: list[SealedObject]
+
+
+class PinObjects(msgspec.Struct, array_like=True, tag=8):
+    """Core: have these here (pull, restore) and pin each for me; answered as each is ready with `ObjectsPinned`.
+
+    ``nodes[i]`` are nodes known to hold ``object_ids[i]``.
+    """
+
+    object_ids: list[bytes]
+    nodes: list[list[bytes]]
+
+
+class UnpinObjects(msgspec.Struct, array_like=True, tag=9):
+    """Core: release ``counts[i]`` of my pins of ``object_ids[i]``."""
+
+    object_ids: list[bytes]
+    counts: list[int]
+
+
+class FreeObjects(msgspec.Struct, array_like=True, tag=10):
+    """Owner: nobody refers to these any more; forget them on this node and on ``nodes``."""
+
+    object_ids: list[bytes]
+    nodes: list[bytes] = []
+
+
+class StoreStatsRequest(msgspec.Struct, array_like=True, tag=11):
+    """Anyone: what is in the store? Answered with `StoreStats`."""
+
+    detail: bool = False
+
+
+class ActorStarted(msgspec.Struct, array_like=True, tag=12):
+    """Worker to raylet (which tells the GCS): the constructor of ``actor_id`` returned, or raised ``error`` (pickled)."""
+
+    actor_id: bytes
+    address: Address
+    error: bytes = b""
+    detail: str = ""
+
+
+class WorkerExiting(msgspec.Struct, array_like=True, tag=13):
+    """Worker: I am about to leave on purpose (max_calls, exit_actor, idle)."""
+
+    reason: str = ""
+    intended: bool = True
+
+
+# -- GCS to raylet --------------------------------------------------------------------------------------------------
+
+
+class StartActor(msgspec.Struct, array_like=True, tag=20):
+    """GCS: start this actor here. ``restart`` counts its lives before this one."""
+
+    actor_id: bytes
+    spec: ActorSpec
+    restart: int = 0
+
+
+class StopActor(msgspec.Struct, array_like=True, tag=21):
+    """GCS: end this actor's worker: at once (``force``), or after the calls it has."""
+
+    actor_id: bytes
+    death: Death
+    force: bool = True
+
+
+class StopRaylet(msgspec.Struct, array_like=True, tag=22):
+    """GCS: end your workers and leave."""
+
+    reason: str = ""
+
+
+# -- raylet to raylet -----------------------------------------------------------------------------------------------
+
+
+class PullObject(msgspec.Struct, array_like=True, tag=30):
+    """Send me this object in chunks, starting with ``credit`` of them."""
+
+    object_id: bytes
+    credit: int = 4
+
+
+class ChunkCredit(msgspec.Struct, array_like=True, tag=31):
+    """I have written some: send ``credit`` more chunks of this object; -1: stop, I need no more."""
+
+    object_id: bytes
+    credit: int
+
+
+RayletMessage = (
+    CoreHello
+    | SetDemand
+    | ReturnLeases
+    | Blocked
+    | KillWorker
+    | CreateObject
+    | SealObjects
+    | PinObjects
+    | UnpinObjects
+    | FreeObjects
+    | StoreStatsRequest
+    | ActorStarted
+    | WorkerExiting
+    | StartActor
+    | StopActor
+    | StopRaylet
+    | PullObject
+    | ChunkCredit
+)
+"""What a raylet receives on its server socket."""
+
+
+# -- raylet to its clients ------------------------------------------------------------------------------------------
+
+
+class CoreWelcome(msgspec.Struct, array_like=True, tag=1):
+    """Answer to `CoreHello`."""
+
+    node_id: bytes
+    arena_path: str
+    arena_bytes: int
+    session_dir: str
+    gcs: Address
+    raylet: Address
+    resources: Resources
+    job_id: bytes = b""
+    error: str = ""
+
+
+class LeaseGranted(msgspec.Struct, array_like=True, tag=2):
+    """Use this worker until you return the lease. ``accelerators``: instance numbers held, e.g. GPU → [0, 1]."""
+
+    class_id: int
+    lease_id: int
+    worker: Address
+    accelerators: dict[str, list[int]] = {}
+    pid: int = 0
+
+
+class LeaseSpill(msgspec.Struct, array_like=True, tag=3):
+    """Ask ``raylet`` for ``count`` leases of this class, rather than me (I lower your demand here by as many)."""
+
+    class_id: int
+    count: int
+    raylet: Address
+    hops: int = 0
+
+
+class LeaseRefused(msgspec.Struct, array_like=True, tag=4):
+    """No node can meet this now (``infeasible``: a warning, the demand stays) or ever (``fatal``: tasks must fail)."""
+
+    class_id: int
+    text: str
+    fatal: bool = False
+
+
+class LeaseReclaim(msgspec.Struct, array_like=True, tag=5):
+    """Others wait: push no more tasks on this lease, and return it when those already started are done."""
+
+    lease_id: int
+
+
+class WorkerDied(msgspec.Struct, array_like=True, tag=6):
+    """To the holder of a lease and to whoever talks to this worker: it is no more."""
+
+    worker_id: bytes
+    death: Death
+    lease_id: int = 0
+
+
+class ObjectCreated(msgspec.Struct, array_like=True, tag=7):
+    """Write at ``offset`` of the arena, or of the file ``path`` when the arena is full; ``error``: there is no room at all."""
+
+    object_id: bytes
+    offset: int
+    size: int
+    path: str = ""
+    error: str = ""
+    holders: list[tuple[str, int]] = []
+
+
+class ObjectPinned(msgspec.Struct, array_like=True, gc=False):
+    """Where a pinned object lies. ``status``: 0 pinned, 1 lost (no node has it), 2 freed."""
+
+    object_id: bytes
+    status: int
+    offset: int = -1
+    size: int = 0
+    path: str = ""
+    error: str = ""
+
+
+class ObjectsPinned(msgspec.Struct, array_like=True, tag=8):
+    """Answer to `PinObjects`, as objects become ready."""
+
+    objects: list[ObjectPinned]
+
+
+class ReleasePins(msgspec.Struct, array_like=True, tag=9):
+    """Memory is short: release at once pins you keep only for speed."""
+
+
+class Exit(msgspec.Struct, array_like=True, tag=10):
+    """Raylet to worker or driver: leave (``graceful``: after the calls you have)."""
+
+    reason: str = ""
+    graceful: bool = False
+
+
+class AssignActor(msgspec.Struct, array_like=True, tag=11):
+    """Raylet to worker: become this actor."""
+
+    actor_id: bytes
+    spec: ActorSpec
+    accelerators: dict[str, list[int]] = {}
+    restart: int = 0
+
+
+class StoreStats(msgspec.Struct, array_like=True, tag=12):
+    """Numbers in bytes and objects; ``objects`` when detail was asked: id, size, state, pins, owner."""
+
+    capacity: int
+    used: int
+    spilled: int
+    restored: int
+    fallback: int
+    count: int
+    objects: list[tuple[bytes, int, str, int, bytes]] = []
+
+
+class Chunk(msgspec.Struct, array_like=True, tag=30):
+    """Raylet to raylet: bytes ``start`` … of an object; they ride as the next frame. ``total`` -1: I do not have it."""
+
+    object_id: bytes
+    start: int
+    total: int
+    owner: Address | None = None
+
+
+RayletReply = (
+    CoreWelcome
+    | LeaseGranted
+    | LeaseSpill
+    | LeaseRefused
+    | LeaseReclaim
+    | WorkerDied
+    | ObjectCreated
+    | ObjectsPinned
+    | ReleasePins
+    | Exit
+    | AssignActor
+    | StoreStats
+    | Chunk
+)
+"""What a raylet sends to those who connected to it."""
