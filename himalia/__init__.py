@@ -1,0 +1,1 @@
+"""Himalia: a notebook becomes a place to compute."""
