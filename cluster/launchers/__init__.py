@@ -1,0 +1,1 @@
+"""How the processes of a node come to be, and how all of them end."""

@@ -1,0 +1,185 @@
+"""What a process is told when it begins: plain data, from its parent, over a pipe or across a fork.
+
+Strategy: whoever starts a process decides every address, path and key beforehand, so that no process has to ask another
+for them and all can start at the same time. The one thing that cannot be known beforehand is a TCP port that the system
+chooses: a server reports it with `Ready` on the pipe it was given.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import msgspec
+
+from ..protocol.common import Address, Resources
+
+__all__ = [
+    "ConnectionInfo",
+    "GcsBoot",
+    "NodeOptions",
+    "RayletBoot",
+    "Ready",
+    "WorkerBoot",
+    "arena_path_of",
+    "gcs_ipc",
+    "raylet_ipc",
+    "report_ready",
+    "worker_ipc",
+]
+
+SHARED_MEMORY: Final = "/dev/shm"
+
+
+class ConnectionInfo(msgspec.Struct, kw_only=True):
+    """How to reach a running cluster; what the connection file holds (mode 0600, since it holds the key).
+
+    ``raylet`` and ``session_dir`` are those of the node on this machine that a local driver joins. One key pair serves a
+    cluster: who has it belongs to it. Keys are empty for a cluster without TCP, which the mode of its folder protects.
+    """
+
+    cluster_id: str
+    node_id: bytes
+    gcs: Address
+    raylet: Address
+    session_dir: str
+    public_key: str = ""
+    secret_key: str = ""
+    pid: int = 0  # of the node host, and its start time in clock ticks, which tells it from a later process of that id
+    pid_started: int = 0
+    is_head: bool = True
+    protocol: int = 0
+
+
+class NodeOptions(msgspec.Struct, kw_only=True):
+    """What a node shall be. None means: find out from the machine.
+
+    ``memory`` and ``object_store_memory`` are bytes. ``tcp_host`` is the address to listen on, empty for a node that
+    only this machine's processes of this user can reach. ``gcs`` is set for a node that joins a cluster, None for a head.
+    ``owner_pid`` is the driver whose end ends this node; 0 for a node that lives until it is stopped.
+    """
+
+    num_cpus: float | None = None
+    num_gpus: float | None = None
+    memory: int | None = None
+    resources: dict[str, float] = {}
+    labels: dict[str, str] = {}
+    object_store_memory: int | None = None
+    tcp_host: str = ""
+    tcp_port: int = 0  # of the GCS on a head node; 0: the system chooses
+    log_level: str = "INFO"
+    prestart_workers: int | None = None  # None: as many as CPUs
+    idle_worker_seconds: float = 10.0
+    max_workers: int | None = None  # a limit to processes, not to resources; None: by the machine's memory
+    memory_usage_threshold: float = 0.95  # of the memory limit; the monitor ends a worker above it
+    spill_dir: str = ""
+    gcs_storage: str = ""  # URL; empty: SQLite in the session folder
+    owner_pid: int = 0
+    cluster_id: str = ""
+    public_key: str = ""
+    secret_key: str = ""
+    gcs: Address | None = None
+
+
+class GcsBoot(msgspec.Struct, kw_only=True):
+    """For `gcs.server.run_gcs`. It binds ``ipc``, and TCP with CURVE when ``tcp_host`` is not empty, then reports `Ready`."""
+
+    cluster_id: str
+    process_id: bytes
+    node_id: bytes
+    ipc: str
+    session_dir: str
+    storage: str = ""
+    tcp_host: str = ""
+    tcp_port: int = 0
+    public_key: str = ""
+    secret_key: str = ""
+    log_level: str = "INFO"
+    ready_fd: int = -1
+
+
+class RayletBoot(msgspec.Struct, kw_only=True):
+    """For `raylet.server.run_raylet`. ``host_fd`` is its end of the socket pair to the node host (see `wire`)."""
+
+    cluster_id: str
+    process_id: bytes
+    node_id: bytes
+    ipc: str
+    gcs: Address
+    session_dir: str
+    arena_path: str
+    arena_bytes: int
+    spill_dir: str
+    options: NodeOptions
+    is_head: bool = True
+    tcp_host: str = ""
+    public_key: str = ""
+    secret_key: str = ""
+    host_pid: int = 0
+    host_fd: int = -1
+    ready_fd: int = -1
+
+
+class WorkerBoot(msgspec.Struct, kw_only=True):
+    """For `worker.main.run_worker`, which binds ``ipc`` and says `CoreHello` with ``token`` to the raylet.
+
+    ``env`` and ``cwd`` are in force already when it is called, as are its log files as stdout and stderr. ``job_id`` is
+    empty for a worker that no job has yet: it takes the job of the first lease or actor it is given.
+    """
+
+    worker_id: bytes
+    node_id: bytes
+    token: bytes
+    ipc: str
+    raylet: Address
+    gcs: Address
+    session_dir: str
+    arena_path: str
+    arena_bytes: int
+    stdout_path: str
+    stderr_path: str
+    public_key: str = ""
+    secret_key: str = ""
+    tcp_host: str = ""
+    env: dict[str, str] = {}
+    cwd: str = ""
+    job_id: bytes = b""
+    resources: Resources = {}
+    log_level: str = "INFO"
+
+
+class Ready(msgspec.Struct, kw_only=True):
+    """A server to its node host: it serves at ``address``; or it cannot (``error``, one sentence for the user)."""
+
+    address: Address | None = None
+    error: str = ""
+
+
+def report_ready(fd: int, ready: Ready) -> None:
+    """Tell the node host, once, and close the pipe."""
+    if fd < 0:
+        return
+    try:
+        os.write(fd, msgspec.msgpack.encode(ready))
+    finally:
+        os.close(fd)
+
+
+def gcs_ipc(session_dir: str) -> str:
+    """Endpoint of the GCS of a head node."""
+    return f"ipc://{session_dir}/gcs"
+
+
+def raylet_ipc(session_dir: str) -> str:
+    """Endpoint of a node's raylet."""
+    return f"ipc://{session_dir}/raylet"
+
+
+def worker_ipc(session_dir: str, worker_id: bytes) -> str:
+    """Endpoint of a worker or driver of a node."""
+    return f"ipc://{session_dir}/{worker_id.hex()}"
+
+
+def arena_path_of(node_id: bytes) -> str:
+    """Where a node's object memory lies. Named by the node, which is unique on a machine that holds several."""
+    return f"{SHARED_MEMORY}/himalia-{node_id.hex()}"

@@ -1,0 +1,1 @@
+"""A node's manager: a state machine for resources, leases, workers and actors, and the server that carries it out."""
