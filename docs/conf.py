@@ -1,0 +1,35 @@
+"""How Sphinx builds these pages: Markdown through MyST, the furo theme, the API from its docstrings."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed_version
+
+project = "Himalia"
+author = "Himalia developers"
+project_copyright = "Himalia developers"
+version = release = installed_version("himalia")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build"]
+source_suffix = {".md": "markdown"}
+
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+
+# Prompts are not part of what one copies.
+copybutton_prompt_text = "$ "
+copybutton_only_copy_prompt_lines = True
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+napoleon_google_docstring = False
+
+html_theme = "furo"
+html_title = "Himalia"
