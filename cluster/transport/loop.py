@@ -1,0 +1,129 @@
+"""A Bus on an asyncio loop, for the servers (raylet, GCS).
+
+Strategy: ZeroMQ's file descriptor is edge-triggered and tells of reads and writes alike, so every wake-up drains both
+sockets until they are empty, and a drain is also scheduled after each send from the loop. Decoding happens here: bytes
+become the channel's types or are refused with a log line; the handler sees messages only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import zmq
+
+from .bus import Bus, Frames
+
+__all__ = ["BusLoop"]
+
+_log = logging.getLogger("himalia.transport")
+
+Handler = Callable[[bytes, Any, Frames], None]
+
+_DRAIN_AT_ONCE = 1_000  # messages handled before timers and other work of the loop get their turn
+
+
+class BusLoop:
+    """Drives ``bus`` on the running asyncio loop.
+
+    ``on_request(peer, message, frames)`` gets what came to the server socket, decoded by ``requests``;
+    ``on_answer(peer, message, frames)`` what came back on the client socket, decoded by ``answers[peer]`` or ``answers[b""]``.
+    ``frames`` are those after the message.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        requests: Any,
+        on_request: Handler,
+        answers: dict[bytes, Any] | None = None,
+        on_answer: Handler | None = None,
+    ) -> None:
+        self.bus = bus
+        self._requests = msgspec.msgpack.Decoder(requests)
+        self._answers = {peer: msgspec.msgpack.Decoder(kind) for peer, kind in (answers or {}).items()}
+        self._on_request = on_request
+        self._on_answer = on_answer
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._loop = asyncio.get_running_loop()
+        self._again = False
+        self._closed = False
+        self._loop.add_reader(bus.server.fileno(), self._drain)
+        self._loop.add_reader(bus.client.fileno(), self._drain)
+        if bus.zap is not None:
+            self._loop.add_reader(bus.zap.fileno(), self._drain)
+        self._drain_soon()
+
+    def answers_of(self, peer: bytes, kind: Any) -> None:
+        """Say of which type the answers of a peer are."""
+        self._answers[peer] = msgspec.msgpack.Decoder(kind)
+
+    def send(self, peer: bytes, message: Any, frames: Frames | None = None) -> bool:
+        """Ask a connected peer; False if the way to it is gone."""
+        sent = self.bus.send(peer, [self._encode(message), *(frames or ())])
+        self._drain_soon()
+        return sent
+
+    def reply(self, peer: bytes, message: Any, frames: Frames | None = None) -> None:
+        """Answer, or tell, a peer that connected to us."""
+        self.bus.reply(peer, [self._encode(message), *(frames or ())])
+        self._drain_soon()
+
+    def _drain_soon(self) -> None:
+        # A send may swallow the edge that announced a message: look again once this callback is over.
+        if not self._again and not self._closed:
+            self._again = True
+            self._loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        self._again = False
+        if self._closed:
+            return
+        if self.bus.zap is not None:
+            self.bus.handle_zap()
+        more = self._drain_socket(self.bus.server, None)
+        if not self._closed:  # a handler may have closed us
+            more = self._drain_socket(self.bus.client, self._on_answer) or more
+        if more:
+            self._drain_soon()
+
+    def _drain_socket(self, sock: zmq.Socket[bytes], on_answer: Handler | None) -> bool:
+        is_server = sock is self.bus.server
+        for _ in range(_DRAIN_AT_ONCE):
+            if self._closed:
+                return False
+            try:
+                frames = sock.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return False
+            peer = frames[0]
+            decoder = self._requests if is_server else (self._answers.get(peer) or self._answers.get(b""))
+            handler = self._on_request if is_server else on_answer
+            if decoder is None or handler is None:
+                _log.error("answer of an unexpected peer %s dropped", peer.hex())
+                continue
+            try:
+                message = decoder.decode(frames[1])
+            except (msgspec.DecodeError, IndexError) as error:
+                _log.error("message of %s refused: %s", peer.hex(), error)
+                continue
+            try:
+                handler(peer, message, frames[2:])
+            except Exception:
+                _log.exception("handling %s of %s failed", type(message).__name__, peer.hex())
+        return True
+
+    def close(self) -> None:
+        """Stop driving the bus, and close it."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.remove_reader(self.bus.server.fileno())
+        self._loop.remove_reader(self.bus.client.fileno())
+        if self.bus.zap is not None:
+            self._loop.remove_reader(self.bus.zap.fileno())
+        self.bus.close()
