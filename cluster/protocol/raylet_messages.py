@@ -21,6 +21,7 @@ __all__ = [
     "CoreHello",
     "CoreWelcome",
     "CreateObject",
+    "CreateSlab",
     "Exit",
     "FreeObjects",
     "KillWorker",
@@ -38,9 +39,11 @@ __all__ = [
     "RayletReply",
     "ReleasePins",
     "ReturnLeases",
+    "ReturnSlab",
     "SealObjects",
     "SealedObject",
     "SetDemand",
+    "SlabCreated",
     "StartActor",
     "StopActor",
     "StopRaylet",
@@ -123,10 +126,17 @@ class CreateObject(msgspec.Struct, array_like=True, tag=6):
 
 
 class SealedObject(msgspec.Struct, array_like=True, gc=False):
-    """An object whose bytes are written. ``pin_for``: process in whose name it stays pinned at first (empty: nobody)."""
+    """An object whose bytes are written. ``pin_for``: process in whose name it stays pinned at first (empty: nobody).
+
+    ``slab`` is 0 for memory that `CreateObject` gave; else the object is ``size`` bytes at ``offset`` of the arena, in
+    that slab of the sender.
+    """
 
     object_id: bytes
     pin_for: bytes = b""
+    slab: int = 0
+    offset: int = -1
+    size: int = 0
 
 
 class SealObjects(msgspec.Struct, array_like=True, tag=7):
@@ -146,17 +156,22 @@ class PinObjects(msgspec.Struct, array_like=True, tag=8):
 
 
 class UnpinObjects(msgspec.Struct, array_like=True, tag=9):
-    """Core: release ``counts[i]`` of my pins of ``object_ids[i]``."""
+    """Core: release ``counts[i]`` of my pins of ``object_ids[i]``. May overtake another process's `SealObjects`."""
 
     object_ids: list[bytes]
     counts: list[int]
 
 
 class FreeObjects(msgspec.Struct, array_like=True, tag=10):
-    """Owner: nobody refers to these any more; forget them on this node and on ``nodes``."""
+    """Owner: nobody refers to these any more; forget them on this node and on ``nodes``.
+
+    Memory goes with the last pin. May overtake the `SealObjects` of another process. A process that sends this for an
+    object it is writing gives the writing up. ``forwarded``: from a raylet, to those it sent copies.
+    """
 
     object_ids: list[bytes]
     nodes: list[bytes] = []
+    forwarded: bool = False
 
 
 class StoreStatsRequest(msgspec.Struct, array_like=True, tag=11):
@@ -172,6 +187,21 @@ class ActorStarted(msgspec.Struct, array_like=True, tag=12):
     address: Address
     error: bytes = b""
     detail: str = ""
+
+
+class CreateSlab(msgspec.Struct, array_like=True, tag=14):
+    """Core: ``size`` bytes in one piece, please, to write objects into without asking. ``slab``: my own number."""
+
+    slab: int
+    size: int
+
+
+class ReturnSlab(msgspec.Struct, array_like=True, tag=15):
+    """Core: I shall not write these ``size`` bytes at ``offset`` of my slab (its rest, or a part given up)."""
+
+    slab: int
+    offset: int
+    size: int
 
 
 class WorkerExiting(msgspec.Struct, array_like=True, tag=13):
@@ -210,14 +240,13 @@ class StopRaylet(msgspec.Struct, array_like=True, tag=22):
 
 
 class PullObject(msgspec.Struct, array_like=True, tag=30):
-    """Send me this object in chunks, starting with ``credit`` of them."""
+    """I want this object. Answered with a `Chunk` that has the ``total`` and no bytes; these follow for credit."""
 
     object_id: bytes
-    credit: int = 4
 
 
 class ChunkCredit(msgspec.Struct, array_like=True, tag=31):
-    """I have written some: send ``credit`` more chunks of this object; -1: stop, I need no more."""
+    """I have room: send ``credit`` more chunks of this object; -1: stop, I need no more."""
 
     object_id: bytes
     credit: int
@@ -237,6 +266,8 @@ RayletMessage = (
     | StoreStatsRequest
     | ActorStarted
     | WorkerExiting
+    | CreateSlab
+    | ReturnSlab
     | StartActor
     | StopActor
     | StopRaylet
@@ -305,7 +336,10 @@ class WorkerDied(msgspec.Struct, array_like=True, tag=6):
 
 
 class ObjectCreated(msgspec.Struct, array_like=True, tag=7):
-    """Write at ``offset`` of the arena, or of the file ``path`` when the arena is full; ``error``: there is no room at all."""
+    """Write at ``offset`` of the arena, or of the file ``path`` when the arena is full.
+
+    ``error``: there is no room at all. ``holders``: who keeps most of what is there (its name, bytes), largest first.
+    """
 
     object_id: bytes
     offset: int
@@ -313,10 +347,12 @@ class ObjectCreated(msgspec.Struct, array_like=True, tag=7):
     path: str = ""
     error: str = ""
     holders: list[tuple[str, int]] = []
+    capacity: int = 0  # of the arena; given with an error, as is ``used``
+    used: int = 0
 
 
 class ObjectPinned(msgspec.Struct, array_like=True, gc=False):
-    """Where a pinned object lies. ``status``: 0 pinned, 1 lost (no node has it), 2 freed."""
+    """Where a pinned object lies. ``status``: 0 pinned, 1 lost (nobody has it), 2 freed, 3 no room here (``error``)."""
 
     object_id: bytes
     status: int
@@ -364,13 +400,24 @@ class StoreStats(msgspec.Struct, array_like=True, tag=12):
     objects: list[tuple[bytes, int, str, int, bytes]] = []
 
 
+class SlabCreated(msgspec.Struct, array_like=True, tag=13):
+    """Answer to `CreateSlab`: it begins at ``offset`` of the arena; -1: no room for it, ask object by object."""
+
+    slab: int
+    offset: int
+    size: int
+
+
 class Chunk(msgspec.Struct, array_like=True, tag=30):
-    """Raylet to raylet: bytes ``start`` … of an object; they ride as the next frame. ``total`` -1: I do not have it."""
+    """Raylet to raylet: bytes ``start`` … of an object; they ride as the next frame. ``total`` -1: I do not have it.
+
+    ``nodes``: busy with others; ask one of these, which have it too.
+    """
 
     object_id: bytes
     start: int
     total: int
-    owner: Address | None = None
+    nodes: list[bytes] = []
 
 
 RayletReply = (
@@ -386,6 +433,7 @@ RayletReply = (
     | Exit
     | AssignActor
     | StoreStats
+    | SlabCreated
     | Chunk
 )
 """What a raylet sends to those who connected to it."""
