@@ -27,9 +27,12 @@ copybutton_prompt_text = "$ "
 copybutton_only_copy_prompt_lines = True
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+# Signatures show them; resolving them again for the text would need names that only type checkers import.
+autodoc_typehints = "signature"
+autodoc_use_type_comments = False
 napoleon_google_docstring = False
+# Attributes of a docstring belong to its class and are not described once more on their own.
+napoleon_use_ivar = True
 
 html_theme = "furo"
 html_title = "Himalia"

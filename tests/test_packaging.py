@@ -8,13 +8,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.support.source_tree import Module, SourceTree
+from tests.support.source_tree import OPTIONAL_LIBRARIES, Module, SourceTree
 
 TREE = SourceTree.read()
 MODULES = [module for module in TREE.modules() if module.path.stem != "__main__"]
-
-#: Libraries that only some extras install: a module that needs one is not imported where that is missing.
-OPTIONAL_LIBRARIES = frozenset({"asyncssh", "joblib", "kubernetes", "ray", "redis", "torch"})
 
 
 def test_every_package_folder_is_listed() -> None:

@@ -32,7 +32,8 @@ class CheckedPython(PythonEvaluator):
     """Runs a block and compares what it printed with its ``#>`` lines, if it has any."""
 
     def __call__(self, example: Example) -> None:
-        expected = [line.partition("#>")[2].strip() for line in example.parsed.splitlines() if line.lstrip().startswith("#>")]
+        lines = [line.strip() for line in example.parsed.splitlines()]
+        expected = [line.removeprefix("#>").strip() for line in lines if line.startswith("#>")]
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             super().__call__(example)
         if expected:

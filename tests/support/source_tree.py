@@ -13,6 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Top-level folders whose Python files are not part of the installed package.
 NOT_PACKAGES = frozenset({"bench", "build", "deploy", "dist", "docs", "node_modules", "notebooks", "tests", "tools"})
 
+#: Libraries that only some extras install: a module that needs one is not imported where that is missing.
+OPTIONAL_LIBRARIES = frozenset({"asyncssh", "fsspec", "kubernetes", "ray", "redis", "torch"})
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SourceTree:
