@@ -1,0 +1,68 @@
+"""Tracebacks as text, of the user's frames alone."""
+
+from __future__ import annotations
+
+import sys
+from traceback import FrameSummary, StackSummary, TracebackException
+from typing import Final
+
+__all__ = ["remote_traceback"]
+
+# This file is <root of himalia.cluster>/protocol/traceback_text.py.
+_ENGINE: Final = __file__.rpartition("/")[0].rpartition("/")[0] + "/"
+
+
+def _internal(frame: FrameSummary, folders: tuple[str, ...]) -> bool:
+    return frame.filename.startswith(folders)
+
+
+def _folders() -> tuple[str, ...]:
+    package = sys.modules.get("himalia")
+    front = tuple(f"{path}/" for path in package.__path__) if package is not None else ()
+    return (_ENGINE, *front)
+
+
+def _strip(summary: TracebackException, exc: BaseException | None, folders: tuple[str, ...]) -> None:
+    """Take away the executor's frames at the outer end; and the engine's at the inner end, for its own errors."""
+    frames = list(summary.stack)
+    start, stop = 0, len(frames)
+    while start < stop and _internal(frames[start], folders):
+        start += 1
+    if start < stop and exc is not None and exc.__class__.__module__.startswith("himalia."):
+        while stop > start and _internal(frames[stop - 1], folders):
+            stop -= 1
+    if start < stop:  # an error of the engine with no user code in it keeps all its frames
+        summary.stack = StackSummary.from_list(frames[start:stop])
+
+
+def _strip_chain(summary: TracebackException, exc: BaseException, folders: tuple[str, ...]) -> None:
+    seen: set[int] = set()
+    pending: list[tuple[TracebackException | None, BaseException | None]] = [(summary, exc)]
+    while pending:
+        part, raised = pending.pop()
+        if part is None or id(part) in seen:
+            continue
+        seen.add(id(part))
+        _strip(part, raised, folders)
+        pending.append((part.__cause__, raised.__cause__ if raised else None))
+        pending.append((part.__context__, raised.__context__ if raised else None))
+        members = raised.exceptions if isinstance(raised, BaseExceptionGroup) else ()
+        pending.extend(zip(part.exceptions or (), members, strict=False))
+
+
+def remote_traceback(exc: BaseException, *, stack_only: bool = False) -> str:
+    """Format the traceback of `exc` with its chain, without Himalia's own frames around the user's.
+
+    Parameters
+    ----------
+    exc
+        An exception just caught.
+    stack_only
+        Leave out the last lines (type and text) and the chain: for an error that is shown next to its cause.
+    """
+    folders = _folders()
+    summary = TracebackException.from_exception(exc)
+    _strip_chain(summary, exc, folders)
+    if stack_only:
+        return "Traceback (most recent call last):\n" + "".join(summary.stack.format())
+    return "".join(summary.format())
