@@ -32,12 +32,14 @@ __all__ = [
     "NodeHello",
     "NodeReport",
     "NodeUpdate",
+    "Notice",
     "ProcessDead",
     "RemoveNode",
     "ReportActor",
     "ReportJobEnd",
     "ReportProcessDeath",
     "ResourceView",
+    "SayHello",
     "Stop",
     "TaskEvents",
     "WatchActor",
@@ -239,11 +241,15 @@ class TaskEvents(msgspec.Struct, array_like=True, tag=20):
 
 
 class ListState(msgspec.Struct, array_like=True, tag=21):
-    """State API. ``what``: nodes, actors, jobs, workers, named_actors, task_events, resources, stats. Answer: plain data."""
+    """State API. ``what``: nodes, actors, jobs, workers, named_actors, task_events, resources, stats. Answer: plain data.
+
+    ``after`` (of task_events): only batches after that number; the answer's ``next`` is the number to ask with next time.
+    """
 
     what: str
     limit: int = 10_000
     request: int = 0
+    after: int = 0
 
 
 class Stop(msgspec.Struct, array_like=True, tag=22):
@@ -304,9 +310,13 @@ class NodeUpdate(msgspec.Struct, array_like=True, tag=2):
 
 
 class ResourceView(msgspec.Struct, array_like=True, tag=3):
-    """To raylets: what is free where (node id, available, total), for spillback."""
+    """To raylets: what is free where (node id, available, total), for spillback; only nodes that changed since the last.
+
+    ``waiting``: what actors wait for anywhere, and how many of each. A raylet that could meet one by taking leases back does.
+    """
 
     nodes: list[tuple[bytes, Resources, Resources]]
+    waiting: list[tuple[Resources, int]] = []
 
 
 class ProcessDead(msgspec.Struct, array_like=True, tag=4):
@@ -337,5 +347,16 @@ class Failed(msgspec.Struct, array_like=True, tag=7):
     text: str
 
 
-GcsReply = Welcome | NodeUpdate | ResourceView | ProcessDead | ActorUpdate | Answer | Failed
+class Notice(msgspec.Struct, array_like=True, tag=8):
+    """To a driver: something its user should know now (``kind``: "infeasible"), though nothing failed."""
+
+    kind: str
+    text: str
+
+
+class SayHello(msgspec.Struct, array_like=True, tag=9):
+    """To a raylet that reports and is not known: the GCS began anew. Answer with `NodeHello`."""
+
+
+GcsReply = Welcome | NodeUpdate | ResourceView | ProcessDead | ActorUpdate | Answer | Failed | Notice | SayHello
 """What the GCS sends to those who connected to it."""

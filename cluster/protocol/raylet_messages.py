@@ -231,9 +231,10 @@ class StopActor(msgspec.Struct, array_like=True, tag=21):
 
 
 class StopRaylet(msgspec.Struct, array_like=True, tag=22):
-    """GCS: end your workers and leave."""
+    """GCS: end your workers and leave; ``graceful``: after the tasks that have started."""
 
     reason: str = ""
+    graceful: bool = False
 
 
 # -- raylet to raylet -----------------------------------------------------------------------------------------------
