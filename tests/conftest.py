@@ -5,8 +5,12 @@ Fixtures that keep a cluster for several tests mark what they own with ``leak_gu
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +19,12 @@ from tests.support.sizes import REPORT_LINES, files_longer_than
 from tests.support.source_tree import ROOT
 
 _FAILED = pytest.StashKey[bool]()
-_GUARD = LeakGuard()
+
+# Clusters of this test run keep to a folder of their own: what is left in it is ours, whatever else runs here. Its path
+# is short, since that of a socket must be.
+_SESSION_FOLDERS = Path(tempfile.mkdtemp(prefix="hv-"))
+os.environ["HIMALIA_TMPDIR"] = str(_SESSION_FOLDERS)
+_GUARD = LeakGuard(_SESSION_FOLDERS)
 
 
 def _open_zmq_instance() -> None:
@@ -26,6 +35,10 @@ def _open_zmq_instance() -> None:
 
 
 warm_up(_open_zmq_instance)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_SESSION_FOLDERS, ignore_errors=True)
 
 
 @pytest.hookimpl(wrapper=True)

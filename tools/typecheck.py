@@ -9,7 +9,7 @@ Usage: python tools/typecheck.py [mypy arguments]
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import subprocess
 import sys
 import tomllib
@@ -29,25 +29,30 @@ def folder_mapping(pyproject: Path) -> dict[str, str]:
 def build_tree(root: Path, tree: Path, mapping: dict[str, str]) -> dict[str, str]:
     """Link the source folders into ``tree`` as the installed package has them.
 
+    Links that are right already stay, as another run may be reading them at this moment.
+
     Returns the prefixes to translate in messages: path within the tree to path within the repository.
     """
-    shutil.rmtree(tree, ignore_errors=True)
+    links: dict[Path, Path] = {}
     prefixes: dict[str, str] = {}
-    # Parents first: `himalia` must exist before `himalia.cluster` is linked into it.
-    for package, folder in sorted(mapping.items()):
-        if not any((root / folder).rglob("*.py")):
+    for package, folder in mapping.items():
+        source = root / folder
+        if not any(source.rglob("*.py")):
             continue
         place = tree.joinpath(*package.split("."))
         prefixes[f"{place.relative_to(tree)}/"] = f"{folder}/"
         if any(other.startswith(package + ".") for other in mapping):
-            # Other folders go inside this one, so it is a real folder here and its entries are the links.
-            place.mkdir(parents=True)
-            for entry in (root / folder).iterdir():
-                if entry.name != "__pycache__":
-                    (place / entry.name).symlink_to(entry)
+            # Other folders go inside this one, so it is a real folder there and its entries are the links.
+            links |= {place / entry.name: entry for entry in source.iterdir() if entry.name != "__pycache__"}
         else:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to(root / folder, target_is_directory=True)
+            links[place] = source
+    for link in [path for path in tree.rglob("*") if path.is_symlink()]:
+        if links.get(link) != link.readlink():
+            link.unlink(missing_ok=True)
+    for link, target in links.items():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            link.symlink_to(target)
     return prefixes
 
 

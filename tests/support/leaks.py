@@ -21,7 +21,6 @@ import gc
 import os
 import shutil
 import signal
-import tempfile
 import threading
 import time
 import uuid
@@ -64,8 +63,8 @@ class LeakGuard:
         Where this process and its descendants make their session folders.
     """
 
-    def __init__(self, session_folders: Path | None = None) -> None:
-        self.session_folders = session_folders or Path(tempfile.gettempdir())
+    def __init__(self, session_folders: Path) -> None:
+        self.session_folders = session_folders
         os.environ[MARKER] = _RUN
         self._seen: set[int] = set()
         self._ours: set[int] = set()
