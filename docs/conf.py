@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from importlib.metadata import version as installed_version
 
+import himalia.exceptions
+from himalia.cluster.protocol.common import Cell
+
 project = "Himalia"
 author = "Himalia developers"
 project_copyright = "Himalia developers"
@@ -33,6 +36,9 @@ autodoc_use_type_comments = False
 napoleon_google_docstring = False
 # Attributes of a docstring belong to its class and are not described once more on their own.
 napoleon_use_ivar = True
+
+# Exceptions name `himalia.exceptions` as their module, so autodoc looks there for what their annotations mention.
+vars(himalia.exceptions).setdefault("Cell", Cell)
 
 html_theme = "furo"
 html_title = "Himalia"

@@ -1,7 +1,7 @@
 """Every example in the documentation runs, and prints what it says it prints.
 
 Blocks marked ``python`` of one page run in order, in this process, against a cluster that the page starts. A line
-``#> 49`` after a print states its output. Blocks marked ``ipython`` are cells: they run in order in a Jupyter kernel.
+``#: 49`` after a print states its output. Blocks marked ``ipython`` are cells: they run in order in a Jupyter kernel.
 Lines that begin with ``$`` in ``console`` blocks run in order in one shell. Other blocks (``text``, ``pycon``) are
 there to be read only.
 """
@@ -29,11 +29,11 @@ PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
 
 
 class CheckedPython(PythonEvaluator):
-    """Runs a block and compares what it printed with its ``#>`` lines, if it has any."""
+    """Runs a block and compares what it printed with its ``#:`` lines, if it has any."""
 
     def __call__(self, example: Example) -> None:
         lines = [line.strip() for line in example.parsed.splitlines()]
-        expected = [line.removeprefix("#>").strip() for line in lines if line.startswith("#>")]
+        expected = [line.removeprefix("#:").strip() for line in lines if line.startswith("#:")]
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             super().__call__(example)
         if expected:
@@ -121,12 +121,12 @@ def _evaluate(page: Path, text: str) -> None:
 
 
 def test_blocks_of_a_page_share_their_names(tmp_path: Path) -> None:
-    _evaluate(tmp_path / "page.md", "```python\nx = 6\n```\n\ntext\n\n```python\nprint(x * 7)\n#> 42\n```\n")
+    _evaluate(tmp_path / "page.md", "```python\nx = 6\n```\n\ntext\n\n```python\nprint(x * 7)\n#: 42\n```\n")
 
 
 def test_a_wrong_output_is_found(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"page.md:1 printed \['42'\], says \['43'\]"):
-        _evaluate(tmp_path / "page.md", "```python\nprint(42)\n#> 43\n```\n")
+        _evaluate(tmp_path / "page.md", "```python\nprint(42)\n#: 43\n```\n")
 
 
 def test_a_block_that_is_only_read_does_not_run(tmp_path: Path) -> None:
