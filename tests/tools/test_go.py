@@ -1,0 +1,31 @@
+"""The script behind README's commands."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.support.source_tree import ROOT
+
+
+def _go(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["./go", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=20)
+
+
+def test_it_explains_its_commands() -> None:
+    run = _go("--help")
+    assert run.returncode == 0
+    assert all(command in run.stdout for command in ("notebook", "test", "lint", "types", "docs"))
+
+
+def test_it_refuses_a_command_it_does_not_know() -> None:
+    run = _go("everything")
+    assert run.returncode == 2
+    assert "usage: ./go" in run.stderr
+
+
+@pytest.mark.parametrize("script", ["go", ".ci/run"])
+def test_scripts_are_valid_and_executable(script: str) -> None:
+    subprocess.run(["bash", "-n", script], cwd=ROOT, check=True)
+    assert (ROOT / script).stat().st_mode & 0o100
