@@ -1,0 +1,429 @@
+"""The global control service without IO: messages in, commands out.
+
+Strategy: four small machines (nodes, actors, jobs and processes, kv) keep their own state and rules; this file knows
+what one subject's change means for another (a node's death is its workers' deaths, which end the jobs whose drivers
+they were and the actors they made) and in which order. Nothing here waits: each message is answered within the step
+that handles it, but for `KvGet` with ``wait``.
+
+Time comes with each event, on any monotonic clock; ``wall`` is what to add to it for dates that people read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ..protocol.common import PROTOCOL_VERSION, Death, DeathKind, from_units
+from ..protocol.gcs_messages import (
+    ActorInfo,
+    ActorSpec,
+    CreateActor,
+    DriverHello,
+    GetActor,
+    KillActor,
+    KvDelete,
+    KvGet,
+    KvKeys,
+    KvPut,
+    ListState,
+    NodeHello,
+    NodeReport,
+    NodeUpdate,
+    Notice,
+    RemoveNode,
+    ReportActor,
+    ReportJobEnd,
+    ReportProcessDeath,
+    SayHello,
+    Stop,
+    TaskEvents,
+    WatchActor,
+    Welcome,
+)
+from ..protocol.ids import task_owner
+from ..protocol.raylet_messages import StopRaylet
+from .actor_record import Actor, ActorRecord, ActorState
+from .actors_machine import SPEC_TABLE, Actors
+from .actors_machine import TABLE as ACTOR_TABLE
+from .commands import Command, End, Event, Outbox, PeerLost, Received
+from .config import GcsConfig
+from .event_ring import EventRing
+from .jobs_machine import CORE_TABLE, JOB_TABLE, LAST_JOB, META_TABLE, Core, Job, JobRecord, Jobs, Processes
+from .kv_machine import TABLE as KV_TABLE
+from .kv_machine import Kv
+from .nodes_machine import TABLE as NODE_TABLE
+from .nodes_machine import Node, NodeRecord, Nodes, NodeState
+from .placement import affinity, needed
+from .queries import QUERIES, query
+from .recovery_machine import reconcile, restore
+
+__all__ = ["GcsMachine", "Tables"]
+
+Tables = dict[str, dict[bytes, bytes]]
+"""What storage kept: msgpack of the records of `Persist`, by table and key."""
+
+
+def _other_protocol(theirs: int) -> str:
+    return f"you speak protocol {theirs}, this cluster {PROTOCOL_VERSION}: install one version everywhere"
+
+
+class GcsMachine:
+    """See the top of the file. Not usable from two threads at once."""
+
+    def __init__(self, cluster_id: str, config: GcsConfig | None = None, *, wall: float = 0.0) -> None:
+        self.cluster_id = cluster_id
+        self.config = config or GcsConfig()
+        self.messages = 0
+        self._wall_offset = wall
+        self._out = Outbox()
+        self.nodes = Nodes(self.config, self._out, self._wall)
+        self.actors = Actors(self.config, self._out, self.nodes, self._wall, self._warn_infeasible)
+        self.jobs = Jobs(self.config, self._out, self._wall)
+        self.processes = Processes(self.config, self._out)
+        self.kv = Kv(self._out)
+        self.events = EventRing(self.config)
+        self._now = 0.0
+        self._stop_reason: str | None = None
+        self._stop_at: float | None = None
+        self._handlers: dict[type, Callable[[bytes, Any], None]] = {
+            NodeHello: self._node_hello,
+            NodeReport: self._node_report,
+            ReportProcessDeath: self._report_process_death,
+            ReportActor: self._report_actor,
+            DriverHello: self._driver_hello,
+            ReportJobEnd: self._report_job_end,
+            CreateActor: self._create_actor,
+            GetActor: self._get_actor,
+            WatchActor: self._watch_actor,
+            KillActor: self._kill_actor,
+            KvPut: self.kv.put,
+            KvGet: self.kv.get,
+            KvDelete: self.kv.delete,
+            KvKeys: self.kv.keys,
+            TaskEvents: self._task_events,
+            ListState: self._list_state,
+            Stop: self._stop,
+            RemoveNode: self._remove_node,
+        }
+
+    def _wall(self, now: float) -> float:
+        return now + self._wall_offset
+
+    # -- the interface ------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """Take one event; returns what is to be done, in order.
+
+        Raises
+        ------
+        IllegalTransition
+            If the message cannot be true. The state is as it was but for commands already decided, which the next call
+            returns: one confused raylet must not take down the cluster.
+        """
+        self._now = now
+        if isinstance(event, Received):
+            self.messages += 1
+            self._handlers[type(event.message)](event.peer, event.message)
+        elif isinstance(event, PeerLost):
+            self._peer_lost(event.peer)
+        for node in self.nodes.silent(now):
+            self._silent(node)
+        self.actors.publish_waiting(now)
+        self.nodes.send_view(now)
+        if self._stop_at is not None and (now >= self._stop_at or not self.nodes.living()):
+            self._stop_at = None
+            self._out.commands.append(End(self._stop_reason or ""))
+        return self._out.take()
+
+    def next_deadline(self) -> float | None:
+        """When to call `handle` with a `Tick`, if nothing comes before."""
+        times = (self.nodes.check_at, self.nodes.view_at, self._stop_at)
+        return min((at for at in times if at is not None), default=None)
+
+    def restore(self, tables: Tables, now: float) -> None:
+        """Take over what storage kept, before the first event. Raylets are expected to say hello again."""
+        self._now = now
+        decode = msgspec.msgpack.decode
+        for value in tables.get(NODE_TABLE, {}).values():
+            self.nodes.restore(decode(value, type=NodeRecord), now)
+        self.jobs.restore_last(decode(tables.get(META_TABLE, {}).get(LAST_JOB, b"\0"), type=int))
+        for value in tables.get(JOB_TABLE, {}).values():
+            self.jobs.restore(decode(value, type=JobRecord), now)
+        for worker_id, value in tables.get(CORE_TABLE, {}).items():
+            self.processes.by_worker[worker_id] = decode(value, type=Core)
+        specs = tables.get(SPEC_TABLE, {})
+        for actor_id, value in tables.get(ACTOR_TABLE, {}).items():
+            spec = decode(specs[actor_id], type=ActorSpec)
+            restore(self.actors, actor_id, spec, decode(value, type=ActorRecord), now)
+        for key, value in tables.get(KV_TABLE, {}).items():
+            self.kv.restore(key, decode(value, type=bytes))
+        # Who watched which actor is not stored: after a restart every core is told of every change.
+        self.actors.everybody = self.processes.peers
+
+    def check_invariants(self) -> None:
+        """Raise `InvariantViolation` where the state contradicts itself. For tests: it looks at everything."""
+        self.nodes.check()
+        self.actors.check()
+        self.jobs.check()
+        self.processes.check()
+        self.kv.check()
+        self.events.check()
+
+    # -- nodes ---------------------------------------------------------------------------------------------------------
+
+    def _node_hello(self, peer: bytes, message: NodeHello) -> None:
+        info = message.node
+        error = ""
+        if message.protocol != PROTOCOL_VERSION:
+            error = _other_protocol(message.protocol)
+        elif self._stop_reason is not None:
+            error = "the cluster is about to end"
+        elif not self.nodes.hello(info, peer, self._now):
+            error = f"node {info.node_id.hex()} was declared dead and its work goes on elsewhere: stop, and join anew"
+        if error:
+            self._out.send(peer, Welcome(self.cluster_id, [], error=error))
+            return
+        node = self.nodes.by_id[info.node_id]
+        living = [other.info for other in self.nodes.living()]
+        self._out.send(peer, Welcome(self.cluster_id, living))
+        others = tuple(other for other in self.nodes.peers() if other != peer)
+        self._out.send_many((*others, *self.processes.peers()), NodeUpdate(node.info))
+        self.nodes.full_view(peer)
+        reconcile(self.actors, self._out, node, message.actors, self._now)
+        self.actors.try_waiting(self._now)
+
+    def _node_report(self, peer: bytes, message: NodeReport) -> None:
+        node = self.nodes.by_peer.get(peer)
+        if node is None:
+            self._out.send(peer, SayHello())
+        elif self.nodes.report(node, message, self._now):
+            self.actors.try_waiting(self._now)
+
+    def _silent(self, node: Node) -> None:
+        if self._stop_reason is not None:
+            death = Death(DeathKind.SHUTDOWN, self._stop_reason)
+        elif node.state is NodeState.DRAINING:
+            death = Death(DeathKind.NODE_DIED, "it was asked to leave and did, or did not in time")
+        else:
+            text = (
+                f"its raylet was silent for {self.config.heartbeat_timeout:g} s, or its connection broke and stayed so"
+            )
+            death = Death(DeathKind.NODE_DIED, text)
+        self._node_died(node, death)
+
+    def _node_died(self, node: Node, death: Death) -> None:
+        workers = dict.fromkeys(self.processes.on_node(node.node_id))
+        for worker in node.workers:
+            worker_id = worker.get("worker_id")
+            if isinstance(worker_id, bytes):
+                workers[worker_id] = None
+        # A raylet that only cannot be reached must not go on with what is now done elsewhere.
+        self._out.raylet(node.node_id, StopRaylet(death.detail))
+        self.nodes.die(node, death, self.processes.peers(), self._now)
+        of_workers = Death(DeathKind.NODE_DIED, f"its node {node.node_id.hex()} died: {death.detail}")
+        self.actors.node_died(node, of_workers, self._now)
+        for worker_id in workers:
+            self._process_died(worker_id, of_workers)
+        self.actors.try_waiting(self._now)
+
+    def _remove_node(self, peer: bytes, message: RemoveNode) -> None:
+        node = self.nodes.by_id.get(message.node_id)
+        if node is None or node.is_dead:
+            text = f"there is no living node {message.node_id.hex()}"
+            self._out.fail(peer, message.request, "not_found", text)
+            return
+        if message.graceful:
+            self.nodes.drain(node, "the node was removed", self._now)
+        else:
+            self._node_died(node, Death(DeathKind.NODE_DIED, "it was removed from the cluster"))
+        self._out.answer(peer, message.request, True)
+
+    def _peer_lost(self, peer: bytes) -> None:
+        node = self.nodes.by_peer.get(peer)
+        if node is not None:
+            # A node that was asked to go and is gone is not waited for.
+            was_asked = self._stop_reason is not None or node.state is NodeState.DRAINING
+            if was_asked:
+                self._silent(node)
+            else:
+                self.nodes.connection_lost(node, self._now)
+        self.actors.unwatch(peer)
+        self.kv.forget_peer(peer)
+
+    # -- jobs and processes --------------------------------------------------------------------------------------------
+
+    def _driver_hello(self, peer: bytes, message: DriverHello) -> None:
+        node = self.nodes.by_id.get(message.address.node_id)
+        error = ""
+        if message.protocol != PROTOCOL_VERSION:
+            error = _other_protocol(message.protocol)
+        elif message.address.worker_id in self.processes.dead:
+            error = "this process was declared dead, with what it owned; it must end"
+        elif node is not None and node.is_dead:
+            error = f"your node {node.node_id.hex()} was declared dead"
+        if error:
+            self._out.send(peer, Welcome(self.cluster_id, [], error=error, request=message.request))
+            return
+        job_id = b""
+        if message.job is not None:
+            info = msgspec.structs.replace(message.job, driver=message.address)
+            job_id = self.jobs.begin(info, self._now).info.job_id
+        self.processes.hello(Core(peer, message.address, job_id, is_driver=message.job is not None))
+        living = [other.info for other in self.nodes.living()]
+        self._out.send(peer, Welcome(self.cluster_id, living, job_id, request=message.request))
+
+    def _report_job_end(self, peer: bytes, message: ReportJobEnd) -> None:
+        job = self.jobs.by_id.get(message.job_id)
+        if job is None:
+            self._out.fail(peer, message.request, "not_found", f"there is no job {message.job_id.hex()}")
+            return
+        self._end_job(job, Death(DeathKind.EXITED, "its driver called shutdown"), said_goodbye=True)
+        self._out.answer(peer, message.request, True)
+
+    def _end_job(self, job: Job, death: Death, *, said_goodbye: bool) -> None:
+        driver = job.info.driver.worker_id
+        if not self.jobs.end(job, death, self._now, said_goodbye=said_goodbye):
+            return
+        reason = f"its job {job.info.job_id.hex()} ended ({death.detail}); make it detached to let it live longer"
+        self.actors.job_ended(job.info.job_id, Death(DeathKind.OWNER_DIED, reason), self._now)
+        self._process_died(driver, death)
+
+    def _report_process_death(self, peer: bytes, message: ReportProcessDeath) -> None:
+        node = self.nodes.by_peer.get(peer)
+        if node is not None and message.worker_id == node.info.raylet.worker_id:
+            text = message.death.detail or "its raylet ended"
+            self._node_died(node, msgspec.structs.replace(message.death, kind=DeathKind.NODE_DIED, detail=text))
+            return
+        if node is not None:
+            self.nodes.heard(node, self._now)
+        self._process_died(message.worker_id, message.death)
+        job = self.jobs.by_id.get(message.job_id)
+        if job is not None and message.is_driver:
+            self._end_job(job, message.death, said_goodbye=False)
+
+    def _process_died(self, worker_id: bytes, death: Death) -> None:
+        if not self.processes.died(worker_id, death, self.nodes.peers()):
+            return
+        job = self.jobs.by_driver.get(worker_id)
+        if job is not None:
+            self._end_job(job, death, said_goodbye=False)
+        self.actors.process_died(worker_id, death, self._now)
+
+    # -- actors --------------------------------------------------------------------------------------------------------
+
+    def _create_actor(self, peer: bytes, message: CreateActor) -> None:
+        spec = message.spec
+        known = self.actors.by_id.get(message.actor_id)
+        if known is None and spec.name:
+            holder = self.actors.named(spec.name, spec.namespace)
+            if holder is not None and not message.get_if_exists:
+                text = (
+                    f"the name {spec.name!r} is taken in namespace {spec.namespace!r}: use another,"
+                    " get_actor(name), or get_if_exists=True"
+                )
+                self._out.fail(peer, message.request, "name_taken", text)
+                return
+            known = holder
+        if known is None:
+            known = self._new_actor(peer, message)
+        if known is not None:
+            self._out.answer(peer, message.request, known.info())
+
+    def _new_actor(self, peer: bytes, message: CreateActor) -> Actor | None:
+        spec, owner = message.spec, message.spec.owner.worker_id
+        try:
+            affinity(spec.strategy)
+        except ValueError as error:
+            self._out.fail(peer, message.request, "bad_request", str(error))
+            return None
+        self.actors.watchers.setdefault(message.actor_id, set()).add(peer)  # who makes it wants to know where it is
+        actor = self.actors.create(message.actor_id, spec, self._now)
+        job = self.jobs.by_id.get(spec.job_id)
+        if owner in self.processes.dead and not spec.detached:
+            self.actors.end(actor, Death(DeathKind.OWNER_DIED, "the process that made it is gone"), self._now)
+        elif job is not None and job.info.ended is not None and not actor.outlives_job:
+            self.actors.end(actor, Death(DeathKind.OWNER_DIED, "its job has ended"), self._now)
+        return actor
+
+    def _warn_infeasible(self, actor: Actor) -> None:
+        wanted = from_units(needed(actor.spec))
+        there = "; ".join(f"{n.info.host} has {from_units(n.total)}" for n in self.nodes.open()) or "there is no node"
+        labels = f" and labels {actor.spec.labels}" if actor.spec.labels else ""
+        text = (
+            f"actor {actor.spec.class_name} asks for {wanted}{labels} ({actor.spec.strategy}),"
+            f" which no node of this cluster could ever give: {there}. It stays pending until such a node joins; ask for less, or add a node."
+        )
+        self._out.log("warning", text)
+        job = self.jobs.by_id.get(actor.spec.job_id)
+        if job is not None:
+            driver = self.processes.by_worker.get(job.info.driver.worker_id)
+            if driver is not None:
+                self._out.send(driver.peer, Notice("infeasible", text))
+
+    def _get_actor(self, peer: bytes, message: GetActor) -> None:
+        actor = (
+            self.actors.by_id.get(message.actor_id)
+            if message.actor_id
+            else self.actors.named(message.name, message.namespace)
+        )
+        if actor is None:
+            wanted = message.actor_id.hex() or f"{message.name!r} in namespace {message.namespace!r}"
+            text = f"there is no living actor {wanted}: check name and namespace, or whether it has ended"
+            self._out.fail(peer, message.request, "not_found", text)
+            return
+        # A caller needs methods and options, not what the constructor was given.
+        spec = msgspec.structs.replace(actor.spec, args=b"", deps=b"")
+        answer: tuple[ActorInfo, ActorSpec] = (actor.info(), spec)
+        self._out.answer(peer, message.request, answer)
+
+    def _watch_actor(self, peer: bytes, message: WatchActor) -> None:
+        owner_is_dead = task_owner(message.actor_id) in self.processes.dead
+        self.actors.watch(message.actor_id, peer, owner_is_dead=owner_is_dead)
+
+    def _kill_actor(self, peer: bytes, message: KillActor) -> None:
+        actor = self.actors.by_id.get(message.actor_id)
+        if actor is None:
+            text = f"there is no actor {message.actor_id.hex()}"
+            self._out.fail(peer, message.request, "not_found", text)
+            return
+        if message.out_of_scope:
+            self.actors.calls_end(actor, self._now)
+        elif message.no_restart:
+            self.actors.end(actor, Death(DeathKind.KILLED, "it was killed with kill()"), self._now)
+        else:
+            self.actors.restart(actor, Death(DeathKind.KILLED, "it was killed with kill(no_restart=False)"), self._now)
+        self._out.answer(peer, message.request, True)
+
+    def _report_actor(self, peer: bytes, message: ReportActor) -> None:
+        node = self.nodes.by_peer.get(peer)
+        if node is None:
+            self._out.send(peer, SayHello())
+            return
+        self.nodes.heard(node, self._now)
+        self.actors.report(node, message, self._now)
+        actor = self.actors.by_id.get(message.actor_id)
+        if actor is None or actor.state is not ActorState.ALIVE:
+            self.actors.try_waiting(self._now)  # what it was to hold on its way is free again
+
+    # -- telemetry, queries, the end -----------------------------------------------------------------------------------
+
+    def _task_events(self, _peer: bytes, message: TaskEvents) -> None:
+        self.events.add(message)
+
+    def _list_state(self, peer: bytes, message: ListState) -> None:
+        if message.what not in QUERIES:
+            text = f"there is no list of {message.what!r}, but of {', '.join(sorted(QUERIES))}"
+            self._out.fail(peer, message.request, "bad_request", text)
+            return
+        self._out.answer(peer, message.request, query(self, message))
+
+    def _stop(self, peer: bytes, message: Stop) -> None:
+        self._out.answer(peer, message.request, True)
+        if self._stop_reason is not None:
+            return
+        self._stop_reason = message.reason or "the cluster was stopped"
+        self._stop_at = self._now + self.config.stop_timeout
+        for node in self.nodes.living():
+            self._out.raylet(node.node_id, StopRaylet(self._stop_reason))
