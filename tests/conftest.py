@@ -54,25 +54,33 @@ def leak_guard() -> LeakGuard:
     return _GUARD
 
 
-def _cluster_is_running() -> bool:
-    """Whether a wider fixture keeps a cluster, which it did not mark."""
+def _end_cluster() -> list[str]:
+    """Shut down a cluster that this process still has; returns the line that reports it, if it had one."""
     himalia = sys.modules.get("himalia")
-    return himalia is not None and hasattr(himalia, "is_initialized") and himalia.is_initialized()
+    # Tests of the engine's parts import it without the front door's API ever having loaded.
+    if not getattr(himalia, "is_initialized", bool)():
+        return []
+    assert himalia is not None
+    himalia.shutdown()
+    return ["  a running cluster: himalia.shutdown() was not called"]
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail the test that leaves processes, threads, descriptors, shared memory or session folders."""
-    if _GUARD.is_shared or _cluster_is_running():
+    """Fail the test that leaves a cluster, processes, threads, descriptors, shared memory or session folders."""
+    if _GUARD.is_shared:
         yield
         return
+    if _end_cluster():
+        pytest.fail("a fixture of a wider scope keeps a cluster and does not say so with leak_guard.shared(...)")
     before: Snapshot = _GUARD.snapshot()
     yield
     if _GUARD.is_shared:  # the test asked for a shared fixture while it ran
         return
     failed = request.node.stash.get(_FAILED, False)
+    left = _end_cluster()
     # A failed test has said what is wrong, and its traceback keeps its objects alive: clean up without a second report.
-    left = _GUARD.differences(before) if failed else _GUARD.settle(before)
+    left += _GUARD.differences(before) if failed else _GUARD.settle(before)
     if left:
         _GUARD.remove(before)
     if left and not failed:
