@@ -66,6 +66,7 @@ class GcsServer:
         self._encode = msgspec.msgpack.Encoder().encode
         self._monitor: zmq.Socket[bytes] = bus.client.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._loop.add_reader(self._monitor.fileno(), self._drain_monitor)
+        self._loop.call_soon(self._drain_monitor)  # the descriptor signals only what comes after a read found nothing
         tables = storage.load()
         if tables:
             self.machine.restore(tables, self._loop.time())
