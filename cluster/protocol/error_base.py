@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from .common import Cell
-from .exception_state import reduce_exception
+from .exception_state import reduce_exception, set_state
 
 __all__ = ["HimaliaError", "Origin", "RayError"]
 
@@ -93,7 +93,11 @@ class HimaliaError(Exception):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return reduce_exception(self)
+        # Without the function that sets the state, which pickle knows and `copy` does not; that is __setstate__ here.
+        return reduce_exception(self)[:3]
+
+    def __setstate__(self, state: Any) -> None:
+        set_state(self, state)
 
 
 RayError = HimaliaError

@@ -254,8 +254,15 @@ class _Carrier:
     def __reduce__(self) -> str | tuple[Any, ...]:
         return reduce_exception(self.exc) if can_rebuild(type(self.exc)) else self.exc.__reduce__()
 
+    def __deepcopy__(self, memo: object) -> _Carrier:
+        return self  # many exceptions can not be copied; two errors may share one
 
-def _rebuild(info: TaskErrorInfo, cause: BaseException, dual: bool, notes: list[str] | None = None) -> RayTaskError:
+
+def _rebuild(
+    info: TaskErrorInfo, cause: BaseException | _Carrier, dual: bool, notes: list[str] | None = None
+) -> RayTaskError:
+    if isinstance(cause, _Carrier):  # copied, not pickled
+        cause = cause.exc
     error = RayTaskError._from_info(info, cause)
     for note in notes or ():
         error.add_note(note)

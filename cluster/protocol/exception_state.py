@@ -12,9 +12,19 @@ from __future__ import annotations
 from types import BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final
 
-__all__ = ["can_make", "can_rebuild", "copy_state", "new_exception", "rebuild_exception", "reduce_exception"]
+__all__ = [
+    "can_make",
+    "can_rebuild",
+    "copy_state",
+    "new_exception",
+    "rebuild_exception",
+    "reduce_exception",
+    "set_state",
+]
 
 _HEAP_TYPE: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE: the class was made at run time
+
+_SET: Final = BaseException.__setattr__  # a class may forbid that its instances be changed
 
 _NO_STATE: Final = frozenset({BaseException, Exception, object})
 
@@ -55,7 +65,7 @@ def new_exception(cls: type[BaseException], like: BaseException | None, args: tu
     else:
         base = next(base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE)
         made = base.__new__(cls, *args)
-    made.args = args
+    _SET(made, "args", args)
     return made
 
 
@@ -80,7 +90,7 @@ def _members(exc: BaseException) -> dict[str, Any]:
 def _set_members(exc: BaseException, members: dict[str, Any]) -> None:
     for name, value in members.items():
         try:
-            object.__setattr__(exc, name, value)
+            _SET(exc, name, value)
         except (AttributeError, TypeError):  # read-only, and set by __new__ already (those of a group)
             continue
 
@@ -89,8 +99,8 @@ def copy_state(source: BaseException, target: BaseException) -> None:
     """Give `target` all attributes of `source`, its notes and its explicit cause."""
     _set_members(target, _members(source))
     target.__dict__.update(source.__dict__)
-    target.__cause__ = source.__cause__
-    target.__suppress_context__ = source.__suppress_context__
+    _SET(target, "__cause__", source.__cause__)
+    _SET(target, "__suppress_context__", source.__suppress_context__)
 
 
 def reduce_exception(exc: BaseException, *, chain: bool = True) -> tuple[Any, ...]:
@@ -103,20 +113,21 @@ def reduce_exception(exc: BaseException, *, chain: bool = True) -> tuple[Any, ..
         members.pop("exceptions", None)
     cause = exc.__cause__ if chain else None
     state = (exc.__dict__.copy(), members, cause, exc.__suppress_context__)
-    return rebuild_exception, (type(exc), exc.args, group), state, None, None, _set_state
+    return rebuild_exception, (type(exc), exc.args, group), state, None, None, set_state
 
 
 def rebuild_exception(
     cls: type[BaseException], args: tuple[Any, ...], group: tuple[str, Any] | None = None
 ) -> BaseException:
-    """Make the bare exception again; its state follows by `_set_state`, so that it may refer to the exception."""
+    """Make the bare exception again; its state follows by `set_state`, so that it may refer to the exception."""
     like = None if group is None else BaseExceptionGroup(*group)
     return new_exception(cls, like, args)
 
 
-def _set_state(exc: BaseException, state: tuple[dict[str, Any], dict[str, Any], BaseException | None, bool]) -> None:
+def set_state(exc: BaseException, state: tuple[dict[str, Any], dict[str, Any], BaseException | None, bool]) -> None:
+    """Put back what `reduce_exception` took: attributes, members, explicit cause."""
     attributes, members, cause, suppress = state
     _set_members(exc, members)
     exc.__dict__.update(attributes)
-    exc.__cause__ = cause
-    exc.__suppress_context__ = suppress
+    _SET(exc, "__cause__", cause)
+    _SET(exc, "__suppress_context__", suppress)

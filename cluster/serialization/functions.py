@@ -198,15 +198,11 @@ _SAMPLE: Final = 100  # members of a container that stand for all of it
 
 def estimate_size(value: Any, depth: int = 3) -> int:
     """Estimate how many bytes a value takes, without pickling it or walking all of a large container."""
-    nbytes = getattr(type(value), "nbytes", None)
-    if nbytes is not None and not isinstance(value, type):
-        try:
-            return int(value.nbytes)
-        except Exception:  # noqa: BLE001 - anything may call itself nbytes; then its size is as Python says
-            return sys.getsizeof(value, 0)
     try:
+        if hasattr(type(value), "nbytes"):
+            return int(value.nbytes)
         size = sys.getsizeof(value, 0)
-    except Exception:  # noqa: BLE001 - a broken __sizeof__ of the user's is no reason to refuse the function
+    except Exception:  # noqa: BLE001 - a broken method of the user's is no reason to refuse the function
         return 0
     if depth > 0 and isinstance(value, _CONTAINERS) and value:
         inside = list(_first(value))

@@ -87,6 +87,11 @@ def members(value: Any, path: str) -> Iterator[Step]:
             if name not in ("__dict__", "__weakref__", "__doc__"):
                 function = getattr(member, "__func__", None) or getattr(member, "fget", None)
                 yield Step(f"{path}.{name}", name, function or member)
+    elif isinstance(value, BaseException):
+        yield Step(f"{path}.args", "args", value.args)
+        for name, member in vars(value).items():
+            yield Step(f"{path}.{name}", name, member)
+        yield Step(f"{path}.__cause__", "__cause__", value.__cause__)
     else:
         yield from _of_object(value, path)
 

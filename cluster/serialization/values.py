@@ -72,7 +72,7 @@ class Serialized(msgspec.Struct, frozen=True, gc=False):
     data
         The pickle stream.
     buffers
-        What the stream names by number: flat, contiguous views of the value's own memory, not copied.
+        What the stream names by number: flat, read-only views of the value's own memory, not copied.
     refs
         The `ObjectRef`s and actor handles that the value contains, as objects.
     nbytes
@@ -130,6 +130,24 @@ def _read_only(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return view
 
 
+# Kinds of element that numpy exports as a buffer. It refuses dates, structures with dates in them and the types of
+# extensions (bfloat16), and pickles those within the stream.
+_EXPORTED: Final = frozenset("biufcSU")
+
+
+def _with_type(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    return array.view(dtype)
+
+
+def _reduce_array(array: np.ndarray[Any, Any]) -> Any:
+    """Reduce an array without objects so that it is read-only, with a large one's memory out of band."""
+    dtype = array.dtype
+    bare = dtype.kind in _EXPORTED or (dtype.type is np.void and dtype.names is None)
+    if not bare and dtype.itemsize:
+        return _with_type, (array.view(np.dtype((np.void, dtype.itemsize))), dtype)
+    return (_read_only(array) if array.nbytes < INLINE_BUFFER_LIMIT else array).__reduce_ex__(5)
+
+
 class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
     """Cloudpickle's pickler, and what it does not do: arrays, exceptions, registered serializers."""
 
@@ -138,10 +156,7 @@ class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ha
         if _custom and (pair := _custom.get(cls)) is not None:
             return _apply, (pair[1], pair[0](obj))
         if cls is np.ndarray:
-            # Its memory goes out of band by itself. A small one stays within, and as bytes, so that it is read-only.
-            if obj.nbytes < INLINE_BUFFER_LIMIT and not obj.dtype.hasobject:
-                return _read_only(obj).__reduce_ex__(5)
-            return NotImplemented
+            return NotImplemented if obj.dtype.hasobject else _reduce_array(obj)
         if cls is not FunctionType and issubclass(cls, BaseException) and can_rebuild(cls):
             return reduce_exception(obj)
         return super().reducer_override(obj)
@@ -160,7 +175,7 @@ def _pickle_any(value: Any) -> Serialized:
     refs: list[Any] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
-        view = buffer.raw()
+        view = buffer.raw().toreadonly()
         if view.nbytes < INLINE_BUFFER_LIMIT:
             return True
         buffers.append(view)
@@ -193,14 +208,14 @@ def _serialize_bytes(value: bytes | bytearray, stream: bytes) -> Serialized:
 
 
 def _serialize_array(value: np.ndarray[Any, Any], what: str) -> Serialized:
-    if value.dtype.hasobject or _custom:
+    if value.dtype.kind not in _EXPORTED or _custom:
         return _serialize_any(value, what)
     if value.nbytes < INLINE_BUFFER_LIMIT:
         data = _dumps(_read_only(value), 5)
         return Serialized(data, _NO_BUFFERS, _NO_REFS, len(data))
     buffers: list[pickle.PickleBuffer] = []
     data = _dumps(value, 5, buffer_callback=buffers.append)
-    views = [buffer.raw() for buffer in buffers]
+    views = [buffer.raw().toreadonly() for buffer in buffers]
     return Serialized(data, views, _NO_REFS, len(data) + sum(view.nbytes for view in views))
 
 

@@ -1,0 +1,97 @@
+"""Tracebacks show the user's frames, not those of the engine around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from himalia.cluster.protocol import traceback_text
+from himalia.cluster.protocol.traceback_text import remote_traceback
+from himalia.exceptions import HimaliaError
+
+ENGINE = traceback_text._ENGINE
+
+
+def engine_function(source: str, name: str, **space: Any) -> Callable[..., Any]:
+    """Define a function as if in a file of the engine."""
+    exec(compile(source, f"{ENGINE}worker/executor.py", "exec"), space)
+    made: Callable[..., Any] = space[name]
+    return made
+
+
+execute = engine_function("def execute(task): return task()", "execute")
+caught = engine_function(
+    "def caught(task):\n    try: task()\n    except BaseException as exc: return exc",
+    "caught",
+)
+
+
+def text_of(task: Callable[[], Any], **options: Any) -> str:
+    return remote_traceback(caught(task), **options)
+
+
+def test_the_executors_frames_are_left_out() -> None:
+    def task() -> None:
+        raise ValueError("boom")
+
+    text = text_of(task)
+    assert "executor.py" not in text
+    assert "in task" in text
+    assert text.endswith("ValueError: boom\n")
+
+
+def test_the_engines_frames_within_its_own_error_are_left_out() -> None:
+    get = engine_function("def get(): raise Error('not ready')", "get", Error=HimaliaError)
+
+    def task() -> None:
+        get()
+
+    text = text_of(task)
+    assert "executor.py" not in text
+    assert "get()" in text
+
+
+def test_the_engines_frames_within_another_error_stay() -> None:
+    get = engine_function("def get(): raise ValueError('inside')", "get")
+    assert "executor.py" in text_of(lambda: get())
+
+
+def test_an_error_of_the_engine_alone_keeps_its_frames() -> None:
+    fails = engine_function("def fails(): raise ValueError('inside')", "fails")
+    assert "executor.py" in text_of(fails)
+
+
+def test_chains_and_groups_are_cleaned_too() -> None:
+    def first() -> None:
+        raise KeyError("first")
+
+    def chained() -> None:
+        try:
+            execute(first)
+        except KeyError as error:
+            raise ValueError("second") from error
+
+    text = text_of(chained)
+    assert "KeyError: 'first'" in text
+    assert "ValueError: second" in text
+
+    def grouped() -> None:
+        errors = []
+        try:
+            execute(first)
+        except KeyError as error:
+            errors.append(error)
+        raise ExceptionGroup("several", errors)
+
+    text = text_of(grouped)
+    assert "several (1 sub-exception)" in text
+    assert "KeyError: 'first'" in text
+
+
+def test_the_stack_can_be_had_alone() -> None:
+    def task() -> None:
+        raise ValueError("boom")
+
+    text = text_of(task, stack_only=True)
+    assert text.startswith("Traceback")
+    assert "ValueError: boom" not in text
