@@ -1,0 +1,136 @@
+"""The arena as drivers and workers use it: mapped once, written and read without a copy and without a message.
+
+Strategy: a process maps the whole arena when it first touches a large object; address space costs nothing. Each object
+that is read gets an exporter of its own, a numpy array over its bytes: everything made from it (slices of a memoryview,
+arrays, Arrow buffers) keeps that exporter alive, and a weak reference tells when the last of these is gone. That is the
+moment to release the pin, no sooner and no later. The memoryview handed out cannot be watched itself: its slices
+refer to the exporter, not to it. An mmap slice or `memoryview.cast` have no exporter of their own; ctypes arrays would
+need a new type for each size.
+
+The weak reference's callback runs wherever the last buffer dies: in any thread, in the middle of anything, also in a
+garbage collection. So it appends to a deque and does nothing else.
+
+Memory that this process has not mapped yet costs a page fault every 4 KB at the first write. For large ranges the
+kernel is asked to do all at once (MADV_POPULATE_WRITE), which is a third faster; what was populated is remembered.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import weakref
+from collections import deque
+from typing import Any, Final
+
+__all__ = ["ArenaClient"]
+
+_MADV_POPULATE_WRITE: Final = 23  # since Linux 5.14; not in the mmap module
+
+_REGION: Final = 1 << 20
+"""Bytes remembered together as populated; smaller writes fault their pages in, which costs them little."""
+
+_POPULATE_STEP: Final = 16 << 20
+"""Bytes populated in one call, in which the GIL is held: 3 ms."""
+
+
+class _Exporter(weakref.ref[Any]):
+    """Watches an exporter; knows whose bytes it exports."""
+
+    __slots__ = ("object_id",)
+
+    object_id: bytes
+
+
+class _Mapping:
+    """One mapped file, with what of it this process has populated."""
+
+    def __init__(self, path: str, size: int) -> None:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self.memory = mmap.mmap(descriptor, size)
+        finally:
+            os.close(descriptor)
+        self.view = memoryview(self.memory)
+        self._populated = bytearray(size // _REGION + 1)
+
+    def populate(self, offset: int, size: int) -> None:
+        """Map the pages of a range that is about to be written, as far as it consists of whole regions."""
+        first, last = -(-offset // _REGION), (offset + size) // _REGION
+        region = self._populated.find(0, first, last)
+        while region >= 0:
+            end = self._populated.find(1, region, last)
+            end = last if end < 0 else end
+            end = min(end, region + _POPULATE_STEP // _REGION)
+            self._populated[region:end] = b"\1" * (end - region)
+            try:
+                self.memory.madvise(_MADV_POPULATE_WRITE, region * _REGION, (end - region) * _REGION)
+            except OSError:  # an older kernel: pages come one by one as they are written
+                self._populated = bytearray(b"\1") * len(self._populated)
+                return
+            region = self._populated.find(0, end, last)
+
+
+class ArenaClient:
+    """The arena in one process. Methods may be called from any thread; none blocks or sends anything.
+
+    Parameters
+    ----------
+    path, size
+        Of the arena, from `CoreWelcome`.
+    released
+        Object ids are appended here, one for each `reader`, when the last buffer made from it is gone. Whoever owns the
+        deque drains it and releases the pins.
+    """
+
+    def __init__(self, path: str, size: int, released: deque[bytes] | None = None) -> None:
+        self._path = path
+        self._size = size
+        self.released: deque[bytes] = deque() if released is None else released
+        self._arena: _Mapping | None = None
+        self._exporters: dict[int, _Exporter] = {}
+        self._frombuffer: Any = None
+        self._uint8: Any = None
+
+    def writer(self, offset: int, size: int, path: str = "") -> memoryview:
+        """Writable bytes of the arena, or of the file ``path``, that this process was given for an object."""
+        if path:
+            return _Mapping(path, max(size, 1)).view[:size]
+        arena = self._arena or self._map()
+        if size >= _REGION:
+            arena.populate(offset, size)
+        return arena.view[offset : offset + size]
+
+    def reader(self, object_id: bytes, offset: int, size: int, path: str = "") -> memoryview:
+        """Read-only bytes of an object of which this process has a pin.
+
+        ``object_id`` is appended to `released` when nothing made from the result is left.
+        """
+        if self._frombuffer is None:
+            self._import_numpy()
+        memory = (self._arena or self._map()).memory if not path else _Mapping(path, max(size, 1)).memory
+        exporter = self._frombuffer(memory, self._uint8, size, offset)
+        watch = _Exporter(exporter, self._gone)
+        watch.object_id = object_id
+        self._exporters[id(watch)] = watch
+        return memoryview(exporter).toreadonly()
+
+    @property
+    def open_readers(self) -> int:
+        """How many results of `reader` are in use."""
+        return len(self._exporters)
+
+    def _gone(self, watch: _Exporter) -> None:
+        # Single dictionary and deque operations: each is atomic, whatever it interrupts.
+        self._exporters.pop(id(watch), None)
+        self.released.append(watch.object_id)
+
+    def _map(self) -> _Mapping:
+        # Two threads may both get here; then both mappings are right and the later one is kept.
+        self._arena = arena = _Mapping(self._path, self._size)
+        return arena
+
+    def _import_numpy(self) -> None:
+        import numpy as np
+
+        self._uint8 = np.uint8
+        self._frombuffer = np.frombuffer

@@ -1,0 +1,67 @@
+"""What the store tells people about itself: numbers, the largest holders, and why there is no room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ..protocol.ids import object_owner
+from ..protocol.raylet_messages import StoreStats
+from .index import Index
+from .records import State
+from .room import Room
+from .slabs import Slabs
+
+if TYPE_CHECKING:
+    from .machine import StoreMachine
+
+__all__ = ["holders", "no_room_text", "store_stats"]
+
+_HOLDERS: Final = 5
+
+
+def holders(index: Index, slabs: Slabs, name_of: Callable[[bytes], str]) -> list[tuple[str, int]]:
+    """Who owns most of what is in memory: name and bytes, largest first."""
+    held = slabs.bytes_of()
+    for record in index.records.values():
+        blocks = [record.block, *record.stale, *record.writers.values()]
+        size = sum(block.size for block in blocks if block is not None)
+        if size:
+            owner = object_owner(record.object_id)
+            held[owner] = held.get(owner, 0) + size
+    largest = sorted(held.items(), key=lambda item: (-item[1], item[0]))[:_HOLDERS]
+    return [(name_of(owner), size) for owner, size in largest]
+
+
+def no_room_text(room: Room, size: int, error: str, spill_error: str) -> str:
+    """One sentence: what was asked, what there is, and what stood in the way."""
+    allocator = room.allocator
+    text = (
+        f"no room for {size} bytes in the object store: {allocator.used} of {allocator.capacity} bytes are in use, "
+        "and nothing more of it can be dropped or spilled"
+    )
+    if room.extension_error:
+        text += f"; shared memory has no room beyond {allocator.limit} bytes ({room.extension_error})"
+    if spill_error:
+        text += f"; spilling failed ({spill_error})"
+    if error:
+        text += f"; no file on disk could be made instead ({error})"
+    return text
+
+
+def store_stats(machine: StoreMachine, *, detail: bool) -> StoreStats:
+    """Numbers of a store; ``spilled`` and ``restored`` count from its beginning."""
+    records = machine.index.records
+    objects = [
+        (object_id, record.size, str(record.state), sum(record.pins.values()), object_owner(object_id))
+        for object_id, record in (records.items() if detail else ())
+    ]
+    return StoreStats(
+        capacity=machine.room.allocator.capacity,
+        used=machine.room.allocator.used,
+        spilled=machine.spilled_bytes,
+        restored=machine.restored_bytes,
+        fallback=machine.room.fallback_bytes,
+        count=sum(record.state not in (State.EXPECTED, State.FREED) for record in records.values()),
+        objects=objects,
+    )
