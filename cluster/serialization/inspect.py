@@ -255,35 +255,40 @@ class FailureTuple:
     ----------
     obj
         The member.
-    name
-        What it is called where it was found.
+    path
+        What leads to it from the value that was asked about: names of variables, attributes, keys.
     parent
         What holds it.
     """
 
-    def __init__(self, obj: Any, name: str, parent: Any) -> None:
+    def __init__(self, obj: Any, path: tuple[str, ...], parent: Any) -> None:
         self.obj = obj
-        self.name = name
+        self.path = path
         self.parent = parent
 
+    @property
+    def name(self) -> str:
+        """What it is called where it was found."""
+        return self.path[-1]
+
     def __repr__(self) -> str:
-        return f"FailureTuple(obj={self.obj!r}, name={self.name!r}, parent={self.parent!r})"
+        return f"FailureTuple(obj={self.obj!r}, path={self.path!r}, parent={self.parent!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, FailureTuple) and (self.obj is other.obj) and self.name == other.name
+        return isinstance(other, FailureTuple) and self.obj is other.obj and self.path == other.path
 
     def __hash__(self) -> int:
-        return hash((id(self.obj), self.name))
+        return hash((id(self.obj), self.path))
 
 
 def inspect_serializability(
-    obj: Any, name: str | None = None, depth: int = 3, print_file: Any | None = None
+    base_obj: Any, name: str | None = None, depth: int = 3, print_file: Any | None = None
 ) -> tuple[bool, set[FailureTuple]]:
     """Tell whether a value can be pickled, and if not, print which of its members can not be.
 
     Parameters
     ----------
-    obj
+    base_obj
         A value, a function or a class.
     name
         What to call it; its own name or its text if left out.
@@ -297,9 +302,9 @@ def inspect_serializability(
     serializable, failures
         Whether it can be pickled, and the innermost members that can not be.
     """
-    title = name or getattr(obj, "__qualname__", None) or _short(obj)
+    title = name or getattr(base_obj, "__qualname__", None) or _short(base_obj)
     print(f"Can `{title}` be pickled?", file=print_file, end=" ")
-    failure = pickling_failure(obj)
+    failure = pickling_failure(base_obj)
     if failure is None:
         print("Yes.", file=print_file)
         return True, set()
@@ -307,26 +312,25 @@ def inspect_serializability(
     failures: set[FailureTuple] = set()
     search = _Search()
 
-    def descend(value: Any, label: str, path: str, parent: Any, level: int) -> None:
+    def descend(value: Any, labels: tuple[str, ...], path: str, parent: Any) -> None:
         search.seen[id(value)] = value
         found = False
-        if level < depth:
+        if len(labels) <= depth:
             for step in members(value, path):
                 deeper = search.failure(step.member)
                 if deeper is None:
                     continue
                 found = True
                 print(
-                    f"{'  ' * (level + 1)}{step.text} (a {type_name(step.member)}): {failure_text(deeper)}",
+                    f"{'  ' * len(labels)}{step.text} (a {type_name(step.member)}): {failure_text(deeper)}",
                     file=print_file,
                 )
-                descend(
-                    step.member, step.label, step.label if step.label.isidentifier() else step.text, value, level + 1
-                )
+                shown = step.label if step.label.isidentifier() else step.text
+                descend(step.member, (*labels, step.label), shown, value)
         if not found:
-            failures.add(FailureTuple(value, label, parent))
+            failures.add(FailureTuple(value, labels, parent))
 
-    descend(obj, title, title, None, 0)
+    descend(base_obj, (title,), title, None)
     listed = ", ".join(sorted(f"{each.name} (a {type_name(each.obj)})" for each in failures))
     print(f"Not picklable: {listed}. {SerializationError.default_hint}", file=print_file)
     return False, failures

@@ -139,10 +139,11 @@ def test_inspect_serializability_goes_as_deep_as_asked() -> None:
     _, failures = inspect_serializability(value, depth=1, print_file=io.StringIO())
     assert [each.obj for each in failures] == [value[0]]
     _, failures = inspect_serializability(value, depth=4, print_file=io.StringIO())
+    assert [each.path[1:] for each in failures] == [("0", "0", "0", "lock")]
     assert [each.name for each in failures] == ["lock"]
 
 
 def test_failures_are_told_apart_by_identity() -> None:
     lock = threading.Lock()
-    assert FailureTuple(lock, "a", None) == FailureTuple(lock, "a", 1)
-    assert len({FailureTuple(lock, "a", None), FailureTuple(threading.Lock(), "a", None)}) == 2
+    assert FailureTuple(lock, ("a",), None) == FailureTuple(lock, ("a",), 1)
+    assert len({FailureTuple(lock, ("a",), None), FailureTuple(threading.Lock(), ("a",), None)}) == 2
