@@ -94,6 +94,12 @@ class Allocator:
             offset = None if found is None else self._take(found, need, align)
         return offset
 
+    def reuse(self, size: int) -> int | None:
+        """As `allocate`, but only of memory that was used before."""
+        need, align = rounded(size), alignment(size)
+        found = self._find(need, align, _TRIES)
+        return None if found is None else self._take(found, need, align)
+
     def limit_needed(self, size: int) -> int | None:
         """The limit with which a block of ``size`` bytes fits beyond the frontier; None if it is past the capacity."""
         end = self._beyond(alignment(size)) + rounded(size)

@@ -8,7 +8,7 @@ refer to the exporter, not to it. An mmap slice or `memoryview.cast` have no exp
 need a new type for each size.
 
 The weak reference's callback runs wherever the last buffer dies: in any thread, in the middle of anything, also in a
-garbage collection. So it appends to a deque and does nothing else.
+garbage collection. So all it does is call `on_release`, which may only append to a deque.
 
 Memory that this process has not mapped yet costs a page fault every 4 KB at the first write. For large ranges the
 kernel is asked to do all at once (MADV_POPULATE_WRITE), which is a third faster; what was populated is remembered.
@@ -19,7 +19,7 @@ from __future__ import annotations
 import mmap
 import os
 import weakref
-from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 __all__ = ["ArenaClient"]
@@ -34,11 +34,11 @@ _POPULATE_STEP: Final = 16 << 20
 
 
 class _Exporter(weakref.ref[Any]):
-    """Watches an exporter; knows whose bytes it exports."""
+    """Watches an exporter; knows whom to tell when it is gone."""
 
-    __slots__ = ("object_id",)
+    __slots__ = ("on_release",)
 
-    object_id: bytes
+    on_release: Callable[[], object]
 
 
 class _Mapping:
@@ -77,15 +77,11 @@ class ArenaClient:
     ----------
     path, size
         Of the arena, from `CoreWelcome`.
-    released
-        Object ids are appended here, one for each `reader`, when the last buffer made from it is gone. Whoever owns the
-        deque drains it and releases the pins.
     """
 
-    def __init__(self, path: str, size: int, released: deque[bytes] | None = None) -> None:
+    def __init__(self, path: str, size: int) -> None:
         self._path = path
         self._size = size
-        self.released: deque[bytes] = deque() if released is None else released
         self._arena: _Mapping | None = None
         self._exporters: dict[int, _Exporter] = {}
         self._frombuffer: Any = None
@@ -100,17 +96,18 @@ class ArenaClient:
             arena.populate(offset, size)
         return arena.view[offset : offset + size]
 
-    def reader(self, object_id: bytes, offset: int, size: int, path: str = "") -> memoryview:
+    def reader(self, offset: int, size: int, path: str, on_release: Callable[[], object]) -> memoryview:
         """Read-only bytes of an object of which this process has a pin.
 
-        ``object_id`` is appended to `released` when nothing made from the result is left.
+        ``on_release()`` is called when nothing made from the result is left. It is called by a destructor, in any
+        thread: all it may do is to append to a deque.
         """
         if self._frombuffer is None:
             self._import_numpy()
         memory = (self._arena or self._map()).memory if not path else _Mapping(path, max(size, 1)).memory
         exporter = self._frombuffer(memory, self._uint8, size, offset)
         watch = _Exporter(exporter, self._gone)
-        watch.object_id = object_id
+        watch.on_release = on_release
         self._exporters[id(watch)] = watch
         return memoryview(exporter).toreadonly()
 
@@ -119,10 +116,15 @@ class ArenaClient:
         """How many results of `reader` are in use."""
         return len(self._exporters)
 
+    def close(self) -> None:
+        """Tell nobody of anything any more. Memory stays mapped for as long as somebody has a buffer of it."""
+        self._exporters.clear()
+        self._arena = None
+
     def _gone(self, watch: _Exporter) -> None:
-        # Single dictionary and deque operations: each is atomic, whatever it interrupts.
-        self._exporters.pop(id(watch), None)
-        self.released.append(watch.object_id)
+        # A single dictionary operation, and the caller's single deque operation: atomic, whatever they interrupt.
+        if self._exporters.pop(id(watch), None) is not None:
+            watch.on_release()
 
     def _map(self) -> _Mapping:
         # Two threads may both get here; then both mappings are right and the later one is kept.

@@ -119,7 +119,7 @@ class Room:
             if request.cancelled:
                 self._queue.popleft()
                 continue
-            offset = self._find(request.size)
+            offset = self._find_for_slab(request) if request.kind is Kind.SLAB else self._find(request.size)
             if offset is not None:
                 self._queue.popleft()
                 self._pressure.grant(request, Block(offset, self.allocator.size_of(offset), request.size), now)
@@ -157,6 +157,14 @@ class Room:
         while offset is None and self._pressure.drop_one():
             offset = self.allocator.allocate(size)
         return offset
+
+    def _find_for_slab(self, request: Request) -> int | None:
+        """A smaller slab of memory that was used before is better than one of fresh memory."""
+        for size in (request.size, request.size // 2, request.size // 4):
+            offset = self.allocator.reuse(size) if size else None
+            if offset is not None:
+                return offset
+        return self._find(request.size)
 
     def _press(self, request: Request, now: float) -> bool:
         """Make room for the head of the queue; False when there is nothing more to wait for."""
