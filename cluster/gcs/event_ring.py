@@ -47,7 +47,7 @@ class EventRing:
             self.dropped += oldest.events
 
     def newest(self, limit: int, after: int) -> dict[str, object]:
-        """The newest batches, with at least ``limit`` events together, oldest first; only those after number ``after``."""
+        """The newest batches, ``limit`` events at least, oldest first; only those after number ``after``."""
         chosen: list[bytes] = []
         count = 0
         for batch in reversed(self._batches):

@@ -353,7 +353,8 @@ class GcsMachine:
         labels = f" and labels {actor.spec.labels}" if actor.spec.labels else ""
         text = (
             f"actor {actor.spec.class_name} asks for {wanted}{labels} ({actor.spec.strategy}),"
-            f" which no node of this cluster could ever give: {there}. It stays pending until such a node joins; ask for less, or add a node."
+            f" which no node of this cluster could ever give: {there}."
+            " It stays pending until such a node joins; ask for less, or add a node."
         )
         self._out.log("warning", text)
         job = self.jobs.by_id.get(actor.spec.job_id)

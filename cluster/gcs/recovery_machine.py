@@ -20,7 +20,7 @@ __all__ = ["reconcile", "restore"]
 
 
 def restore(actors: Actors, actor_id: bytes, spec: ActorSpec, record: ActorRecord, now: float) -> None:
-    """Take over an actor from before a restart of the GCS, after its node. Waiting ones are placed when nodes report."""
+    """Take over an actor from before a restart of the GCS, after its node. Waiting ones are placed on reports."""
     actor = Actor.from_record(actor_id, spec, record)
     actor.history.append(Step(now, "restored", "(storage)", actor.state))
     if actor.is_dead:

@@ -1,0 +1,1 @@
+"""What ran, when and where: events of tasks from their processes to whoever draws or lists them."""
