@@ -8,11 +8,10 @@ chooses: a server reports it with `Ready` on the pipe it was given.
 from __future__ import annotations
 
 import os
-from typing import Final
 
 import msgspec
 
-from ..protocol.common import Address, Resources
+from ..protocol.common import Address
 
 __all__ = [
     "ConnectionInfo",
@@ -21,21 +20,18 @@ __all__ = [
     "RayletBoot",
     "Ready",
     "WorkerBoot",
-    "arena_path_of",
     "gcs_ipc",
     "raylet_ipc",
     "report_ready",
     "worker_ipc",
 ]
 
-SHARED_MEMORY: Final = "/dev/shm"
-
 
 class ConnectionInfo(msgspec.Struct, kw_only=True):
     """How to reach a running cluster; what the connection file holds (mode 0600, since it holds the key).
 
-    ``raylet`` and ``session_dir`` are those of the node on this machine that a local driver joins. One key pair serves a
-    cluster: who has it belongs to it. Keys are empty for a cluster without TCP, which the mode of its folder protects.
+    ``raylet`` and ``session_dir`` are those of the node on this machine that a local driver joins. One key pair serves
+    a cluster: who has it belongs to it. Keys are empty for a cluster without TCP, which its folder's mode protects.
     """
 
     cluster_id: str
@@ -55,8 +51,8 @@ class NodeOptions(msgspec.Struct, kw_only=True):
     """What a node shall be. None means: find out from the machine.
 
     ``memory`` and ``object_store_memory`` are bytes. ``tcp_host`` is the address to listen on, empty for a node that
-    only this machine's processes of this user can reach. ``gcs`` is set for a node that joins a cluster, None for a head.
-    ``owner_pid`` is the driver whose end ends this node; 0 for a node that lives until it is stopped.
+    only this machine's processes of this user can reach. ``gcs`` is set for a node that joins a cluster, None for a
+    head. ``owner_pid`` is the driver whose end ends this node; 0 for a node that lives until it is stopped.
     """
 
     num_cpus: float | None = None
@@ -72,7 +68,7 @@ class NodeOptions(msgspec.Struct, kw_only=True):
     idle_worker_seconds: float = 10.0
     max_workers: int | None = None  # a limit to processes, not to resources; None: by the machine's memory
     memory_usage_threshold: float = 0.95  # of the memory limit; the monitor ends a worker above it
-    spill_dir: str = ""
+    spill_dir: str = ""  # a folder or an fsspec URL; empty: a folder of the session, on disk
     gcs_storage: str = ""  # URL; empty: SQLite in the session folder
     owner_pid: int = 0
     cluster_id: str = ""
@@ -82,7 +78,7 @@ class NodeOptions(msgspec.Struct, kw_only=True):
 
 
 class GcsBoot(msgspec.Struct, kw_only=True):
-    """For `gcs.server.run_gcs`. It binds ``ipc``, and TCP with CURVE when ``tcp_host`` is not empty, then reports `Ready`."""
+    """For `gcs.server.run_gcs`. It binds ``ipc``, and TCP with CURVE if ``tcp_host`` is given, then reports `Ready`."""
 
     cluster_id: str
     process_id: bytes
@@ -99,15 +95,16 @@ class GcsBoot(msgspec.Struct, kw_only=True):
 
 
 class RayletBoot(msgspec.Struct, kw_only=True):
-    """For `raylet.server.run_raylet`. ``host_fd`` is its end of the socket pair to the node host (see `wire`)."""
+    """For `raylet.server.run_raylet`. ``host_fd`` is its end of the socket pair to the node host (see `wire`).
+
+    A node has one raylet, whose process id is the node's id: who knows one knows the other.
+    """
 
     cluster_id: str
-    process_id: bytes
     node_id: bytes
     ipc: str
     gcs: Address
     session_dir: str
-    arena_path: str
     arena_bytes: int
     spill_dir: str
     options: NodeOptions
@@ -124,7 +121,8 @@ class WorkerBoot(msgspec.Struct, kw_only=True):
     """For `worker.main.run_worker`, which binds ``ipc`` and says `CoreHello` with ``token`` to the raylet.
 
     ``env`` and ``cwd`` are in force already when it is called, as are its log files as stdout and stderr. ``job_id`` is
-    empty for a worker that no job has yet: it takes the job of the first lease or actor it is given.
+    empty for a worker that no job has yet: it takes the job of the first lease or actor it is given. ``runtime_env`` is
+    the JSON of the environment it was made for; its variables and working directory are in force as well.
     """
 
     worker_id: bytes
@@ -144,7 +142,7 @@ class WorkerBoot(msgspec.Struct, kw_only=True):
     env: dict[str, str] = {}
     cwd: str = ""
     job_id: bytes = b""
-    resources: Resources = {}
+    runtime_env: str = ""
     log_level: str = "INFO"
 
 
@@ -153,6 +151,7 @@ class Ready(msgspec.Struct, kw_only=True):
 
     address: Address | None = None
     error: str = ""
+    arena_path: str = ""  # of a raylet
 
 
 def report_ready(fd: int, ready: Ready) -> None:
@@ -178,8 +177,3 @@ def raylet_ipc(session_dir: str) -> str:
 def worker_ipc(session_dir: str, worker_id: bytes) -> str:
     """Endpoint of a worker or driver of a node."""
     return f"ipc://{session_dir}/{worker_id.hex()}"
-
-
-def arena_path_of(node_id: bytes) -> str:
-    """Where a node's object memory lies. Named by the node, which is unique on a machine that holds several."""
-    return f"{SHARED_MEMORY}/himalia-{node_id.hex()}"

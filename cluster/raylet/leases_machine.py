@@ -1,0 +1,431 @@
+"""Leases: who wants how many workers of which kind, who holds which, and whose turn it is.
+
+Strategy: demand is a standing statement of an owner, one for each of its classes. Whenever something may have become
+possible (demand, a returned lease, a started worker, CPUs lent), owners take turns, and within an owner its classes,
+each turn one lease, until nobody can be served. An owner that finds the node full waits a few milliseconds, then those
+who hold more than it are asked to give up a lease when what runs on it ends. A lease is never taken by force: a task
+that runs is not lost for fairness.
+
+A request too large for what comes free piece by piece would wait for ever behind small ones. So after a while the node
+keeps what comes free for the one that waits longest, for a bounded time, since what it waits for may itself depend on
+one of those held up.
+
+Rejected: a queue of requests (each would need an answer, and a lost or repeated one would count); shares by weight of
+tasks queued (an owner would gain by submitting early).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from ..gcs.lifecycle import History, IllegalTransition, Step, new_history
+from ..protocol.common import Death, DeathKind, Resources
+from ..protocol.raylet_messages import (
+    LeaseGranted,
+    LeaseReclaim,
+    LeaseRefused,
+    LeaseSpec,
+    LeaseSpill,
+    SetDemand,
+    WorkerDied,
+)
+from .events import Context
+from .ledger import Allocation, Ledger
+from .policy import ClusterView
+from .reclaim import Holder, Waiter, choose_reclaims
+from .workers_machine import PoolKey, Worker, WorkerPool
+
+__all__ = ["LEASE_EDGES", "Demand", "Lease", "Leases"]
+
+LEASE_EDGES: Final[dict[tuple[str, str], str]] = {
+    ("granted", "reclaim"): "reclaimed",
+    ("granted", "return"): "ended",
+    ("granted", "worker ended"): "ended",
+    ("granted", "owner ended"): "ended",
+    ("reclaimed", "return"): "ended",
+    ("reclaimed", "worker ended"): "ended",
+    ("reclaimed", "owner ended"): "ended",
+}
+
+_HOLD_AFTER: Final = 0.2
+_HOLD_PERIOD: Final = 2.0
+"""After 0.2 s of waiting, and then in the first half of each 2 s, what comes free is kept for the longest wait."""
+
+
+class Lease:
+    """A worker in the use of an owner. ``reclaimed``: its owner was asked to give it up."""
+
+    __slots__ = ("allocation", "demand", "granted_at", "history", "lease_id", "state", "worker")
+
+    def __init__(self, lease_id: int, demand: Demand, worker: Worker, allocation: Allocation, now: float) -> None:
+        self.lease_id = lease_id
+        self.demand = demand
+        self.worker = worker
+        self.allocation = allocation
+        self.granted_at = now
+        self.state = "granted"
+        self.history: History = new_history()
+
+    def move(self, fact: str, now: float) -> None:
+        after = LEASE_EDGES.get((self.state, fact))
+        if after is None:
+            raise IllegalTransition(f"lease {self.lease_id}", self.state, fact, tuple(self.history))
+        self.history.append(Step(now, fact, self.state, after))
+        self.state = after
+
+
+class Demand:
+    """What one owner wants of one class. ``waiting_since``: since when it has less than it wants; None when it has all.
+
+    ``refused``: what the owner was told last, so that it is told once.
+    """
+
+    __slots__ = ("class_id", "held", "hops", "owner", "queued", "refused", "spec", "waiting_since", "want")
+
+    def __init__(self, owner: bytes, class_id: int, spec: LeaseSpec) -> None:
+        self.owner = owner
+        self.class_id = class_id
+        self.spec = spec
+        self.want = 0
+        self.held: dict[int, Lease] = {}
+        self.hops = 0
+        self.queued = 0
+        self.refused = ""
+        self.waiting_since: float | None = None
+
+    @property
+    def unmet(self) -> int:
+        return self.want - len(self.held)
+
+    @property
+    def key(self) -> PoolKey:
+        return self.spec.job_id, self.spec.runtime_env
+
+
+class Leases:
+    """All demand on this node, and all leases of its workers."""
+
+    def __init__(self, context: Context, ledger: Ledger, pool: WorkerPool, view: ClusterView) -> None:
+        self._context = context
+        self._ledger = ledger
+        self._pool = pool
+        self._view = view
+        self._next_id = 0
+        self.leases: dict[int, Lease] = {}
+        self._demands: dict[bytes, dict[int, Demand]] = {}
+        self._unmet: dict[bytes, dict[int, Demand]] = {}  # in the order of turns
+        self._reclaim_at: float | None = None
+        self.waiting_actors: Callable[[], list[Waiter]] = list
+        """Actors that wait for resources here count as owners that hold nothing."""
+
+    # -- facts --------------------------------------------------------------------------------------------------------
+
+    def set_demand(self, owner: bytes, message: SetDemand) -> None:
+        classes = self._demands.setdefault(owner, {})
+        demand = classes.get(message.class_id)
+        if demand is None:
+            if message.spec is None:
+                text = f"class {message.class_id} was never described to node {self._context.config.node_id.hex()}"
+                self._context.reply(owner, LeaseRefused(message.class_id, text, fatal=True))
+                return
+            demand = classes[message.class_id] = Demand(owner, message.class_id, message.spec)
+        demand.want = message.want
+        demand.hops = message.hops
+        demand.queued = message.queued
+        self._sort_in(demand)
+
+    def _sort_in(self, demand: Demand) -> None:
+        """Let it have its turns if it has less than it wants, and none otherwise."""
+        waiting = self._unmet.get(demand.owner)
+        if demand.unmet > 0:
+            if demand.waiting_since is None:
+                demand.waiting_since = self._context.now
+            if waiting is None:
+                waiting = self._unmet[demand.owner] = {}
+            waiting.setdefault(demand.class_id, demand)
+            return
+        demand.waiting_since = None
+        demand.refused = ""
+        if waiting is not None and waiting.pop(demand.class_id, None) is not None and not waiting:
+            del self._unmet[demand.owner]
+
+    def returned(self, owner: bytes, lease_ids: list[int], broken: bool) -> None:
+        for lease_id in lease_ids:
+            lease = self.leases.get(lease_id)
+            if lease is None:
+                continue  # its worker ended; the owner's message and ours crossed
+            if lease.demand.owner != owner:
+                self._context.log("error", f"{owner.hex()} returned lease {lease_id}, which is not its own")
+                continue
+            lease.move("return", self._context.now)
+            self._end(lease)
+            if lease.worker.state != "leased":
+                continue  # it is leaving already
+            if broken:
+                death = Death(DeathKind.KILLED, "its owner could not use it any more")
+                self._pool.stop(lease.worker, death, force=True)
+            else:
+                self._pool.give_back(lease.worker)
+
+    def _end(self, lease: Lease) -> None:
+        """The lease is no more: its resources are free. The worker is the caller's business."""
+        self._ledger.release(lease.allocation)
+        lease.worker.allocation = None
+        del self.leases[lease.lease_id]
+        del lease.demand.held[lease.lease_id]
+        self._sort_in(lease.demand)
+        self._context.report_due = True
+
+    def worker_ended(self, worker: Worker, death: Death) -> None:
+        """The worker of a lease is gone: its owner is told."""
+        lease = self.leases.get(worker.lease_id)
+        if lease is None:
+            return
+        lease.move("worker ended", self._context.now)
+        self._end(lease)
+        self._context.reply(lease.demand.owner, WorkerDied(worker.worker_id, death, lease.lease_id))
+
+    def owner_ended(self, owner: bytes) -> None:
+        """A process that may hold leases is gone: what its tasks run on cannot be used for others."""
+        self._unmet.pop(owner, None)
+        for demand in self._demands.pop(owner, {}).values():
+            for lease in list(demand.held.values()):
+                demand.want = 0
+                lease.move("owner ended", self._context.now)
+                self._end(lease)
+                if lease.worker.state == "leased":
+                    death = Death(DeathKind.OWNER_DIED, f"the process {owner.hex()} whose tasks it ran ended")
+                    self._pool.stop(lease.worker, death, force=True)
+
+    def set_blocked(self, worker: Worker, blocked: bool) -> None:
+        """Its task waits for others, so they may have its CPUs; or it goes on."""
+        allocation = worker.allocation
+        worker.blocked = blocked
+        if allocation is None:
+            return
+        if blocked:
+            self._ledger.lend(allocation)
+        else:
+            self._ledger.take_back(allocation)
+        self._context.report_due = True
+
+    # -- granting -----------------------------------------------------------------------------------------------------
+
+    def schedule(self) -> None:
+        """Serve all who can be served now, in turns."""
+        if not self._unmet:
+            self._reclaim_at = None
+            return
+        kept = self._kept_for_longest()
+        full: set[int] = set()  # demands that got nothing in this call
+        progress = True
+        while progress:
+            progress = False
+            for owner in list(self._unmet):
+                demand = self._next_class(owner, full)
+                if demand is None:
+                    continue
+                if self._serve(demand, kept):
+                    progress = True
+                    self._to_the_end(demand)
+                else:
+                    full.add(id(demand))
+        if self._unmet:
+            self._plan_reclaim()
+
+    def _next_class(self, owner: bytes, full: set[int]) -> Demand | None:
+        for demand in self._unmet.get(owner, {}).values():
+            if id(demand) not in full:
+                return demand
+        return None
+
+    def _to_the_end(self, demand: Demand) -> None:
+        """It had its turn."""
+        classes = self._unmet.pop(demand.owner, None)
+        if classes is None:
+            return
+        self._unmet[demand.owner] = classes
+        if classes.pop(demand.class_id, None) is not None:
+            classes[demand.class_id] = demand
+
+    def _serve(self, demand: Demand, kept: tuple[Demand, Resources] | None) -> bool:
+        """Grant it one lease, or send one wish elsewhere; False if neither can be."""
+        spec = demand.spec
+        fits_here = self._ledger.fits(spec.resources) and not self._is_kept(demand, kept)
+        choice = self._view.choose(spec, fits_here, demand.hops)
+        if choice.node is not None:
+            self._spill(demand, choice.node)
+            return True
+        if choice.wait:
+            self._refuse(demand, choice.refused, choice.fatal)
+            return False
+        failure = self._pool.failure(demand.key)
+        if failure:
+            self._refuse(demand, f"no worker could be started for it: {failure}", True)
+            return False
+        worker = self._pool.take(spec.job_id, spec.runtime_env)
+        if worker is None:
+            return False
+        allocation = self._ledger.acquire(spec.resources)
+        assert allocation is not None
+        self._grant(demand, worker, allocation)
+        return True
+
+    def _grant(self, demand: Demand, worker: Worker, allocation: Allocation) -> None:
+        context = self._context
+        self._next_id += 1
+        lease = Lease(self._next_id, demand, worker, allocation, context.now)
+        self.leases[lease.lease_id] = lease
+        demand.held[lease.lease_id] = lease
+        demand.refused = ""
+        # Whoever still wants more waits anew: it has just been served.
+        demand.waiting_since = None
+        worker.move("lease", context.now)
+        worker.lease_id = lease.lease_id
+        worker.allocation = allocation
+        assert worker.address is not None
+        context.reply(
+            demand.owner,
+            LeaseGranted(demand.class_id, lease.lease_id, worker.address, allocation.accelerators(), worker.pid),
+        )
+        context.report_due = True
+        self._sort_in(demand)
+
+    def _spill(self, demand: Demand, node_id: bytes) -> None:
+        info = self._view.find(node_id)
+        assert info is not None, "the view chose a node that it does not have"
+        self._view.note_sent(node_id, demand.spec.resources)
+        demand.want -= 1
+        self._context.reply(demand.owner, LeaseSpill(demand.class_id, 1, info.raylet, demand.hops + 1))
+        self._sort_in(demand)
+
+    def _refuse(self, demand: Demand, text: str, fatal: bool) -> None:
+        """Tell the owner why it gets nothing, once; a fatal refusal ends the demand."""
+        if not text:
+            demand.refused = ""
+            return
+        if text != demand.refused:
+            demand.refused = text
+            self._context.reply(demand.owner, LeaseRefused(demand.class_id, text, fatal))
+        if fatal:
+            demand.want = len(demand.held)
+            self._sort_in(demand)
+
+    def needed_workers(self) -> dict[PoolKey, int]:
+        """How many more workers of each kind could be used at once."""
+        needs: dict[PoolKey, int] = {}
+        if not self._unmet:
+            return needs
+        kept = self._kept_for_longest()
+        taken: list[Allocation] = []
+        for classes in self._unmet.values():
+            for demand in classes.values():
+                if self._is_kept(demand, kept) or self._pool.failure(demand.key):
+                    continue
+                pool = self._pool.kind(demand.key)
+                for _ in range(demand.unmet):
+                    allocation = self._ledger.acquire(demand.spec.resources)
+                    if allocation is None:
+                        break
+                    taken.append(allocation)
+                    needs[pool] = needs.get(pool, 0) + 1
+                    if needs[pool] >= self._context.config.max_workers:
+                        break
+        for allocation in taken:
+            self._ledger.release(allocation)
+        return needs
+
+    # -- fairness -----------------------------------------------------------------------------------------------------
+
+    def _kept_for_longest(self) -> tuple[Demand, Resources] | None:
+        """The demand for which what comes free is kept at this time, if any."""
+        now = self._context.now
+        longest = min(self._all_unmet(), key=lambda demand: demand.waiting_since or now, default=None)
+        if longest is None or longest.waiting_since is None:
+            return None
+        waited = now - longest.waiting_since
+        if waited < _HOLD_AFTER or waited % _HOLD_PERIOD > _HOLD_PERIOD / 2:
+            return None
+        if not self._ledger.could_fit(longest.spec.resources):
+            return None
+        return longest, longest.spec.resources
+
+    def _is_kept(self, demand: Demand, kept: tuple[Demand, Resources] | None) -> bool:
+        """Whether it asks for what is kept for another."""
+        if kept is None or kept[0] is demand:
+            return False
+        scarce = kept[1]
+        available = self._ledger.available
+        return any(
+            name in scarce and available.get(name, 0) - units < scarce[name]
+            for name, units in demand.spec.resources.items()
+        )
+
+    def _all_unmet(self) -> Iterator[Demand]:
+        for classes in self._unmet.values():
+            yield from classes.values()
+
+    def _plan_reclaim(self) -> None:
+        if self._reclaim_at is None:
+            self._reclaim_at = self._context.now + self._context.config.reclaim_after
+
+    def want_reclaim(self) -> None:
+        """Somebody else (an actor) waits for resources that leases hold."""
+        self._plan_reclaim()
+
+    def tick(self) -> None:
+        now = self._context.now
+        if self._reclaim_at is None or now < self._reclaim_at:
+            return
+        self._reclaim_at = None
+        waiters = self.waiting_actors()
+        for demand in self._all_unmet():
+            waited = 0.0 if demand.waiting_since is None else now - demand.waiting_since
+            if waited < self._context.config.reclaim_after * 0.99:
+                continue
+            if self._ledger.could_fit(demand.spec.resources) and not self._ledger.fits(demand.spec.resources):
+                waiters.append(Waiter(demand.owner, demand.class_id, demand.spec.resources, demand.unmet))
+        if waiters:
+            holders = [
+                Holder(lease.lease_id, lease.demand.owner, lease.demand.class_id, lease.allocation, lease.granted_at)
+                for lease in self.leases.values()
+                if lease.state == "granted"
+            ]
+            coming = [lease.allocation for lease in self.leases.values() if lease.state == "reclaimed"]
+            chosen = choose_reclaims(waiters, holders, coming, self._ledger, now - self._context.config.slice_seconds)
+            for lease_id in chosen:
+                lease = self.leases[lease_id]
+                lease.move("reclaim", now)
+                self._context.reply(lease.demand.owner, LeaseReclaim(lease_id))
+        if self._unmet or waiters:
+            # An infeasible demand waits for nodes, not for leases.
+            self._reclaim_at = now + (self._context.config.reclaim_after if waiters else 1.0)
+
+    def next_deadline(self) -> float | None:
+        return self._reclaim_at
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def pending(self) -> list[tuple[Resources, int]]:
+        """What waits, for the report to the GCS."""
+        return [(demand.spec.resources, demand.unmet) for demand in self._all_unmet()]
+
+    def lease_of(self, worker: Worker) -> Lease | None:
+        return self.leases.get(worker.lease_id)
+
+    def check_invariants(self) -> None:
+        """Every lease is known to its demand, its worker and the ledger, and to no other."""
+        for lease in self.leases.values():
+            assert lease.demand.held.get(lease.lease_id) is lease
+            assert self._demands[lease.demand.owner][lease.demand.class_id] is lease.demand
+            assert lease.worker.lease_id == lease.lease_id
+            assert lease.worker.allocation is lease.allocation
+            assert lease.allocation in self._ledger.held
+            assert lease.worker.state in ("leased", "stopping")
+        held = sum(len(demand.held) for classes in self._demands.values() for demand in classes.values())
+        assert held == len(self.leases)
+        unmet = {id(demand) for demand in self._all_unmet()}
+        for classes in self._demands.values():
+            for demand in classes.values():
+                assert (demand.unmet > 0) == (id(demand) in unmet), f"class {demand.class_id}: unmet {demand.unmet}"
