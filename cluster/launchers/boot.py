@@ -71,6 +71,7 @@ class NodeOptions(msgspec.Struct, kw_only=True):
     spill_dir: str = ""  # a folder or an fsspec URL; empty: a folder of the session, on disk
     gcs_storage: str = ""  # URL; empty: SQLite in the session folder
     owner_pid: int = 0
+    worker_module: str = "himalia.cluster.worker.main"  # has `run_worker(boot: WorkerBoot)`
     cluster_id: str = ""
     public_key: str = ""
     secret_key: str = ""

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import select
 import signal
@@ -282,7 +283,7 @@ class NodeHost:
         """Import what every worker needs, once, into pages that they share."""
         for name in _ONE_THREAD:
             os.environ.setdefault(name, "1")
-        _import_worker()
+        _import_worker(self.options.worker_module)
         gc.collect()
         gc.freeze()
 
@@ -378,7 +379,7 @@ class NodeHost:
         )
         run = partial(
             child.become,
-            partial(_run_worker, worker_boot),
+            partial(_run_worker, self.options.worker_module, worker_boot),
             parent=self.pid,
             death_signal=signal.SIGKILL,
             title="himalia:worker",
@@ -504,7 +505,7 @@ def _import_servers(is_head: bool) -> None:
         from ..gcs import server as _gcs  # noqa: F401
 
 
-def _import_worker() -> None:
+def _import_worker(module: str) -> None:
     front_door = sys.modules["himalia"]
     spec = front_door.__spec__
     if spec is not None and spec.loader is not None and "__builtins__" not in vars(front_door):
@@ -512,7 +513,7 @@ def _import_worker() -> None:
     import cloudpickle  # noqa: F401
     import numpy as np  # noqa: F401
 
-    from ..worker import main as _main  # noqa: F401
+    importlib.import_module(module)
 
 
 def _run_gcs(gcs_boot: boot.GcsBoot) -> None:
@@ -527,10 +528,8 @@ def _run_raylet(raylet_boot: boot.RayletBoot) -> None:
     run_raylet(raylet_boot)
 
 
-def _run_worker(worker_boot: boot.WorkerBoot) -> object:
-    from ..worker.main import run_worker
-
-    return run_worker(worker_boot)
+def _run_worker(module: str, worker_boot: boot.WorkerBoot) -> object:
+    return sys.modules[module].run_worker(worker_boot)
 
 
 def main() -> NoReturn:

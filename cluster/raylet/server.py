@@ -71,6 +71,8 @@ _LAST_WORDS: Final = 0.03
 """Seconds that ZeroMQ gets to send the reason of the end, before sockets close without lingering."""
 _GCS_AWAY: Final = 15.0
 """Seconds that a node stays without its GCS; a restart takes less than one."""
+_GCS_STARTS: Final = 0.002
+"""Seconds between looks for the socket of a GCS that starts beside us."""
 _REFUSALS: Final = 3
 """Handshakes that fail before a joining node gives up: the first may meet a GCS that only just starts."""
 _HANDSHAKE_FAILED: Final = (
@@ -131,24 +133,32 @@ class RayletServer:
         self._is_away = False
         self._refusals = 0
         self._away_timer: asyncio.TimerHandle | None = None
+        self._monitor: zmq.Socket[bytes] | None = None
         self._join()
         self._carry_out_all(self.machine.start(self._loop.time()))
 
     # -- the GCS ------------------------------------------------------------------------------------------------------
 
     def _join(self) -> None:
+        """Connect to the GCS. On a head node it starts at this moment: ZeroMQ would try again only after 0.1 s."""
+        gcs = self._boot.gcs
+        if self._is_closed:
+            return
+        if not gcs.tcp and not os.path.exists(gcs.ipc.removeprefix("ipc://")):
+            self._loop.call_later(_GCS_STARTS, self._join)
+            return
         events = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _HANDSHAKE_FAILED
-        self._monitor: zmq.Socket[bytes] = self._bus.client.get_monitor_socket(events)
+        self._monitor = self._bus.client.get_monitor_socket(events)
         self._loop.add_reader(self._monitor.fileno(), self._drain_monitor)
         self._loop.call_soon(self._drain_monitor)  # the descriptor signals only what comes after a read found nothing
-        self._bus.connect(self._boot.gcs)
+        self._bus.connect(gcs)
         self._say_hello()
 
     def _say_hello(self) -> None:
         self._io.send(self._gcs, NodeHello(PROTOCOL_VERSION, self._info, self.machine.actors.alive()))
 
     def _drain_monitor(self) -> None:
-        while True:
+        while self._monitor is not None:
             try:
                 frames = self._monitor.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
@@ -354,9 +364,11 @@ class RayletServer:
         self._watch.close()
         self._host.close()
         self.store.close()
-        self._loop.remove_reader(self._monitor.fileno())
-        self._bus.client.disable_monitor()
-        self._monitor.close(0)
+        if self._monitor is not None:
+            self._loop.remove_reader(self._monitor.fileno())
+            self._bus.client.disable_monitor()
+            self._monitor.close(0)
+            self._monitor = None
         self._io.close()
 
 
