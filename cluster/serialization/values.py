@@ -19,8 +19,9 @@ that are views of shared memory.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from io import BytesIO
+from itertools import islice
 from types import FunctionType
 from typing import Any, Final
 
@@ -56,6 +57,9 @@ _FLAT_LIMIT: Final = 12
 
 _ATOMS: Final = frozenset({type(None), bool, int, float, complex, str})
 _BYTES_TYPES: Final = frozenset({bytes, bytearray})
+
+# Large bytes in a container are looked for among so many members: long containers hold things of one kind.
+_LOOKED_AT: Final = 32
 
 _dumps: Final = pickle.dumps
 _loads: Final = pickle.loads
@@ -187,7 +191,10 @@ def _pickle_any(value: Any) -> Serialized:
         data = dumps_by_value(value, keep)
     finally:
         state.refs_out = outer
-    return Serialized(data, buffers, refs, len(data) + sum(view.nbytes for view in buffers))
+    nbytes = len(data)
+    for view in buffers:
+        nbytes += view.nbytes
+    return Serialized(data, buffers, refs, nbytes)
 
 
 def _explained(failure: Exception, what: str, **values: Any) -> SerializationError:
@@ -330,16 +337,18 @@ def _lighten(value: Any) -> Any:
     """Put large bytes directly in a tuple, list or dict out of band: pickle asks nobody about bytes."""
     cls = type(value)
     if cls is tuple or cls is list:
-        if any(map(_is_large, value)):
+        if _has_bytes(value):
             return cls(_wrapped(member) for member in value)
-    elif cls is dict and any(map(_is_large, value.values())):
+    elif cls is dict and _has_bytes(value.values()):
         return {key: _wrapped(member) for key, member in value.items()}
     return value
 
 
-def _is_large(value: Any) -> bool:
-    return type(value) in _BYTES_TYPES and len(value) >= LARGE_BYTES
+def _has_bytes(values: Collection[Any]) -> bool:
+    """Look for bytes; of many members only at the first, since the look would cost more than the pickle."""
+    return not _BYTES_TYPES.isdisjoint(map(type, values if len(values) <= _LOOKED_AT else islice(values, _LOOKED_AT)))
 
 
 def _wrapped(value: Any) -> Any:
-    return _LargeBytes(type(value), value) if _is_large(value) else value
+    cls = type(value)
+    return _LargeBytes(cls, value) if cls in _BYTES_TYPES and len(value) >= LARGE_BYTES else value
