@@ -12,7 +12,8 @@ from typing import Any, Final
 from ..protocol.error_task import TaskErrorInfo
 from ..protocol.errors import RayTaskError, UnserializableException
 from ..protocol.exception_state import can_rebuild, copy_state, new_exception
-from .values import Serialized, _pickle_any, deserialize, dumps_by_value
+from .context import state
+from .values import Serialized, deserialize, dumps_by_value
 
 __all__ = ["deserialize_error", "serialize_error"]
 
@@ -58,9 +59,11 @@ def _pickle_exception(exc: BaseException, traceback_text: str) -> tuple[bytes, s
         return dumps_by_value(stand_in), name, text
 
 
-def _unpickle_exception(data: bytes, name: str, text: str, traceback_text: str) -> BaseException:
+def _unpickle_exception(
+    data: bytes, name: str, text: str, traceback_text: str, refs_out: list[Any] | None
+) -> BaseException:
     try:
-        exc = deserialize(data)
+        exc = deserialize(data, (), refs_out)
     except Exception as failure:  # noqa: BLE001 - as when pickling
         reason = f"unpickling it here raised {type(failure).__name__}: {_describe(failure)[1]}"
         return UnserializableException(traceback_text, type_name=name, text=text, reason=reason)
@@ -73,8 +76,20 @@ def _unpickle_exception(data: bytes, name: str, text: str, traceback_text: str) 
 def serialize_error(exc: BaseException) -> Serialized:
     """Turn an exception into a result that `deserialize_error` turns back; this never fails.
 
-    A `RayTaskError` is taken apart into the chain of tasks and the exception at its end.
+    A `RayTaskError` is taken apart into the chain of tasks and the exception at its end. There are no buffers: an
+    error is `data` alone.
     """
+    refs: list[Any] = []
+    outer = state.refs_out
+    state.refs_out = refs
+    try:
+        data = _pickle_error(exc)
+    finally:
+        state.refs_out = outer
+    return Serialized(data, (), refs, len(data))
+
+
+def _pickle_error(exc: BaseException) -> bytes:
     hops: list[TaskErrorInfo] = []
     root = exc
     while isinstance(root, RayTaskError):
@@ -84,14 +99,14 @@ def serialize_error(exc: BaseException) -> Serialized:
         hops = hops[: _CHAIN_KEPT // 2] + hops[-_CHAIN_KEPT // 2 :]
     innermost = hops[-1].traceback_str if hops else ""
     packed = _pickle_exception(root, innermost)
-    return _pickle_any((hops, *packed))
+    return dumps_by_value((hops, *packed))
 
 
 def deserialize_error(data: bytes | memoryview, buffers: Any = (), refs_out: list[Any] | None = None) -> BaseException:
     """Make the exception again. Raise a `RayTaskError` by its ``as_instanceof_cause()``."""
     hops, pickled, name, text = deserialize(data, buffers, refs_out)
     innermost = hops[-1].traceback_str if hops else ""
-    error = _unpickle_exception(pickled, name, text, innermost)
+    error = _unpickle_exception(pickled, name, text, innermost, refs_out)
     for info in reversed(hops):
         error = RayTaskError._from_info(info, error)
     return error

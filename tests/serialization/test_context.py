@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from himalia.cluster.serialization import context
+from himalia.cluster.serialization.error_values import deserialize_error, serialize_error
 from himalia.cluster.serialization.functions import export_function, import_function
 from himalia.cluster.serialization.values import deserialize, serialize, serialize_args
+from himalia.exceptions import RayTaskError
 
 
 class Ref:
@@ -151,6 +153,21 @@ def test_a_function_tells_of_the_references_it_closes_over() -> None:
     exported = export_function(lambda: ref)
     assert exported.refs == (ref,)
     assert import_function(exported.payload)().id_bytes == b"1"
+
+
+def test_references_within_an_exception_are_seen_both_ways() -> None:
+    seen: list[Any] = []
+    context.set_out_of_band_hook(seen.append)
+    ref = Ref(b"1")
+    error = RayTaskError("f", "traceback", ValueError("lost", ref))
+    packed = serialize_error(error)
+    assert list(packed.refs) == [ref]
+    assert not packed.buffers
+    made: list[Any] = []
+    back = deserialize_error(packed.data, (), made)
+    assert isinstance(back, RayTaskError)
+    assert made == [back.cause.args[1]]
+    assert seen == []
 
 
 def test_a_reference_without_a_cluster_says_what_to_do() -> None:
