@@ -16,6 +16,7 @@ the memory), slabs for objects above `LARGEST_PART` (their round trip is lost in
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from ..protocol.raylet_messages import CreateSlab, ReturnSlab, SlabCreated
@@ -174,6 +175,6 @@ class SlabPool:
         """Raise AssertionError unless slabs are distinct and nothing overlaps."""
         spans = sorted((slab.position, slab.end) for slab in self._slabs)
         assert all(start < end for start, end in spans), spans
-        assert all(first[1] <= second[0] for first, second in zip(spans, spans[1:], strict=False)), spans
+        assert all(first[1] <= second[0] for first, second in pairwise(spans)), spans
         assert all(slab.position % LINE == 0 for slab in self._slabs)
         assert len({slab.number for slab in self._slabs}) == len(self._slabs)
