@@ -25,21 +25,22 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NoReturn
 
 import msgspec
 
-from ..protocol.common import PROTOCOL_VERSION, Address
 from ..protocol.ids import WORKER_ID_SIZE, process_id_from
 from . import boot, child, session, wire
+from .servers import Servers, StartError
 
 __all__ = ["Ended", "NodeHost", "Started", "main"]
 
 _STOP_SECONDS: Final = 1.0
 """How long children may take to end after SIGTERM: a notebook's user waits for it."""
-_START_SECONDS: Final = 20.0
+_START_POLL: Final = 0.1
 _OWNER_POLL_SECONDS: Final = 1.0
 """How often the owner is looked at where the kernel has no pidfd_open."""
 
@@ -60,10 +61,6 @@ class Ended(msgspec.Struct, kw_only=True):
     ended: str
 
 
-class _StartError(Exception):
-    """The node cannot be made; the text is for the user."""
-
-
 @dataclass(slots=True)
 class _Child:
     role: str  # "gcs", "raylet" or "worker"
@@ -77,8 +74,6 @@ class NodeHost:
         self.options = options
         self.pid = os.getpid()
         self.node_id = process_id_from(os.urandom(WORKER_ID_SIZE))
-        self.is_head = options.gcs is None
-        self.cluster_id = options.cluster_id or os.urandom(8).hex()
         self.session_dir = ""
         self.record: session.SessionRecord | None = None
         self._output = output
@@ -88,6 +83,7 @@ class NodeHost:
         self._wake_read = self._wake_write = -1
         self._owner_fd = -1
         self._asked_to_end = False
+        self._arena_bytes = 0
         self._template: boot.WorkerBoot | None = None
 
     # -- making the node ------------------------------------------------------------------------------------------
@@ -98,11 +94,14 @@ class NodeHost:
         try:
             self._watch_signals()
             self._watch_owner()
-            info = self._make_node()
-            self._say(Started(connection=info))
-            self._warm()
+            servers = self._make_node()
+            with servers.polled_while_importing(partial(self._announce, servers)):
+                self._warm()
+            if servers.waiting:
+                self._wait_for(servers)
+                self._announce(servers)
             reason = self._serve()
-        except _StartError as error:
+        except StartError as error:
             self._say(Started(error=str(error)))
             return 1
         finally:
@@ -112,124 +111,66 @@ class NodeHost:
         self._say(Ended(ended=reason))
         return 0
 
-    def _make_node(self) -> boot.ConnectionInfo:
+    def _make_node(self) -> Servers:
+        """Fork the servers; they start while this process goes on."""
         from ..raylet.resources import arena_size
 
         session.sweep_stale_sessions()
+        options = self.options
         try:
             self.session_dir = session.create_session(self.node_id)
+            self._arena_bytes = arena_size(options.object_store_memory)
         except (OSError, ValueError) as error:
-            raise _StartError(str(error)) from error
-        options = self.options
+            raise StartError(str(error)) from error
         self.record = session.SessionRecord(
             node_id=self.node_id,
-            cluster_id=self.cluster_id,
+            cluster_id=options.cluster_id or os.urandom(8).hex(),
             pid=self.pid,
             pid_started=session.process_started(self.pid),
             spill_dir=str(session.spill_root() / f"spill-{self.node_id.hex()}"),
-            is_head=self.is_head,
+            is_head=options.gcs is None,
             owner_pid=options.owner_pid,
         )
         session.write_record(self.session_dir, self.record)
         child.redirect(self._log("node_host", "log"), self._log("node_host", "log"))
-        try:
-            arena_bytes = arena_size(options.object_store_memory)
-        except ValueError as error:
-            raise _StartError(str(error)) from error
-        _import_servers(self.is_head)
         gc.freeze()
-        gcs, waiting = self._start_gcs() if self.is_head else (options.gcs, -1)
-        assert gcs is not None
-        if options.tcp_host and waiting >= 0:  # others are told its port
-            gcs, waiting = self._wait_ready("gcs", waiting)[0], -1
-        raylet_ready = self._start_raylet(gcs, arena_bytes)
-        if waiting >= 0:
-            gcs, _ = self._wait_ready("gcs", waiting)
-        raylet, arena_path = self._wait_ready("raylet", raylet_ready)
-        info = boot.ConnectionInfo(
-            cluster_id=self.cluster_id,
-            node_id=self.node_id,
-            gcs=gcs,
-            raylet=raylet,
-            session_dir=self.session_dir,
-            public_key=options.public_key,
-            secret_key=options.secret_key,
-            pid=self.pid,
-            pid_started=self.record.pid_started,
-            is_head=self.is_head,
-            protocol=PROTOCOL_VERSION,
-        )
+        servers = Servers(options, self.record, self.session_dir, self._fork_server)
+        servers.start(self._arena_bytes)
+        self._raylet_fd = servers.raylet_fd
+        return servers
+
+    def _announce(self, servers: Servers) -> None:
+        """All serve: the node can be used."""
+        info = servers.connection()
         session.write_connection_file(info)
         self._template = boot.WorkerBoot(
             worker_id=b"",
             node_id=self.node_id,
             token=b"",
             ipc="",
-            raylet=raylet,
-            gcs=gcs,
+            raylet=info.raylet,
+            gcs=info.gcs,
             session_dir=self.session_dir,
-            arena_path=arena_path,
-            arena_bytes=arena_bytes,
+            arena_path=servers.arena_path,
+            arena_bytes=self._arena_bytes,
             stdout_path="",
             stderr_path="",
-            public_key=options.public_key,
-            secret_key=options.secret_key,
-            tcp_host=options.tcp_host,
-            log_level=options.log_level,
+            public_key=info.public_key,
+            secret_key=info.secret_key,
+            tcp_host=self.options.tcp_host,
+            log_level=self.options.log_level,
         )
-        return info
+        self._say(Started(connection=info))
 
-    def _start_gcs(self) -> tuple[Address, int]:
-        """Fork the GCS; its address as far as known, and the pipe on which it reports."""
-        options = self.options
-        ready, write = os.pipe()
-        gcs_boot = boot.GcsBoot(
-            cluster_id=self.cluster_id,
-            process_id=process_id_from(os.urandom(WORKER_ID_SIZE)),
-            node_id=self.node_id,
-            ipc=boot.gcs_ipc(self.session_dir),
-            session_dir=self.session_dir,
-            storage=options.gcs_storage,
-            tcp_host=options.tcp_host,
-            tcp_port=options.tcp_port,
-            public_key=options.public_key,
-            secret_key=options.secret_key,
-            log_level=options.log_level,
-            ready_fd=write,
-        )
-        self._fork_server("gcs", partial(_run_gcs, gcs_boot), (write,))
-        os.close(write)
-        return Address(gcs_boot.process_id, self.node_id, gcs_boot.ipc), ready
+    def _wait_for(self, servers: Servers) -> None:
+        """Wait for those that do not serve yet; our own end is an error."""
+        while not servers.poll():
+            watched = [*servers.waiting, self._wake_read, *([self._owner_fd] if self._owner_fd >= 0 else [])]
+            found = select.select(watched, [], [], _START_POLL)[0]
+            if self._owner_fd in found or (self._wake_read in found and self._woken_to_end()):
+                raise StartError("it was stopped while it started")
 
-    def _start_raylet(self, gcs: Address, arena_bytes: int) -> int:
-        """Fork the raylet; the pipe on which it reports."""
-        assert self.record is not None
-        options = self.options
-        ready, write = os.pipe()
-        self._raylet_fd, theirs = wire.new_pair()
-        raylet_boot = boot.RayletBoot(
-            cluster_id=self.cluster_id,
-            node_id=self.node_id,
-            ipc=boot.raylet_ipc(self.session_dir),
-            gcs=gcs,
-            session_dir=self.session_dir,
-            arena_bytes=arena_bytes,
-            spill_dir=self.record.spill_dir,
-            options=options,
-            is_head=self.is_head,
-            tcp_host=options.tcp_host,
-            public_key=options.public_key,
-            secret_key=options.secret_key,
-            host_pid=self.pid,
-            host_fd=theirs,
-            ready_fd=write,
-        )
-        self._fork_server("raylet", partial(_run_raylet, raylet_boot), (write, theirs))
-        os.close(write)
-        os.close(theirs)
-        return ready
-
-    def _fork_server(self, role: str, main: partial[None], keep: tuple[int, ...]) -> None:
+    def _fork_server(self, role: str, main: Callable[[], None], keep: tuple[int, ...]) -> None:
         log = self._log(role, "log")
         run = partial(
             child.become,
@@ -242,39 +183,6 @@ class NodeHost:
             keep=keep,
         )
         self._children[child.fork(run)] = _Child(role)
-
-    def _wait_ready(self, role: str, fd: int) -> tuple[Address, str]:
-        """Wait for a server's `Ready` (address, and path of the arena); its death, or our own end, is an error."""
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        poll.register(self._wake_read, select.POLLIN)
-        if self._owner_fd >= 0:
-            poll.register(self._owner_fd, select.POLLIN)
-        deadline = time.monotonic() + _START_SECONDS
-        try:
-            while (left := deadline - time.monotonic()) > 0:
-                events = {number for number, _ in poll.poll(left * 1000)}
-                if fd in events:
-                    return self._decode_ready(role, os.read(fd, 1 << 16))
-                if self._owner_fd in events or self._woken_to_end():
-                    raise _StartError("it was stopped while it started")
-            raise _StartError(f"the {role} did not start within {_START_SECONDS:g} s; its log: {self._tail(role)}")
-        finally:
-            os.close(fd)
-
-    def _decode_ready(self, role: str, data: bytes) -> tuple[Address, str]:
-        if not data:
-            raise _StartError(f"the {role} ended while it started; its log: {self._tail(role)}")
-        ready = msgspec.msgpack.decode(data, type=boot.Ready)
-        if ready.address is None:
-            raise _StartError(f"the {role} could not start: {ready.error}")
-        return ready.address, ready.arena_path
-
-    def _tail(self, role: str) -> str:
-        """The last lines of a server's log, which goes with the session folder."""
-        with contextlib.suppress(OSError), open(self._log(role, "log"), errors="replace") as file:
-            return "\n".join(file.read().splitlines()[-15:])
-        return "(none)"
 
     def _log(self, name: str, kind: str) -> str:
         return f"{self.session_dir}/logs/{name}.{kind}"
@@ -301,7 +209,7 @@ class NodeHost:
         try:
             self._owner_fd = os.pidfd_open(self.options.owner_pid)
         except ProcessLookupError:
-            raise _StartError("the process that asked for it ended") from None
+            raise StartError("the process that asked for it ended") from None
         except OSError:  # an old kernel, or a sandbox
             self._owner_fd = -1
 
@@ -498,13 +406,6 @@ def _note_signal(number: int, frame: object) -> None:
     """The wake-up descriptor carries it to the loop; a handler is needed for that to happen."""
 
 
-def _import_servers(is_head: bool) -> None:
-    from ..raylet import server as _raylet  # noqa: F401
-
-    if is_head:
-        from ..gcs import server as _gcs  # noqa: F401
-
-
 def _import_worker(module: str) -> None:
     front_door = sys.modules["himalia"]
     spec = front_door.__spec__
@@ -514,18 +415,6 @@ def _import_worker(module: str) -> None:
     import numpy as np  # noqa: F401
 
     importlib.import_module(module)
-
-
-def _run_gcs(gcs_boot: boot.GcsBoot) -> None:
-    from ..gcs.server import run_gcs
-
-    run_gcs(gcs_boot)
-
-
-def _run_raylet(raylet_boot: boot.RayletBoot) -> None:
-    from ..raylet.server import run_raylet
-
-    run_raylet(raylet_boot)
 
 
 def _run_worker(module: str, worker_boot: boot.WorkerBoot) -> object:
