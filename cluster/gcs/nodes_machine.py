@@ -254,6 +254,7 @@ class Nodes:
         else:
             # Nothing counts as free there before it reported.
             node.available, node.free = {}, {}
+            self._out.commands.append(Connect(node.node_id, record.info.raylet))
             self.heard(node, now)
 
     # -- time ----------------------------------------------------------------------------------------------------------
@@ -278,9 +279,9 @@ class Nodes:
         living = self.living()
         late = now - self.check_at
         if late > self._config.late_tick:
-            # The GCS itself did not run (stopped, swapped out): that silence was not the nodes'.
+            # The GCS itself did not run (stopped, swapped out): that silence was not the nodes'. Begin anew.
             for node in living:
-                node.deadline += late
+                node.deadline = now + self._config.heartbeat_timeout
         ends = [(min(node.deadline, node.leave_by), node) for node in living]
         self.check_at = min((end for end, _ in ends if end > now), default=None)
         return [node for end, node in ends if end <= now]

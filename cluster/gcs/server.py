@@ -71,7 +71,7 @@ class GcsServer:
         if tables:
             self.machine.restore(tables, self._loop.time())
             _log.info("restored %s", ", ".join(f"{len(rows)} {table}" for table, rows in tables.items()))
-        self._set_timer()
+            self._handle(Tick())
 
     # -- events -----------------------------------------------------------------------------------------------------
 
