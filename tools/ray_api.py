@@ -263,7 +263,8 @@ def signature_differences(theirs: inspect.Signature, ours: inspect.Signature) ->
 
 
 def _comparable(default: Any) -> bool:
-    return default is inspect.Parameter.empty or isinstance(default, type(None) | bool | int | float | str | tuple)
+    """Whether it matters that ours is the same: a parameter that theirs requires may be optional here."""
+    return isinstance(default, type(None) | bool | int | float | str | tuple)
 
 
 def main(arguments: list[str]) -> int:
