@@ -186,8 +186,8 @@ async def _serve(boot: GcsBoot) -> None:
     bus = Bus(boot.process_id, CurveKeys(boot.public_key, boot.secret_key))
     try:
         storage = open_storage(boot.storage, boot.session_dir)
-        tcp = bus.bind_tcp(boot.tcp_host, boot.tcp_port) if boot.tcp_host else ""
         ipc = bus.bind_ipc(boot.ipc.removeprefix("ipc://"))
+        tcp = bus.bind_tcp(boot.tcp_host, boot.tcp_port) if boot.tcp_host else ""
     except (StorageError, zmq.ZMQError, ValueError) as error:
         bus.close()
         report_ready(boot.ready_fd, Ready(error=str(error)))

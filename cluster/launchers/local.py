@@ -96,6 +96,8 @@ class ClusterProcess:
             return self._connection
         line = self._read_line(timeout)
         if line is None or line.connection is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # having said so, it cleans up and leaves
+                self._process.wait(_STOP_SECONDS if line is not None else 0)
             self._kill()
             what = line.error if line is not None else f"its host (pid {self.pid}) said nothing within {timeout:g} s"
             raise NodeStartError(f"The node could not be started: {what}")

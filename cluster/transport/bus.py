@@ -58,6 +58,9 @@ class Bus:
     def bind_ipc(self, path: str) -> str:
         """Serve at a Unix socket; returns its ``ipc://`` endpoint. The folder must be of mode 0700."""
         endpoint = f"ipc://{path}"
+        if self.zap is not None:
+            # A listener keeps the options it was bound with, and those of TCP cannot all be taken back.
+            raise RuntimeError("bind the Unix socket before the TCP port: it would ask for a key, which nobody sends there")
         self.server.bind(endpoint)
         self._ipc_path = path
         return endpoint
@@ -146,6 +149,15 @@ class Bus:
             except zmq.Again:
                 return
             self.zap.send_multipart(zap_reply(frames, self._zap_key))
+
+    def close_gently(self, milliseconds: int = 500) -> None:
+        """Close, but give what was sent this long to leave."""
+        for sock in (self.server, self.client):
+            sock.setsockopt(zmq.LINGER, milliseconds)
+            sock.close(milliseconds)
+        if self.zap is not None:
+            self.zap.close(0)
+        self.context.term()
 
     def close(self) -> None:
         """Close all sockets and remove the Unix socket; in a forked child only forget them."""
