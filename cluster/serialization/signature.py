@@ -65,6 +65,19 @@ class CallSignature:
         shown = name or getattr(function, "__qualname__", None) or type(function).__qualname__
         return cls(shown, parameters, skip_self)
 
+    @classmethod
+    def compile_class(cls, made: type) -> CallSignature:
+        """Read what calling a class takes: the parameters of ``__init__``, of ``__new__``, or none at all."""
+        if type(made).__call__ is not type.__call__:  # a metaclass decides
+            return cls(made.__qualname__, None, False)
+        for name in ("__init__", "__new__"):
+            constructor = getattr(made, name)
+            if constructor is not getattr(object, name):
+                return cls.compile(constructor, skip_self=True)
+        nothing = cls(made.__qualname__, (), False)
+        nothing._stand_in = _takes_nothing(made.__qualname__)
+        return nothing
+
     def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Raise the `TypeError` that calling with these arguments would raise."""
         if not kwargs and self._low <= len(args) <= self._high:
@@ -133,6 +146,16 @@ def _make_stand_in(name: str, parameters: tuple[Parameter, ...] | None) -> Calla
     stand_in: Callable[..., None] = space["stand_in"]
     stand_in.__name__ = name.rpartition(".")[2]
     stand_in.__qualname__ = name
+    return stand_in
+
+
+def _takes_nothing(name: str) -> Callable[..., None]:
+    """Stand in for a class without a constructor of its own."""
+
+    def stand_in(*args: Any, **kwargs: Any) -> None:
+        if args or kwargs:
+            raise TypeError(f"{name}() takes no arguments")
+
     return stand_in
 
 

@@ -105,6 +105,46 @@ def test_partials_builtins_and_callable_objects_are_checked_as_far_as_they_tell(
         CallSignature.compile(len).check((), {})
 
 
+class Empty: ...
+
+
+class Derived(Counter): ...
+
+
+class ByNew:
+    def __new__(cls, a: int) -> ByNew:
+        return super().__new__(cls)
+
+
+class Meta(type):
+    def __call__(cls, *args: Any) -> Any:
+        return super().__call__()
+
+
+class ByMeta(metaclass=Meta): ...
+
+
+class Dictionary(dict[str, int]): ...
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from([Empty, Counter, Derived, ByNew, ByMeta]),
+    st.lists(st.integers(), max_size=3).map(tuple),
+    st.dictionaries(st.sampled_from(["start", "a"]), st.integers(), max_size=1),
+)
+def test_classes_are_checked_by_what_makes_their_instances(
+    cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    if cls is ByMeta:  # a metaclass may take what it likes: the worker finds out
+        kwargs = {}
+    assert outcome(CallSignature.compile_class(cls).check, args, kwargs) == outcome(cls, *args, **kwargs)
+
+
+def test_a_class_derived_from_a_builtin_takes_what_that_takes() -> None:
+    CallSignature.compile_class(Dictionary).check(({"a": 1},), {"b": 2})
+
+
 def test_defaults_do_not_have_to_be_expressions() -> None:
     def function(a: Any = NOTHING, *, b: Any = lambda: None) -> None: ...
 
