@@ -25,7 +25,7 @@ from zmq.utils.monitor import parse_monitor_message
 from ..launchers.boot import GcsBoot, Ready, report_ready
 from ..protocol.common import Address
 from ..protocol.gcs_messages import GcsMessage
-from ..protocol.raylet_messages import RayletReply
+from ..protocol.raylet_messages import RayletReply, StopRaylet
 from ..transport.bus import Bus, Frames
 from ..transport.keys import CurveKeys
 from ..transport.loop import BusLoop
@@ -168,6 +168,15 @@ class GcsServer:
             (table, key, None if record is None else self._encode(record)) for (table, key), record in dirty.items()
         )
 
+    def asked_to_end(self) -> None:
+        """The head node ends, and the cluster with it: the other nodes are told."""
+        if len(self._raylets) > 1:
+            for raylet in self._raylets.values():
+                self._io.send(raylet.worker_id, StopRaylet("the head node of the cluster ended"))
+            self._loop.call_later(_LAST_WORDS, self.ended.set)
+        else:
+            self.ended.set()
+
     def close(self) -> None:
         """Write what is left and close everything. What was sent within the last moments may not arrive."""
         self.ended.set()
@@ -196,7 +205,7 @@ async def _serve(boot: GcsBoot) -> None:
     server = GcsServer(boot, bus, storage)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.ended.set)
+        loop.add_signal_handler(number, server.asked_to_end)
     report_ready(boot.ready_fd, Ready(address=Address(boot.process_id, boot.node_id, ipc, tcp)))
     try:
         await server.ended.wait()
