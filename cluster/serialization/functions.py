@@ -201,6 +201,8 @@ def estimate_size(value: Any, depth: int = 3) -> int:
     try:
         if hasattr(type(value), "nbytes"):
             return int(value.nbytes)
+        if hasattr(type(value), "memory_usage"):  # a pandas frame; its __sizeof__ would look at every string
+            return int(value.memory_usage(deep=False).sum())
         size = sys.getsizeof(value, 0)
     except Exception:  # noqa: BLE001 - a broken method of the user's is no reason to refuse the function
         return 0

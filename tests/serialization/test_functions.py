@@ -12,6 +12,7 @@ import types
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from himalia.cluster.serialization.functions import (
@@ -209,6 +210,9 @@ def test_sizes_are_estimated_without_pickling_or_walking_everything() -> None:
     assert estimate_size([np.zeros(1000)] * 500) == pytest.approx(4_000_000, rel=0.1)
     assert estimate_size({"a": b"x" * 1000}) > 1000
     assert estimate_size("x" * 1000) >= 1000
+
+    frame = pd.DataFrame({"numbers": np.zeros(1_000_000), "texts": np.array(["x"] * 1_000_000, dtype=object)})
+    assert 16_000_000 <= estimate_size(frame) < 16_001_000
 
     class Strange:
         nbytes = property(lambda self: 1 / 0)
