@@ -6,7 +6,9 @@ no poll. Messages about an earlier life carry its ``restart`` number and are dro
 
 Actors without room wait by class (resources, strategy, labels): when something comes free, one actor a class is
 tried, and the rest of a class only after it fitted. So a thousand equal actors that wait cost one check a report, not
-a thousand.
+a thousand. One actor at a time is sent to a node that has no room now: only its raylet can ask owners to give leases
+back, so that tasks without end do not keep an actor out for ever. A raylet that cannot make room within a moment
+refuses it.
 
 A caller may ask for an actor before its creation has arrived here (the handle travelled faster): it is told when it
 has, or that it never will, once the process that would have made it is dead.
@@ -41,7 +43,7 @@ from .commands import Outbox
 from .config import GcsConfig
 from .lifecycle import IllegalTransition, InvariantViolation, Step
 from .nodes_machine import Node, Nodes
-from .placement import affinity, choose_node, is_feasible
+from .placement import affinity, choose_busy_node, choose_node, is_feasible
 from .waiting import WaitingActors
 
 __all__ = ["Actors"]
@@ -128,7 +130,7 @@ class Actors:
         actor.address = fact.address
         actor.started = self._wall(self._now)
         self.by_worker[fact.address.worker_id] = actor
-        self.nodes.unreserve(self._node_of(actor), actor.actor_id)
+        self.nodes.arrived(self._node_of(actor), actor.actor_id)
         if actor.end_asked:
             self._stop(actor, _no_handle(), force=False)
             return ActorState.ENDING
@@ -336,7 +338,12 @@ class Actors:
                 )
                 self.take(actor, End(Death(DeathKind.UNSCHEDULABLE, text)))
                 return True
-        chosen = choose_node(spec, self.nodes.open(), spec.owner.node_id)
+        home = spec.owner.node_id
+        chosen = choose_node(spec, self.nodes.open(), home)
+        if chosen is None:
+            chosen = choose_busy_node(spec, self.nodes.unpressed(), home)
+            if chosen is not None:
+                self.nodes.press(chosen, actor.actor_id)
         if chosen is None:
             if not self.queue.is_warned(actor) and not is_feasible(spec, self.nodes.living()):
                 self.queue.set_warned(actor)
@@ -358,12 +365,6 @@ class Actors:
             while waiting is not None and self._try(waiting):
                 following = self.queue.following(waiting)
                 waiting = self.by_id[following] if following is not None else None
-
-    def publish_waiting(self, now: float) -> None:
-        """Tell the raylets what actors wait for, if that changed."""
-        if self.queue.changed:
-            self.queue.changed = False
-            self.nodes.set_waiting(self.queue.demand(), now)
 
     # -- what callers ask ----------------------------------------------------------------------------------------------
 
@@ -434,9 +435,9 @@ class Actors:
             return  # of an earlier life
         if message.rejected:
             self.take(actor, Rejected())
-        elif message.error:
+        elif message.error or (message.death is not None and message.death.kind is DeathKind.CREATION_FAILED):
             text = f"the constructor of {actor.spec.class_name} raised an exception"
-            self.take(actor, ConstructorRaised(message.error, Death(DeathKind.CREATION_FAILED, text)))
+            self.take(actor, ConstructorRaised(message.error, message.death or Death(DeathKind.CREATION_FAILED, text)))
         elif message.death is not None:
             self.take(actor, Lost(message.death))
         elif message.address is not None and message.address != actor.address:

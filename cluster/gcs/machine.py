@@ -44,7 +44,7 @@ from ..protocol.gcs_messages import (
 )
 from ..protocol.ids import task_owner
 from ..protocol.raylet_messages import StopRaylet
-from .actor_record import Actor, ActorRecord, ActorState
+from .actor_record import Actor, ActorRecord
 from .actors_machine import SPEC_TABLE, Actors
 from .actors_machine import TABLE as ACTOR_TABLE
 from .commands import Command, End, Event, Outbox, PeerLost, Received
@@ -130,7 +130,6 @@ class GcsMachine:
             self._peer_lost(event.peer)
         for node in self.nodes.silent(now):
             self._silent(node)
-        self.actors.publish_waiting(now)
         self.nodes.send_view(now)
         if self._stop_at is not None and (now >= self._stop_at or not self.nodes.living()):
             self._stop_at = None
@@ -404,9 +403,7 @@ class GcsMachine:
             return
         self.nodes.heard(node, self._now)
         self.actors.report(node, message, self._now)
-        actor = self.actors.by_id.get(message.actor_id)
-        if actor is None or actor.state is not ActorState.ALIVE:
-            self.actors.try_waiting(self._now)  # what it was to hold on its way is free again
+        self.actors.try_waiting(self._now)  # what it was to hold is free again, or the raylet can make room for the next
 
     # -- telemetry, queries, the end -----------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ id.
 What a node has free is what it reported, less what actors on their way to it will hold: a report that left before the
 raylet heard of them says nothing about them. So a burst of actors is spread right without waiting for reports.
 
-The resource view goes to raylets as differences, at most each 50 ms, and not at all while there is a single node and
-no actor waits: a cluster of one machine pays nothing for it.
+The resource view goes to raylets as differences, at most each 50 ms, and to each without itself: a cluster of one node
+pays nothing for it.
 """
 
 from __future__ import annotations
@@ -66,13 +66,17 @@ class Node:
         "leave_by",
         "peer",
         "pending",
+        "pressing",
         "promised",
         "promises",
+        "reports",
+        "sent_before",
         "spread",
         "starting",
         "state",
         "store_used",
         "total",
+        "uncounted",
         "workers",
     )
 
@@ -87,6 +91,10 @@ class Node:
         self.available: Resources = dict(info.total)
         self.free: Resources = dict(info.total)
         self.starting: dict[bytes, Resources] = {}  # actors on their way here, with what they will hold
+        self.uncounted: dict[bytes, Resources] = {}  # actors that are alive here, but in no report yet
+        self.reports = 0
+        self.sent_before: dict[bytes, int] = {}  # of an actor on its way: how many reports had come when it was sent
+        self.pressing: bytes | None = None  # the actor that its raylet is to make room for
         self.promises: dict[bytes, Resources] = {}  # actors here, with what they asked for beyond what they hold
         self.promised: Resources = {}  # the sum of the above
         self.spread = 0
@@ -114,7 +122,7 @@ class Node:
 
     def count_free(self) -> None:
         free = dict(self.available)
-        for held in self.starting.values():
+        for held in (*self.starting.values(), *self.uncounted.values()):
             for name, units in held.items():
                 free[name] = free.get(name, 0) - units
         self.free = free
@@ -156,8 +164,6 @@ class Nodes:
         self.view_at: float | None = None  # when the view is to be sent
         self._view_sent = float("-inf")
         self._dirty: set[bytes] = set()
-        self._waiting: list[tuple[Resources, int]] = []
-        self._told_waiting: list[tuple[Resources, int]] = []
         self._now = 0.0
 
     # -- the table -----------------------------------------------------------------------------------------------------
@@ -181,6 +187,9 @@ class Nodes:
         node.died = self._wall(self._now)
         node.available, node.free, node.pending = {}, {}, []
         node.starting.clear()
+        node.uncounted.clear()
+        node.sent_before.clear()
+        node.pressing = None
         self.by_peer.pop(node.peer, None)
         self._out.commands.append(Disconnect(node.node_id))
         self._dirty.discard(node.node_id)
@@ -295,8 +304,10 @@ class Nodes:
         node.store_used = report.store_used
         if report.workers is not None:
             node.workers = report.workers
-        changed = report.available != node.available or node.has_refused
+        changed = report.available != node.available or node.has_refused or bool(node.uncounted)
         node.has_refused = False
+        node.reports += 1
+        node.uncounted.clear()
         if report.total is not None and report.total != node.total:
             node.total = report.total
             node.info = msgspec.structs.replace(node.info, total=report.total)
@@ -309,15 +320,37 @@ class Nodes:
         return changed
 
     def reserve(self, node: Node, actor_id: bytes, held: Resources) -> None:
-        """An actor was sent there; until it is alive or refused, reports do not count it."""
+        """An actor was sent there, and what it will hold is not free any more, whatever reports say."""
         if held:
             node.starting[actor_id] = held
+            node.sent_before[actor_id] = node.reports
             node.count_free()
 
     def unreserve(self, node: Node, actor_id: bytes) -> None:
-        """It arrived, or it did not. The raylet reported what it took before the actor's worker was up."""
-        if node.starting.pop(actor_id, None) is not None:
+        """It did not get there, or is gone again."""
+        node.sent_before.pop(actor_id, None)
+        if node.pressing == actor_id:
+            node.pressing = None
+        gone = [node.starting.pop(actor_id, None), node.uncounted.pop(actor_id, None)]
+        if gone != [None, None]:
             node.count_free()
+
+    def arrived(self, node: Node, actor_id: bytes) -> None:
+        """It is alive there. Raylets report on change: a report since it was sent counts it, or the next one."""
+        held = node.starting.get(actor_id)
+        is_counted = node.sent_before.get(actor_id, 0) < node.reports
+        self.unreserve(node, actor_id)
+        if held is not None and not is_counted:
+            node.uncounted[actor_id] = held
+            node.count_free()
+
+    def unpressed(self) -> list[Node]:
+        """Nodes that take new actors and do not make room for one already."""
+        return [node for node in self.open() if node.pressing is None]
+
+    def press(self, node_id: bytes, actor_id: bytes) -> None:
+        """The actor that is about to be sent there does not fit."""
+        self.by_id[node_id].pressing = actor_id
 
     def promise(self, node: Node, actor_id: bytes, extra: Resources, *, spread: bool) -> None:
         """Count an actor as load of a node."""
@@ -357,12 +390,6 @@ class Nodes:
         if self.view_at is None:
             self.view_at = max(now, self._view_sent + self._config.view_interval)
 
-    def set_waiting(self, waiting: list[tuple[Resources, int]], now: float) -> None:
-        """What actors wait for anywhere: a raylet may reclaim leases for it."""
-        if waiting != self._waiting:
-            self._waiting = waiting
-            self._schedule_view(now)
-
     def send_view(self, now: float) -> None:
         """Send what changed, if it is due; to each raylet without itself."""
         if self.view_at is None or now < self.view_at:
@@ -372,22 +399,21 @@ class Nodes:
         dirty, self._dirty = self._dirty, set()
         living = self.living()
         changed = [node for node in living if node.node_id in dirty]
-        is_news = self._told_waiting != self._waiting
-        self._told_waiting = self._waiting
         entries = [(node.node_id, node.available, node.total) for node in changed]
-        if entries or is_news:
-            others = tuple(node.peer for node in living if node.node_id not in dirty)
-            self._out.send_many(others, ResourceView(entries, self._waiting))
+        if not entries:
+            return
+        others = tuple(node.peer for node in living if node.node_id not in dirty)
+        self._out.send_many(others, ResourceView(entries))
         for node in changed:
             rest = [entry for entry in entries if entry[0] != node.node_id]
-            if rest or is_news:
-                self._out.send(node.peer, ResourceView(rest, self._waiting))
+            if rest:
+                self._out.send(node.peer, ResourceView(rest))
 
     def full_view(self, peer: bytes) -> None:
         """Tell a raylet that just joined what all others have."""
         entries = [(n.node_id, n.available, n.total) for n in self.living() if n.peer != peer]
-        if entries or self._waiting:
-            self._out.send(peer, ResourceView(entries, self._waiting))
+        if entries:
+            self._out.send(peer, ResourceView(entries))
 
     # -- checks --------------------------------------------------------------------------------------------------------
 
@@ -407,5 +433,8 @@ class Nodes:
                 raise InvariantViolation(f"node {node.node_id.hex()}: promises {sums} were summed as {node.promised}")
             if node.is_dead != (not node.info.alive) or node.is_dead != (node.node_id in self._dead):
                 raise InvariantViolation(f"node {node.node_id.hex()} is {node.state}, but is shown or listed otherwise")
-            if node.is_dead and (node.starting or node.promises):
+            on_way = {*node.starting, *node.uncounted, *([node.pressing] if node.pressing else [])}
+            if not on_way <= node.promises.keys() or node.sent_before.keys() != node.starting.keys():
+                raise InvariantViolation(f"node {node.node_id.hex()} reserves for actors that are not on it")
+            if node.is_dead and node.promises:
                 raise InvariantViolation(f"node {node.node_id.hex()} is dead and still has actors")

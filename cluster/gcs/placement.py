@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from ..protocol.common import Resources
 
-__all__ = ["NodeLoad", "affinity", "choose_node", "fits", "is_feasible", "matches_labels", "needed"]
+__all__ = ["NodeLoad", "affinity", "choose_busy_node", "choose_node", "fits", "is_feasible", "matches_labels", "needed"]
 
 _PACK_UNTIL: Final = 0.5
 
@@ -137,6 +137,15 @@ def choose_node(spec: Placeable, nodes: Iterable[NodeLoad], home: bytes) -> byte
     idle = [node for node in room if fits(need, node.free)]
     chosen = min(idle or room, key=lambda node: _cost(node, need, home, spec.strategy == "SPREAD"))
     return chosen.node_id
+
+
+def choose_busy_node(spec: Placeable, nodes: Iterable[NodeLoad], home: bytes) -> bytes | None:
+    """The node whose raylet is to make room for an actor that fits nowhere now, or None where none could."""
+    need = needed(spec)
+    able = [node for node in _candidates(spec, list(nodes)) if fits(need, node.total)]
+    if not able:
+        return None
+    return min(able, key=lambda node: _cost(node, need, home, spec.strategy == "SPREAD")).node_id
 
 
 def _cost(node: NodeLoad, need: Resources, home: bytes, spread: bool) -> tuple[float, float, bytes]:

@@ -21,28 +21,21 @@ def _class_of(spec: ActorSpec) -> ClassKey:
 
 
 class WaitingActors:
-    """First come, first served within a class; classes do not block each other.
-
-    ``changed``: the demand is another than when this was last set to False.
-    """
+    """First come, first served within a class; classes do not block each other."""
 
     def __init__(self) -> None:
         self._classes: dict[ClassKey, dict[bytes, Actor]] = {}
         self._warned: set[ClassKey] = set()
-        self.changed = False
 
     def add(self, actor: Actor) -> None:
         self._classes.setdefault(_class_of(actor.spec), {})[actor.actor_id] = actor
-        self.changed = True
 
     def remove(self, actor: Actor) -> None:
         key = _class_of(actor.spec)
         members = self._classes.get(key)
-        if members is not None and members.pop(actor.actor_id, None) is not None:
-            self.changed = True
-            if not members:
-                del self._classes[key]
-                self._warned.discard(key)
+        if members is not None and members.pop(actor.actor_id, None) is not None and not members:
+            del self._classes[key]
+            self._warned.discard(key)
 
     def __contains__(self, actor: Actor) -> bool:
         return actor.actor_id in self._classes.get(_class_of(actor.spec), {})

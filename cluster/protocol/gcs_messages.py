@@ -310,13 +310,9 @@ class NodeUpdate(msgspec.Struct, array_like=True, tag=2):
 
 
 class ResourceView(msgspec.Struct, array_like=True, tag=3):
-    """To raylets: what is free where (node id, available, total), for spillback; only nodes that changed since the last.
-
-    ``waiting``: what actors wait for anywhere, and how many of each. A raylet that could meet one by taking leases back does.
-    """
+    """To raylets: what is free where (node id, available, total), for spillback; only nodes that changed since the last."""
 
     nodes: list[tuple[bytes, Resources, Resources]]
-    waiting: list[tuple[Resources, int]] = []
 
 
 class ProcessDead(msgspec.Struct, array_like=True, tag=4):

@@ -6,8 +6,19 @@ from typing import Any
 
 import msgspec
 
-from himalia.cluster.gcs.commands import Command, Connect, Disconnect, End, PeerLost, Persist, Received, Send, SendRaylet
-from himalia.cluster.gcs.commands import Log, Tick
+from himalia.cluster.gcs.commands import (
+    Command,
+    Connect,
+    Disconnect,
+    End,
+    Log,
+    PeerLost,
+    Persist,
+    Received,
+    Send,
+    SendRaylet,
+    Tick,
+)
 from himalia.cluster.gcs.config import GcsConfig
 from himalia.cluster.gcs.machine import GcsMachine
 from himalia.cluster.protocol.common import PROTOCOL_VERSION, Address, Death, DeathKind, NodeInfo, to_units

@@ -6,9 +6,8 @@ import pytest
 
 from himalia.cluster.gcs.actor_record import ActorState
 from himalia.cluster.gcs.actors_machine import Actors
-from himalia.cluster.gcs.config import GcsConfig
 from himalia.cluster.gcs.lifecycle import IllegalTransition
-from himalia.cluster.protocol.common import Address, DeathKind, to_units
+from himalia.cluster.protocol.common import Address, DeathKind
 from himalia.cluster.protocol.gcs_messages import (
     CreateActor,
     Failed,
@@ -17,8 +16,6 @@ from himalia.cluster.protocol.gcs_messages import (
     Notice,
     ReportActor,
     ReportJobEnd,
-    ResourceView,
-    WatchActor,
 )
 from himalia.cluster.protocol.ids import make_task_id
 from himalia.cluster.protocol.raylet_messages import StartActor, StopActor
@@ -67,15 +64,35 @@ def test_a_failed_constructor_is_told_with_what_it_raised(paper: OnPaper, node: 
     assert info.death.kind is DeathKind.CREATION_FAILED
 
 
-def test_an_actor_waits_while_what_it_holds_is_taken(node: Raylet, driver: Driver) -> None:
-    first = driver.create({"CPU": 2})
-    second = driver.create({"CPU": 1})
+def test_one_actor_without_room_is_sent_so_that_the_raylet_makes_room(node: Raylet, driver: Driver) -> None:
+    first, second, third = (driver.create({"CPU": 2}) for _ in range(3))
+    assert [order.actor_id for order in node.took(StartActor)] == [first, second]
     node.start(first)
     node.report(CPU=0)
-    assert [order.actor_id for order in node.took(StartActor)] == [first]
+    assert len(node.took(StartActor)) == 2
     node.lost(first)
-    node.report(CPU=2)
-    assert [order.actor_id for order in node.took(StartActor)] == [first, second]
+    node.start(second)
+    node.report(CPU=0)
+    assert [order.actor_id for order in node.took(StartActor)] == [first, second, third]
+
+
+def test_an_actor_whose_raylet_made_no_room_starts_where_something_came_free(
+    paper: OnPaper, node: Raylet, driver: Driver
+) -> None:
+    node.report(CPU=0)
+    actor_id = driver.create({"CPU": 2})
+    other = paper.node(2, CPU=2)
+    assert not other.took(StartActor)
+    paper.say(node.peer, ReportActor(actor_id, rejected=True))
+    assert [order.actor_id for order in other.took(StartActor)] == [actor_id]
+
+
+def test_what_an_actor_took_is_not_free_before_a_report_says_so(paper: OnPaper, node: Raylet, driver: Driver) -> None:
+    other = paper.node(2, CPU=2)
+    node.start(driver.create({"CPU": 2}))
+    assert node.took(StartActor)
+    driver.create({"CPU": 2})
+    assert len(node.took(StartActor)) == len(other.took(StartActor)) == 1
 
 
 def test_an_actor_that_holds_nothing_does_not_wait_for_a_busy_cpu(node: Raylet, driver: Driver) -> None:
@@ -118,19 +135,6 @@ def test_a_refused_actor_waits_for_the_nodes_next_report_where_there_is_no_other
     assert len(node.took(StartActor)) == 2
 
 
-def test_raylets_are_told_what_actors_wait_for(paper: OnPaper, node: Raylet, driver: Driver) -> None:
-    paper.wait(1)
-    node.report(CPU=0)
-    driver.create({"CPU": 1})
-    driver.create({"CPU": 1})
-    paper.wait(0.1)
-    views = paper.got(node.peer, ResourceView)
-    assert views[-1].waiting == [(to_units({"CPU": 1}), 2)]
-    node.report(CPU=2)
-    paper.wait(0.1)
-    assert paper.got(node.peer, ResourceView)[-1].waiting == []
-
-
 def test_an_actor_that_fits_nowhere_warns_once_for_its_class_and_stays_pending(
     paper: OnPaper, node: Raylet, driver: Driver
 ) -> None:
@@ -143,9 +147,7 @@ def test_an_actor_that_fits_nowhere_warns_once_for_its_class_and_stays_pending(
     assert not node.took(StartActor)
 
 
-def test_an_actor_that_fitted_nowhere_starts_when_its_node_joins(
-    paper: OnPaper, node: Raylet, driver: Driver
-) -> None:
+def test_an_actor_that_fitted_nowhere_starts_when_its_node_joins(paper: OnPaper, node: Raylet, driver: Driver) -> None:
     actor_id = driver.create({"GPU": 1})
     other = paper.node(2, CPU=1, GPU=1)
     assert [order.actor_id for order in other.took(StartActor)] == [actor_id]
@@ -358,130 +360,10 @@ def test_a_creation_that_arrives_after_its_owners_death_ends_at_once(
     assert driver.states(actor_id)[-1] == "DEAD"
 
 
-# -- living again -----------------------------------------------------------------------------------------------------
-
-
-def test_a_crashed_actor_lives_again_as_often_as_allowed(node: Raylet, driver: Driver) -> None:
-    actor_id = driver.create(max_restarts=1)
-    node.start(actor_id)
-    node.lost(actor_id)
-    assert [order.restart for order in node.took(StartActor)] == [0, 1]
-    node.start(actor_id)
-    node.lost(actor_id)
-    assert driver.states(actor_id) == ["ALIVE", "RESTARTING", "ALIVE", "DEAD"]
-
-
-def test_max_restarts_of_minus_one_is_without_limit(node: Raylet, driver: Driver) -> None:
-    actor_id = driver.create(max_restarts=-1)
-    for life in range(5):
-        node.start(actor_id)
-        node.lost(actor_id)
-        assert node.took(StartActor)[-1].restart == life + 1
-
-
-def test_an_actor_that_left_on_purpose_stays_dead(node: Raylet, driver: Driver) -> None:
-    actor_id = driver.create(max_restarts=-1)
-    node.start(actor_id)
-    node.lost(actor_id, DeathKind.EXITED)
-    assert driver.states(actor_id) == ["ALIVE", "DEAD"]
-
-
-def test_kill_with_restart_waits_for_the_old_worker(paper: OnPaper, node: Raylet, driver: Driver) -> None:
-    actor_id = driver.create(max_restarts=1)
-    node.start(actor_id)
-    paper.ask(driver.peer, KillActor(actor_id, no_restart=False))
-    assert driver.states(actor_id) == ["ALIVE", "RESTARTING"]
-    assert len(node.took(StartActor)) == 1
-    node.lost(actor_id, DeathKind.KILLED)
-    assert [order.restart for order in node.took(StartActor)] == [0, 1]
-
-
-def test_kill_with_restart_ends_an_actor_without_lives_left(paper: OnPaper, node: Raylet, driver: Driver) -> None:
-    actor_id = driver.create()
-    node.start(actor_id)
-    paper.ask(driver.peer, KillActor(actor_id, no_restart=False))
-    assert driver.states(actor_id) == ["ALIVE", "DEAD"]
-
-
-def test_the_death_of_a_node_moves_its_actors(paper: OnPaper, node: Raylet, driver: Driver) -> None:
-    other = paper.node(2, CPU=2)
-    restartable, mortal = driver.create(max_restarts=1, strategy="SPREAD"), b""
-    node.start(restartable)
-    mortal = driver.create(strategy=f"node:{node.node_id.hex()}")
-    node.start(mortal)
-    node.process_died(node.peer)
-    assert [order.actor_id for order in other.took(StartActor)] == [restartable]
-
-
-def test_a_report_of_an_earlier_life_changes_nothing(paper: OnPaper, node: Raylet, driver: Driver) -> None:
-    actor_id = driver.create(max_restarts=2)
-    node.start(actor_id)
-    node.lost(actor_id)
-    node.start(actor_id)
-    paper.say(node.peer, ReportActor(actor_id, restart=0, death=None, rejected=True))
-    assert driver.states(actor_id)[-1] == "ALIVE"
-
-
-def test_the_death_of_its_worker_counts_once_whoever_says_it(paper: OnPaper, node: Raylet, driver: Driver) -> None:
-    actor_id = driver.create(max_restarts=5)
-    home = node.start(actor_id)
-    node.process_died(home.worker_id)
-    paper.say(node.peer, ReportActor(actor_id, death=None, address=home, restart=0))
-    assert [order.restart for order in node.took(StartActor)] == [0, 1]
-
-
-# -- watching ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_watcher_is_told_now_and_on_each_change(paper: OnPaper, node: Raylet, driver: Driver) -> None:
-    other = paper.driver(2, node)
-    actor_id = driver.create()
-    paper.say(other.peer, WatchActor(actor_id))
-    node.start(actor_id)
-    node.lost(actor_id)
-    assert other.states(actor_id) == ["PENDING", "ALIVE", "DEAD"]
-
-
-def test_a_watch_may_arrive_before_the_actor(paper: OnPaper, node: Raylet, driver: Driver) -> None:
-    other = paper.driver(2, node)
-    spec = driver.spec()
-    actor_id = make_task_id(driver.peer, 500)
-    paper.say(other.peer, WatchActor(actor_id))
-    assert other.states(actor_id) == []
-    paper.say(driver.peer, CreateActor(actor_id, spec))
-    node.start(actor_id)
-    assert other.states(actor_id) == ["ALIVE"]
-
-
-def test_a_watch_for_an_actor_that_will_never_be_made_is_told_so(paper: OnPaper, node: Raylet, driver: Driver) -> None:
-    other = paper.driver(2, node)
-    actor_id = make_task_id(driver.peer, 500)
-    paper.say(other.peer, WatchActor(actor_id))
-    node.process_died(driver.peer)
-    assert other.states(actor_id) == ["DEAD"]
-    paper.say(other.peer, WatchActor(actor_id))
-    assert other.states(actor_id) == ["DEAD", "DEAD"]
-
-
-def test_a_watch_for_an_actor_long_dead_is_told_so(node: Raylet) -> None:
-    paper = OnPaper(GcsConfig(dead_actors_kept=1))
-    raylet = paper.node(1, CPU=2)
-    driver = paper.driver(1, raylet)
-    first, second = driver.create(), driver.create()
-    for actor_id in (first, second):
-        paper.ask(driver.peer, KillActor(actor_id))
-    assert first not in paper.machine.actors.by_id
-    assert first not in paper.stored["actors"]
-    paper.say(driver.peer, WatchActor(first))
-    assert driver.states(first)[-1] == "DEAD"
-
-
 # -- what cannot be ---------------------------------------------------------------------------------------------------
 
 
-def test_an_impossible_report_raises_with_the_story_of_the_actor(
-    paper: OnPaper, node: Raylet, driver: Driver
-) -> None:
+def test_an_impossible_report_raises_with_the_story_of_the_actor(paper: OnPaper, node: Raylet, driver: Driver) -> None:
     actor_id = driver.create()
     node.start(actor_id)
     with pytest.raises(IllegalTransition) as caught:

@@ -44,7 +44,9 @@ def test_a_broken_invariant_is_told_with_the_story_of_the_actor() -> None:
     node = paper.node(1)
     actor_id = paper.driver(1, node).create()
     paper.machine.actors.by_id[actor_id].state = ActorState.ALIVE
-    with pytest.raises(InvariantViolation, match=r"has an address exactly if it takes calls(.|\n)*WAITING -> STARTING") as caught:
+    with pytest.raises(
+        InvariantViolation, match=r"has an address exactly if it takes calls(.|\n)*WAITING -> STARTING"
+    ) as caught:
         paper.machine.check_invariants()
     assert actor_id.hex() in str(caught.value)
 
@@ -59,6 +61,7 @@ class Life(RuleBasedStateMachine):
         self.drivers: list[Driver] = []
         self.actors: list[bytes] = []
         self.homes: dict[tuple[bytes, int], Address] = {}  # by actor and life: workers that run
+        self.over: set[tuple[bytes, int]] = set()  # by actor and life: lives that really ended
         self.read: dict[bytes, int] = {}  # orders carried out, by node
         self.told: dict[tuple[bytes, bytes], str] = {}  # the last state, by watcher and actor
         self.events = 0
@@ -94,7 +97,7 @@ class Life(RuleBasedStateMachine):
     )
     def create(self, data: st.DataObject, cpus: int, restarts: int, detached: bool, name: str, strategy: str) -> None:
         driver = data.draw(st.sampled_from(self.drivers))
-        homes = [home for home in self.homes.values()]
+        homes = list(self.homes.values())
         owner = data.draw(st.sampled_from([driver.address, *homes]))
         resources = {"CPU": float(cpus)} if cpus else None
         more = {"owner": owner, "max_restarts": restarts, "detached": detached, "name": name, "strategy": strategy}
@@ -150,6 +153,7 @@ class Life(RuleBasedStateMachine):
             lives = [key for key in self.homes if key[0] == order.actor_id and self.homes[key].node_id == node.node_id]
             for actor_id, life in lives:
                 del self.homes[actor_id, life]
+                self.over.add((actor_id, life))
                 self.paper.say(node.peer, ReportActor(actor_id, death=order.death, restart=life))
 
     def _start(self, node: Raylet, order: StartActor, outcome: str) -> None:
@@ -163,6 +167,7 @@ class Life(RuleBasedStateMachine):
             error = b"pickled"
         elif outcome == "crashed":
             death = Death(DeathKind.CRASHED)
+            self.over.add(key)
         rejected = outcome == "rejected"
         self.paper.say(node.peer, ReportActor(order.actor_id, address, error, death, rejected, order.restart))
 
@@ -178,6 +183,7 @@ class Life(RuleBasedStateMachine):
         (actor_id, life), home = data.draw(st.sampled_from(sorted(self.homes.items())))
         node = next(node for node in self.nodes if node.node_id == home.node_id)
         del self.homes[actor_id, life]
+        self.over.add((actor_id, life))
         if node not in self.living():
             return
         if as_process:
@@ -188,6 +194,8 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data(), how=st.sampled_from(["killed", "removed", "drained", "silent"]))
     def node_goes(self, data: st.DataObject, how: str) -> None:
         node = data.draw(st.sampled_from(self.living()))
+        there = self.paper.machine.nodes.by_id[node.node_id].promises
+        self.over |= {(actor_id, self.paper.machine.actors.by_id[actor_id].restarts) for actor_id in there}
         if how == "killed":
             node.process_died(node.peer)
         elif how == "removed":
@@ -210,6 +218,9 @@ class Life(RuleBasedStateMachine):
     def gcs_restarts(self) -> None:
         before = {a.actor_id: (a.public_state, a.restarts) for a in self.paper.machine.actors.by_id.values()}
         living = self.living()
+        for actor in self.paper.machine.actors.by_id.values():
+            if actor.state is ActorState.STOPPING:  # whose orders get lost with the old connection
+                self.over.add((actor.actor_id, actor.restarts))
         self.paper.restart()
         self.read.clear()
         self.told.clear()
@@ -217,7 +228,6 @@ class Life(RuleBasedStateMachine):
         assert after == before
         for node in living:
             node.hello([(key[0], home) for key, home in self.homes.items() if home.node_id == node.node_id])
-        # What is on its way twice, or was never carried out, is carried out now.
         ring = self.paper.machine.events
         self.events = ring.tasks
 
@@ -229,6 +239,12 @@ class Life(RuleBasedStateMachine):
             for order in orders:
                 if isinstance(order, StartActor):
                     assert order.spec.max_restarts < 0 or order.restart <= order.spec.max_restarts
+
+    @invariant()
+    def no_life_is_counted_that_did_not_end(self) -> None:
+        for actor in self.paper.machine.actors.by_id.values():
+            for life in range(actor.restarts):
+                assert (actor.actor_id, life) in self.over, (actor.actor_id.hex(), life, *map(str, actor.history))
 
     @invariant()
     def nothing_is_told_after_a_death(self) -> None:
@@ -243,10 +259,8 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def actors_that_hold_cpus_fit_their_node(self) -> None:
         for node in self.paper.machine.nodes.living():
-            held = sum(
-                self.paper.machine.actors.by_id[actor_id].spec.resources.get("CPU", 0) for actor_id in node.starting
-            )
-            assert held <= max(node.total.get("CPU", 0), held if not node.available else 0)
+            fitting = [held for actor_id, held in node.starting.items() if actor_id != node.pressing]
+            assert sum(held.get("CPU", 0) for held in fitting) <= node.total["CPU"] or not node.reports
 
     @invariant()
     def stored_is_what_is(self) -> None:

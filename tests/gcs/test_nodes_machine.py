@@ -202,9 +202,7 @@ def test_a_node_that_died_silently_has_no_further_edge(paper: OnPaper) -> None:
     node = paper.node(1)
     paper.wait(6)
     with pytest.raises(IllegalTransition, match="is DEAD and has no edge"):
-        paper.machine.nodes._take(
-            paper.machine.nodes.by_id[node.node_id], Gone(Death(DeathKind.NODE_DIED, "again"))
-        )
+        paper.machine.nodes._take(paper.machine.nodes.by_id[node.node_id], Gone(Death(DeathKind.NODE_DIED, "again")))
 
 
 def test_dead_nodes_are_forgotten_beyond_the_bound() -> None:
