@@ -171,6 +171,7 @@ class SendChunk(msgspec.Struct, frozen=True):
     start: int
     size: int
     total: int
+    pull: int
 
 
 class Extend(msgspec.Struct, frozen=True):

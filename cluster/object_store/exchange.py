@@ -87,14 +87,14 @@ class Exchange:
             return
         self._objects.cancel_room(object_id)
         if pull.source:
-            self._emit(SendNode(pull.source, ChunkCredit(object_id, -1)))
+            self._emit(SendNode(pull.source, ChunkCredit(object_id, -1, pull.attempt)))
         if pull.block is not None:
             self._objects.release(pull.block)
 
     def _ask_next(self, record: Record, pull: Pull, now: float) -> None:
-        source = pull.next_source(now)
+        source = pull.next_source(self._new_job(), now)
         if source:
-            self._emit(SendNode(source, PullObject(record.object_id)))
+            self._emit(SendNode(source, PullObject(record.object_id, pull.attempt)))
         else:
             self._give_up(record, "", now)
 
@@ -108,8 +108,8 @@ class Exchange:
         assert isinstance(message, Chunk)
         pull = self._pulls.get(message.object_id)
         record = self._index.get(message.object_id)
-        if pull is None or record is None or event.peer != pull.source:
-            return  # of an attempt given up
+        if pull is None or record is None or (event.peer, message.pull) != (pull.source, pull.attempt):
+            return  # of an attempt given up, of which the sender was told
         pull.heard = now
         if message.total < 0:
             if message.nodes:
@@ -154,7 +154,7 @@ class Exchange:
     def _order(self, object_id: bytes, pull: Pull) -> None:
         credit = pull.more_credit()
         if credit:
-            self._emit(SendNode(pull.source, ChunkCredit(object_id, credit)))
+            self._emit(SendNode(pull.source, ChunkCredit(object_id, credit, pull.attempt)))
 
     def chunk_written(self, event: ChunkWritten, now: float) -> None:
         """A chunk is in its block, or could not be written."""
@@ -171,14 +171,14 @@ class Exchange:
             pull.written += event.size
         if pull.is_complete and pull.block is not None:
             del self._pulls[object_id]
-            self._emit(SendNode(pull.source, ChunkCredit(object_id, -1)))
+            self._emit(SendNode(pull.source, ChunkCredit(object_id, -1, pull.attempt)))
             self._objects.pulled(record, pull.block, pull.source, now)
         elif pull.total:
             self._order(object_id, pull)
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
-    def serve(self, record: Record, node: bytes) -> None:
+    def serve(self, record: Record, node: bytes, pull: int) -> None:
         """Send an object that is in memory; or name nodes that have fetched it, when too many want it at once."""
         sends = self._sends.setdefault(record.object_id, {})
         if node in sends:
@@ -188,17 +188,17 @@ class Exchange:
             others = sorted(record.copies - {node})
             if others and node not in record.redirected:
                 record.redirected.add(node)
-                self._emit(Send(node, Chunk(record.object_id, 0, -1, others)))
-            elif node not in record.askers:
-                record.askers.append(node)
+                self._emit(Send(node, Chunk(record.object_id, 0, -1, others, pull)))
+            else:
+                record.askers[node] = pull
             return
-        sends[node] = Outgoing(record.size)
+        sends[node] = Outgoing(record.size, pull)
         self._index.pin(record, node)
-        self._emit(Send(node, Chunk(record.object_id, 0, record.size)))
+        self._emit(Send(node, Chunk(record.object_id, 0, record.size, pull=pull)))
 
-    def deny(self, object_id: bytes, node: bytes) -> None:
+    def deny(self, object_id: bytes, node: bytes, pull: int) -> None:
         """Say that the object is not here."""
-        self._emit(Send(node, Chunk(object_id, 0, -1)))
+        self._emit(Send(node, Chunk(object_id, 0, -1, pull=pull)))
 
     def credit(self, peer: bytes, message: ChunkCredit, now: float) -> None:
         """A node wants more chunks, or no more."""
@@ -206,9 +206,11 @@ class Exchange:
         if record is None:
             return
         outgoing = self._sends.get(message.object_id, {}).get(peer)
+        if outgoing is not None and outgoing.pull != message.pull:
+            outgoing = None
         if message.credit < 0:
-            if peer in record.askers:
-                record.askers.remove(peer)
+            if record.askers.get(peer) == message.pull:
+                del record.askers[peer]
             if outgoing is not None:
                 if outgoing.sent == outgoing.total:
                     record.copies.add(peer)
@@ -218,7 +220,7 @@ class Exchange:
             return
         outgoing.credit += message.credit
         for start, size in outgoing.next_chunks():
-            self._emit(SendChunk(peer, record.object_id, record.block, start, size, outgoing.total))
+            self._emit(SendChunk(peer, record.object_id, record.block, start, size, outgoing.total, message.pull))
 
     def _end_send(self, record: Record, node: bytes) -> None:
         sends = self._sends[record.object_id]
@@ -230,14 +232,15 @@ class Exchange:
     def _finish_send(self, record: Record, node: bytes, now: float) -> None:
         self._end_send(record, node)
         while record.is_in_memory and record.askers and len(self._sends.get(record.object_id, ())) < SENDS:
-            self.serve(record, record.askers.pop(0))
+            waiting = next(iter(record.askers))
+            self.serve(record, waiting, record.askers.pop(waiting))
         self._objects.unpinned(record, now)
 
     def drop_sends(self, record: Record) -> None:
         """The object's value is replaced: those who fetch it begin again."""
-        for node in list(self._sends.get(record.object_id, ())):
+        for node, outgoing in list(self._sends.get(record.object_id, {}).items()):
             self._end_send(record, node)
-            self.deny(record.object_id, node)
+            self.deny(record.object_id, node, outgoing.pull)
 
     # -- failures ----------------------------------------------------------------------------------------------------
 
@@ -260,7 +263,7 @@ class Exchange:
             record = self._index.get(object_id)
             waits_for_us = pull.has_requested_room or pull.writing
             if record is not None and not waits_for_us and now - pull.heard >= STALL:
-                self._emit(SendNode(pull.source, ChunkCredit(object_id, -1)))
+                self._emit(SendNode(pull.source, ChunkCredit(object_id, -1, pull.attempt)))
                 self._ask_next(record, pull, now)
 
     @property

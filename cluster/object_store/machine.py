@@ -505,9 +505,9 @@ class StoreMachine:
         for peer in waiters:
             self.index.pin(record, peer)
             self._answer(record, peer)
-        askers, record.askers = record.askers, []
-        for node in askers:
-            self.exchange.serve(record, node)
+        askers, record.askers = record.askers, {}
+        for node, pull in askers.items():
+            self.exchange.serve(record, node, pull)
         self.unpinned(record, now)
 
     def _dismiss(self, record: Record, status: int, error: str = "") -> None:
@@ -515,9 +515,9 @@ class StoreMachine:
         waiters, record.waiters = record.waiters, []
         for peer in waiters:
             self._tell(peer, ObjectPinned(record.object_id, status, error=error))
-        askers, record.askers = record.askers, []
-        for node in askers:
-            self.exchange.deny(record.object_id, node)
+        askers, record.askers = record.askers, {}
+        for node, pull in askers.items():
+            self.exchange.deny(record.object_id, node, pull)
 
     def _unpin(self, peer: bytes, message: UnpinObjects, now: float) -> None:
         cause = f"{self._name_of(peer)} released a pin"
@@ -564,6 +564,8 @@ class StoreMachine:
             if peer in record.writers:
                 self._abort(record, peer, cause, now)
                 is_early = False
+                if record.state is State.GONE:
+                    continue
             self._free_one(record, cause)
             if is_early and not message.forwarded:
                 self.index.set_deadline(record, now + SEAL_WAIT)
@@ -597,12 +599,13 @@ class StoreMachine:
         cause = f"node {node.hex()} asks for it"
         record = self.index.get_or_add(message.object_id, cause)
         if record.is_in_memory:
-            self.exchange.serve(record, node)
+            self.exchange.serve(record, node, message.pull)
         elif record.state in (State.PULLING, State.FREED):
-            self.exchange.deny(message.object_id, node)  # two nodes that wait for each other would wait forever
+            self.exchange.deny(
+                message.object_id, node, message.pull
+            )  # two nodes that wait for each other would wait forever
         else:
-            if node not in record.askers:
-                record.askers.append(node)
+            record.askers[node] = message.pull
             self._fetch(record, [], cause, now)
 
     def pulled(self, record: Record, block: Block, source: bytes, now: float) -> None:
@@ -650,8 +653,7 @@ class StoreMachine:
     def _node_died(self, event: NodeDied, now: float) -> None:
         for record in list(self.index.records.values()):
             record.copies.discard(event.node)
-            if event.node in record.askers:
-                record.askers.remove(event.node)
+            record.askers.pop(event.node, None)
         self.exchange.node_died(event.node, now)
 
     def _tick(self, event: Tick, now: float) -> None:

@@ -155,7 +155,7 @@ class Record:
     waiters
         Processes that want it pinned, in order, once for each time.
     askers
-        Nodes that want it sent.
+        Nodes that want it sent, in order, each with its own number for that.
     early
         Process to number of pins that it released before they were made.
     writers
@@ -202,7 +202,7 @@ class Record:
         self.primary = True
         self.pins: dict[bytes, int] = {}
         self.waiters: list[bytes] = []
-        self.askers: list[bytes] = []
+        self.askers: dict[bytes, int] = {}
         self.early: dict[bytes, int] = {}
         self.writers: dict[bytes, Block | None] = {}
         self.stale: list[Block] = []

@@ -186,7 +186,7 @@ class ObjectStoreServer:
         self._threads.submit(self._delete, command.place)
 
     def _send_chunk(self, command: SendChunk) -> None:
-        chunk = Chunk(command.object_id, command.start, command.total)
+        chunk = Chunk(command.object_id, command.start, command.total, pull=command.pull)
         self._send(command.peer, chunk, (self._read(command.block, command.start, command.size),))
 
     def _read(self, block: Block, start: int, size: int) -> bytes:

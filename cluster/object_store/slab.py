@@ -127,7 +127,7 @@ class SlabPool:
     def give_up(self, part: SlabPart) -> None:
         """An object will not be written after all; its memory goes back."""
         with self._lock:
-            self._messages.append(ReturnSlab(part.slab, part.offset, part.size))
+            self._messages.append(ReturnSlab(part.slab, part.offset, rounded(part.size)))
 
     def on_created(self, message: SlabCreated, now: float) -> None:
         """The raylet's answer; the slab may be smaller than asked for."""

@@ -7,7 +7,7 @@ is forgotten.
 
 from __future__ import annotations
 
-from .allocator import rounded
+from .allocator import LINE, rounded
 from .records import Block
 from .room import Room
 
@@ -27,8 +27,15 @@ class Slabs:
 
     def carve(self, peer: bytes, slab: int, offset: int, size: int) -> Block | None:
         """Cut out the block of an object; None if the process holds no such memory."""
+        block = self._cut(peer, slab, offset, rounded(size)) if size > 0 else None
+        if block is not None:
+            block.length = size
+        return block
+
+    def _cut(self, peer: bytes, slab: int, offset: int, length: int) -> Block | None:
+        if length <= 0 or offset % LINE or length % LINE:
+            return None
         blocks = self._slabs.get(peer, {}).get(slab, [])
-        length = rounded(size)
         found = (b for b in blocks if b.offset <= offset and offset + length <= b.offset + b.size)
         block = next(found, None)
         if block is None:
@@ -40,7 +47,6 @@ class Slabs:
             blocks.append(before)
         if block.size > length:
             blocks.append(self._split(block, length))
-        block.length = size
         if not blocks:
             del self._slabs[peer][slab]
             if not self._slabs[peer]:
@@ -56,7 +62,7 @@ class Slabs:
 
     def give_back(self, peer: bytes, slab: int, offset: int, size: int) -> bool:
         """A process will not write a part of its slab; False if it holds no such memory."""
-        block = self.carve(peer, slab, offset, size) if size > 0 else None
+        block = self._cut(peer, slab, offset, size)
         if block is None:
             return False
         self._room.release(block)

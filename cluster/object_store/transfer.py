@@ -52,7 +52,7 @@ class Pull:
     Attributes
     ----------
     attempt
-        Counts the nodes asked.
+        Number of the request to the source, in all messages about it.
     source
         The node asked; empty when there is none.
     total
@@ -112,12 +112,12 @@ class Pull:
         if node in self._candidates:
             self._candidates.remove(node)
 
-    def next_source(self, now: float) -> bytes:
+    def next_source(self, attempt: int, now: float) -> bytes:
         """Turn to the next node, from the beginning; empty if none is left."""
         self.source = self._candidates.pop(0) if self._candidates else b""
         if self.source:
             self._tried.add(self.source)
-        self.attempt += 1
+        self.attempt = attempt
         self.received = self.written = self.ordered = 0
         self.heard = now
         return self.source
@@ -161,11 +161,15 @@ class Pull:
 
 
 class Outgoing:
-    """An object being sent to one node. ``sent`` bytes of ``total``; ``credit`` chunks may follow at once."""
+    """An object being sent to one node, as its request ``pull``.
 
-    __slots__ = ("credit", "sent", "total")
+    ``sent`` bytes of ``total``; ``credit`` chunks may follow at once.
+    """
 
-    def __init__(self, total: int) -> None:
+    __slots__ = ("credit", "pull", "sent", "total")
+
+    def __init__(self, total: int, pull: int) -> None:
+        self.pull = pull
         self.sent = 0
         self.total = total
         self.credit = 0

@@ -197,7 +197,7 @@ class CreateSlab(msgspec.Struct, array_like=True, tag=14):
 
 
 class ReturnSlab(msgspec.Struct, array_like=True, tag=15):
-    """Core: I shall not write these ``size`` bytes at ``offset`` of my slab (its rest, or a part given up)."""
+    """Core: I shall not write these bytes of my slab (its rest, or a part given up): multiples of 64, as all blocks."""
 
     slab: int
     offset: int
@@ -241,9 +241,13 @@ class StopRaylet(msgspec.Struct, array_like=True, tag=22):
 
 
 class PullObject(msgspec.Struct, array_like=True, tag=30):
-    """I want this object. Answered with a `Chunk` that has the ``total`` and no bytes; these follow for credit."""
+    """I want this object. Answered with a `Chunk` that has the ``total`` and no bytes; these follow for credit.
+
+    ``pull`` is my own number for this attempt: every message about it carries it.
+    """
 
     object_id: bytes
+    pull: int = 0
 
 
 class ChunkCredit(msgspec.Struct, array_like=True, tag=31):
@@ -251,6 +255,7 @@ class ChunkCredit(msgspec.Struct, array_like=True, tag=31):
 
     object_id: bytes
     credit: int
+    pull: int = 0
 
 
 RayletMessage = (
@@ -329,11 +334,16 @@ class LeaseReclaim(msgspec.Struct, array_like=True, tag=5):
 
 
 class WorkerDied(msgspec.Struct, array_like=True, tag=6):
-    """To the holder of a lease and to whoever talks to this worker: it is no more."""
+    """To the holder of a lease: its worker is no more.
+
+    ``last_started`` is the counter of the last task that it began (0: none since the lease; -1: unknown), read from the
+    page that a worker writes it to, so that only what may have run counts as tried.
+    """
 
     worker_id: bytes
     death: Death
     lease_id: int = 0
+    last_started: int = -1
 
 
 class ObjectCreated(msgspec.Struct, array_like=True, tag=7):
@@ -419,6 +429,7 @@ class Chunk(msgspec.Struct, array_like=True, tag=30):
     start: int
     total: int
     nodes: list[bytes] = []
+    pull: int = 0
 
 
 RayletReply = (

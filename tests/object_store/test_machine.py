@@ -488,9 +488,7 @@ def test_statistics_count_bytes_and_objects(node: Node) -> None:
 def test_an_edge_that_is_not_in_the_table_raises_with_the_story() -> None:
     record = Record(A, "made by a test")
     move(record, Trigger.CREATE, "somebody writes it")
-    with pytest.raises(
-        IllegalTransition, match=r"allow restored[^$]*expected: made by a test\n  created: some"
-    ):
+    with pytest.raises(IllegalTransition, match=r"allow restored[^$]*expected: made by a test\n  created: some"):
         move(record, Trigger.RESTORED, "nonsense")
 
 

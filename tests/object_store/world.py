@@ -134,10 +134,10 @@ class Node:
                     self.sent.setdefault(peer, deque()).append(message)
             case SendNode(node, message):
                 self.world.post(self.id, node, message)
-            case SendChunk(peer, of, block, start, size, total):
+            case SendChunk(peer, of, block, start, size, total, pull):
                 place = self._place(block)
                 data = bytes(place[block.offset + start : block.offset + start + size])
-                self.world.post(self.id, peer, Chunk(of, start, total), data)
+                self.world.post(self.id, peer, Chunk(of, start, total, pull=pull), data)
             case DeleteFile(place):
                 self.disk.delete(place)
             case Warn(text):
@@ -214,10 +214,14 @@ class World:
         end = self.now + seconds
         while self.now < end:
             self.now = min(self.now + 0.25, end)
-            for node in self.nodes.values():
-                if node.is_alive:
-                    node.happen(Tick())
+            self.tick()
             self.settle()
+
+    def tick(self) -> None:
+        """One tick of every node, and nothing else."""
+        for node in self.nodes.values():
+            if node.is_alive:
+                node.happen(Tick())
 
     def kill_node(self, number: int) -> None:
         """A node dies; all others learn of it, as do its messages under way."""
