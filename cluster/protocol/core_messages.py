@@ -156,10 +156,15 @@ class Result(msgspec.Struct, array_like=True, gc=False):
 
 
 class TaskResults(msgspec.Struct, array_like=True, tag=2):
-    """Worker to owner. ``busy`` is the seconds the worker spent executing these."""
+    """Worker to owner. ``busy`` is the seconds the worker spent executing these.
+
+    ``stolen``: this answers `StealTasks`. ``blocked``: the worker's task waits in `get`, so it takes no more for now.
+    """
 
     results: list[Result]
-    busy: float = 0.0
+    busy: float = -1.0
+    stolen: bool = False
+    blocked: bool = False
 
 
 class CancelTasks(msgspec.Struct, array_like=True, tag=3):

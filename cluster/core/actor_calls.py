@@ -1,0 +1,292 @@
+"""A caller's side of actors: calls in order, restarts, ends. Pure: no IO, no clock.
+
+Strategy: calls of one caller to one actor are pushed in the order they were made, over one connection, straight to the
+actor's worker; the head of the queue waits for its arguments and holds back what follows. What the GCS says of the actor
+(`ActorUpdate`) is the only truth about where it is: a call in flight when the actor goes away is tried again if its
+options allow (`max_task_retries`), in the old order, or fails with the reason.
+
+States of an actor as its callers see it: PENDING → ALIVE → RESTARTING → ALIVE … → DEAD.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from ..protocol.common import Address, Death
+from ..protocol.core_messages import (
+    R_CANCELLED,
+    R_ERROR,
+    R_EXITING,
+    R_INLINE,
+    R_MANY,
+    R_RETURNED,
+    R_STREAM_END,
+    CancelTasks,
+    PushTasks,
+    Task,
+    TaskResults,
+    Template,
+)
+from ..protocol.gcs_messages import ActorInfo, WatchActor
+from .commands import Connect, Disconnect, Send
+from .completion import Completion
+from .records import Record
+
+__all__ = ["ActorCalls", "ActorClient"]
+
+BATCH: Final = 500  # calls a message: the worker begins with the first while the rest is still being pickled
+
+
+class ActorClient(msgspec.Struct, eq=False):
+    """One actor as this process calls it."""
+
+    actor_id: bytes
+    name: str  # of its class
+    state: str = "PENDING"
+    address: Address | None = None
+    queue: deque[Record] = msgspec.field(default_factory=deque)
+    inflight: dict[int, Record] = msgspec.field(default_factory=dict)
+    templates: set[int] = msgspec.field(default_factory=set)
+    restarts: int = 0
+    death: Death | None = None
+    error: bytes = b""
+    pending: int = 0  # calls not ended, for max_pending_calls
+    dirty: bool = False
+    greeted: bool = False
+    watched: bool = False
+    raylet: bytes = b""
+
+
+class ActorCalls:
+    """All actors that this process calls."""
+
+    def __init__(self, completion: Completion, out: list[Any], gcs: bytes, address: Address) -> None:
+        self.completion = completion
+        self.out = out
+        self.gcs = gcs
+        self.address = address
+        self.clients: dict[bytes, ActorClient] = {}
+        self.by_worker: dict[bytes, ActorClient] = {}
+        self.dirty: list[ActorClient] = []
+        self.death_error: Callable[[ActorClient, Record], bytes] = lambda client, record: b""
+        self.unavailable_error: Callable[[ActorClient, Record], bytes] = lambda client, record: b""
+        self.cancel_error: Callable[[Record], bytes] = lambda record: b""
+        self.should_retry: Callable[[Record, bytes], bool] = lambda record, data: False
+        self.on_dead: Callable[[ActorClient], None] = lambda client: None
+
+    def client(self, actor_id: bytes, name: str) -> ActorClient:
+        """The client of an actor, made when it is first needed."""
+        client = self.clients.get(actor_id)
+        if client is None:
+            client = self.clients[actor_id] = ActorClient(actor_id, name)
+        return client
+
+    def forget(self, client: ActorClient) -> None:
+        """The last handle here is gone, and with it all calls."""
+        if not client.queue and not client.inflight:
+            self.clients.pop(client.actor_id, None)
+            if client.address is not None:
+                self.by_worker.pop(client.address.worker_id, None)
+
+    def watch(self, client: ActorClient) -> None:
+        """Have the GCS tell where the actor is."""
+        if not client.watched:
+            client.watched = True
+            self.out.append(Send(self.gcs, WatchActor(client.actor_id)))
+
+    def _touch(self, client: ActorClient) -> None:
+        if not client.dirty:
+            client.dirty = True
+            self.dirty.append(client)
+
+    # -- events -----------------------------------------------------------------------------------------------------
+
+    def submitted(self, record: Record) -> None:
+        """The user called a method."""
+        client: ActorClient = record.plan.actor
+        if client.state == "DEAD":
+            self._fail(client, record, self.death_error(client, record))
+            return
+        if record.task.refs is not None:
+            self.completion.hold_contained(record)
+        if record.task.deps is not None:
+            self.completion.await_dependencies(record)
+        client.queue.append(record)
+        if not client.watched:
+            self.watch(client)
+        if not client.dirty:
+            client.dirty = True
+            self.dirty.append(client)
+
+    def actor_update(self, info: ActorInfo) -> None:
+        """The GCS says where an actor is, or that it is no more."""
+        client = self.clients.get(info.actor_id)
+        if client is None or client.state == "DEAD" or info.restarts < client.restarts:
+            return
+        if info.state == "ALIVE" and client.state == "ALIVE" and client.restarts == info.restarts:
+            return
+        if client.state == "ALIVE":
+            self._lost(client, info)
+        client.state, client.restarts = info.state, info.restarts
+        client.death, client.error = info.death, info.error
+        if info.state == "ALIVE":
+            assert info.address is not None
+            client.address = info.address
+            client.templates, client.greeted = set(), False
+            self.by_worker[info.address.worker_id] = client
+            self.out.append(Connect(info.address))
+            self._touch(client)
+        elif info.state == "DEAD":
+            queue, client.queue = client.queue, deque()
+            for record in queue:
+                self._fail(client, record, self.death_error(client, record))
+            self.on_dead(client)
+
+    def _lost(self, client: ActorClient, info: ActorInfo) -> None:
+        """Its process is gone: calls in flight go back to the queue, in order, or fail."""
+        if client.address is not None:
+            self.by_worker.pop(client.address.worker_id, None)
+            self.out.append(Disconnect(client.address.worker_id))
+        client.address = None
+        client.death = info.death
+        records, client.inflight = list(client.inflight.values()), {}
+        again: list[Record] = []
+        for record in records:
+            record.worker = None
+            if record.cancelled:
+                self._fail(client, record, self.cancel_error(record))
+            elif record.retries and info.state != "DEAD":
+                if record.retries > 0:
+                    record.retries -= 1
+                record.task.attempt += 1
+                again.append(record)
+            elif info.state == "DEAD":
+                client.state = "DEAD"
+                self._fail(client, record, self.death_error(client, record))
+            else:
+                self._fail(client, record, self.unavailable_error(client, record))
+        client.queue.extendleft(reversed(again))
+
+    def process_died(self, worker_id: bytes) -> None:
+        """A worker is gone. The GCS will say what that means for the actor; until then nothing is sent to it."""
+        client = self.by_worker.get(worker_id)
+        if client is not None and client.state == "ALIVE":
+            self._lost(client, ActorInfo(client.actor_id, "RESTARTING", None, client.restarts, client.death))
+            client.state = "RESTARTING"
+
+    def results(self, client: ActorClient, message: TaskResults, now: float) -> None:
+        """The actor reports ends."""
+        inflight, completion = client.inflight, self.completion
+        returned: list[Record] = []
+        peer = client.address.worker_id if client.address is not None else b""
+        ended = 0
+        for result in message.results:
+            record = inflight.pop(result.counter, None)
+            if record is None:
+                continue
+            kind = result.kind
+            if kind == R_RETURNED or kind == R_EXITING:
+                record.worker = None
+                returned.append(record)
+                continue
+            ended += 1
+            if kind == R_INLINE or kind == R_MANY:
+                completion.succeed(record, result, peer)
+            elif kind == R_ERROR and record.retries and self.should_retry(record, result.data):
+                record.worker = None
+                record.retries -= record.retries > 0
+                record.task.attempt += 1
+                returned.append(record)
+                ended -= 1
+            else:
+                if result.borrows:
+                    for object_id in result.borrows:
+                        completion.references.add_borrower(object_id, peer)
+                if kind == R_STREAM_END:
+                    completion.end_stream(record)
+                elif kind == R_CANCELLED:
+                    completion.fail(record, self.cancel_error(record))
+                else:
+                    assert kind == R_ERROR
+                    completion.fail(record, result.data)
+        client.pending -= ended
+        if returned:
+            returned.sort(key=_counter)
+            client.queue.extendleft(reversed(returned))
+            if message.results[-1].kind != R_EXITING:
+                self._touch(client)
+
+    def cancel(self, record: Record, recursive: bool) -> None:
+        """The user no longer wants this call."""
+        client: ActorClient = record.plan.actor
+        record.cancelled = True
+        if record.worker is None:
+            if record in client.queue:
+                client.queue.remove(record)
+            self._fail(client, record, self.cancel_error(record))
+        elif client.address is not None:
+            self.out.append(Send(client.address.worker_id, CancelTasks([record.task.counter], recursive)))
+
+    def _fail(self, client: ActorClient, record: Record, error: bytes) -> None:
+        client.pending -= 1
+        self.completion.fail(record, error)
+
+    # -- pushing ----------------------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Push what may go. Called once after a batch of events."""
+        ready = self.completion.ready_records
+        if ready:
+            self.completion.ready_records = [r for r in ready if r.plan.actor is None]
+            for record in ready:
+                if record.plan.actor is not None:
+                    self._touch(record.plan.actor)
+        if self.dirty:
+            clients, self.dirty = self.dirty, []
+            for client in clients:
+                client.dirty = False
+                if client.state == "ALIVE":
+                    self._push(client)
+
+    def _push(self, client: ActorClient) -> None:
+        queue, inflight, known = client.queue, client.inflight, client.templates
+        assert client.address is not None
+        peer = client.address.worker_id
+        tasks: list[Task] = []
+        templates: list[Template] = []
+        while queue:
+            record = queue[0]
+            if record.waiting:
+                break
+            queue.popleft()
+            task = record.task
+            if task.deps is not None and (error := self.completion.fill(record)) is not None:
+                self._fail(client, record, error)
+                continue
+            template = record.plan.template
+            if template.index not in known:
+                known.add(template.index)
+                templates.append(template)
+            inflight[task.counter] = record
+            record.worker = client
+            tasks.append(task)
+            if len(tasks) >= BATCH:
+                self._send(client, peer, tasks, templates)
+                tasks, templates = [], []
+        if tasks:
+            self._send(client, peer, tasks, templates)
+
+    def _send(self, client: ActorClient, peer: bytes, tasks: list[Task], templates: list[Template]) -> None:
+        message = PushTasks(tasks, templates)
+        if not client.greeted:
+            client.greeted = True
+            message.owner = self.address
+        self.out.append(Send(peer, message))
+
+
+def _counter(record: Record) -> int:
+    return record.task.counter

@@ -1,0 +1,267 @@
+"""How a task's end becomes the state of its references, and who is told. Pure: no IO, no clock.
+
+Both kinds of submission (leases, actors) end their records here. What must happen elsewhere is appended to `out` as
+commands; who waits in this process is told by calling what it left in `ref._wait`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..protocol.core_messages import (
+    ARG_ERROR,
+    ARG_INLINE,
+    ARG_STORE,
+    Dep,
+    Result,
+    ReturnValue,
+    StreamConsumed,
+    StreamItem,
+)
+from .commands import Send
+from .records import Record
+from .references import References
+from .refs import BUFFERS, ERROR, FREED, INLINE, PENDING, STORE, Extra, ObjectRef
+
+__all__ = ["Completion", "resolve"]
+
+
+def resolve(dep: Dep, ref: ObjectRef, pack: Callable[[ObjectRef], bytes]) -> bool:
+    """Fill a dependency from a reference that is ready; False while it is pending.
+
+    A value in the store of this node that we have pinned is named by its place, and kept there until the task ends.
+    """
+    state = ref._state
+    if state == INLINE:
+        dep.kind, dep.data = ARG_INLINE, ref._data
+    elif state == PENDING:
+        return False
+    elif state == BUFFERS:
+        dep.kind, dep.data = ARG_INLINE, pack(ref)
+    elif state == STORE:
+        extra = ref._x
+        assert extra is not None
+        dep.kind, dep.nodes, dep.size, dep.owner = ARG_STORE, extra.nodes, extra.size, extra.owner
+        if extra.pins > 0 and not extra.path:
+            dep.offset = extra.offset
+            extra.readers += 1
+    else:
+        dep.kind = ARG_ERROR
+        dep.data = ref._data if isinstance(ref._data, bytes) else b""
+    return True
+
+
+class Completion:
+    """Ends records. ``on_error(data)`` looks into a pickled error only when a record's options ask for it."""
+
+    def __init__(self, references: References, out: list[Any], node_id: bytes) -> None:
+        self.references = references
+        self.out = out
+        self.node_id = node_id
+        self.ready_records: list[Record] = []  # whose last dependency came: their submission takes them from here
+        self.pack: Callable[[ObjectRef], bytes] = lambda ref: ref._data
+        self.finished = 0
+        self.failed = 0
+
+    # -- waiting ----------------------------------------------------------------------------------------------------
+
+    def ready(self, ref: ObjectRef) -> None:
+        """Tell who waits for `ref`, which has just left PENDING."""
+        waiters, ref._wait = ref._wait, None
+        if waiters is None:
+            return
+        for waiter in waiters:
+            if type(waiter) is Record:
+                waiter.waiting -= 1
+                if waiter.waiting == 0 and not waiter.cancelled and waiter.worker is None:
+                    self.ready_records.append(waiter)
+            else:
+                waiter(ref)
+
+    def await_dependencies(self, record: Record) -> bool:
+        """Fill the record's dependencies; True if all are ready. Else it comes to `ready_records` when they are."""
+        deps, holds = record.task.deps, record.holds
+        assert deps is not None and holds is not None
+        waiting = 0
+        for dep, ref in zip(deps, holds, strict=False):
+            if ref._state == PENDING:
+                waiting += 1
+                if ref._wait is None:
+                    ref._wait = [record]
+                else:
+                    ref._wait.append(record)
+                if ref._x is not None and ref._x.owner is not None:
+                    self.references.ask(ref)
+        record.waiting = waiting
+        return waiting == 0
+
+    def fill(self, record: Record) -> bytes | None:
+        """Put the ready values in place; returns the error of an argument that failed."""
+        deps, holds = record.task.deps, record.holds
+        if deps is None:
+            return None
+        assert holds is not None
+        for dep, ref in zip(deps, holds, strict=False):
+            if dep.offset < 0 and not resolve(dep, ref, self.pack):
+                raise AssertionError(f"argument {ref!r} of {record.plan.name} is pending")
+            if dep.kind == ARG_ERROR:
+                if ref._state == FREED:
+                    return self.references.freed_error(ref)
+                return dep.data or self.references.pickled_error(ref)
+        return None
+
+    def hold_contained(self, record: Record) -> None:
+        """Keep the references inside the arguments findable while the task runs."""
+        assert record.holds is not None
+        for ref in record.holds[len(record.task.deps or ()) :]:
+            self.references.in_transit(ref, 1)
+
+    def release(self, record: Record) -> None:
+        """Let go of the arguments."""
+        deps, holds = record.task.deps, record.holds
+        if deps is not None and holds is not None:
+            for dep, ref in zip(deps, holds, strict=False):
+                if dep.offset >= 0 and ref._x is not None:
+                    ref._x.readers -= 1
+        if record.task.refs is not None and holds is not None:
+            for ref in holds[len(deps or ()) :]:
+                self.references.in_transit(ref, -1)
+        if not self._keeps_lineage(record):
+            record.holds = None
+
+    @staticmethod
+    def _keeps_lineage(record: Record) -> bool:
+        refs = record.refs if record.refs is not None else ((record.ref,) if record.ref is not None else ())
+        return any(ref._x is not None and ref._x.lineage is record for ref in refs)
+
+    # -- ends -------------------------------------------------------------------------------------------------------
+
+    def succeed(self, record: Record, result: Result, peer: bytes) -> None:
+        """The task returned: one inline value, several, or values in a store."""
+        if result.borrows:
+            for object_id in result.borrows:
+                self.references.add_borrower(object_id, peer)
+        self.finished += 1
+        if result.returns is None:
+            ref = record.ref
+            assert ref is not None
+            ref._data = result.data
+            ref._state = INLINE
+            if ref._wait is not None:
+                self.ready(ref)
+        else:
+            refs = record.refs if record.refs is not None else [record.ref]
+            for ref, value in zip(refs, result.returns, strict=False):
+                assert ref is not None
+                self.set_value(ref, value, record)
+        if record.holds is not None:
+            self.release(record)
+
+    def set_value(self, ref: ObjectRef, value: ReturnValue, record: Record | None) -> None:
+        """Give a reference the value that a worker returned."""
+        if ref._state != PENDING:
+            return
+        if value.refs:
+            extra = self._extra(ref)
+            extra.contained = [self.references.received(info, registered=True) for info in value.refs]
+        if value.size and not value.data:
+            extra = self._extra(ref)
+            extra.nodes, extra.size = [value.node], value.size
+            if value.node == self.node_id and value.offset >= 0:
+                extra.offset, extra.pins = value.offset, 1  # sealed with a pin in our name
+            if record is not None and record.plan.actor is None:
+                extra.lineage = record
+            ref._data, ref._state = None, STORE
+        else:
+            ref._data, ref._state = value.data, ERROR if value.flags & 1 else INLINE
+        if ref._wait is not None:
+            self.ready(ref)
+
+    @staticmethod
+    def _extra(ref: ObjectRef) -> Extra:
+        if ref._x is None:
+            ref._x = Extra(ref._w, ref._n, ref._i)
+        return ref._x
+
+    def fail(self, record: Record, error: bytes | BaseException) -> None:
+        """The task is over with an error: all its references carry it."""
+        self.failed += 1
+        refs = record.refs if record.refs is not None else ([record.ref] if record.ref is not None else [])
+        for ref in refs:
+            if ref._state == PENDING:
+                ref._data, ref._state = error, ERROR
+                if ref._wait is not None:
+                    self.ready(ref)
+        if record.stream is not None:
+            self._end_stream(record, error)
+        if record.holds is not None:
+            self.release(record)
+
+    # -- streams ----------------------------------------------------------------------------------------------------
+
+    def stream_item(self, record: Record, item: StreamItem, peer: bytes) -> None:
+        """A generator yielded."""
+        stream = record.stream
+        if stream is None:
+            return
+        stream.peer = peer
+        if item.index <= stream.arrived or stream.closed:
+            if stream.closed:
+                self._unwanted(record, item)
+            return  # a retry yields again what we have
+        ref = ObjectRef(record_owner(record), record.task.counter, item.index + 1)
+        stream.items[item.index] = ref
+        stream.arrived = item.index
+        self.set_value(ref, item.value, None)
+        self._tell_stream(stream.waiters)
+
+    def _unwanted(self, record: Record, item: StreamItem) -> None:
+        # A value that nobody will take is made a reference and dropped, so that its memory is freed as any other's.
+        ref = ObjectRef(record_owner(record), record.task.counter, item.index + 1)
+        self.set_value(ref, item.value, None)
+
+    def end_stream(self, record: Record) -> None:
+        """A generator is exhausted."""
+        stream, ref = record.stream, record.ref
+        assert stream is not None and ref is not None
+        self.finished += 1
+        stream.total = stream.arrived
+        ref._data, ref._state = b"\x80\x05N.", INLINE
+        if ref._wait is not None:
+            self.ready(ref)
+        self._tell_stream(stream.waiters)
+        if record.holds is not None:
+            self.release(record)
+
+    def _end_stream(self, record: Record, error: bytes | BaseException) -> None:
+        stream = record.stream
+        assert stream is not None
+        if stream.total < 0:  # the error is the last item
+            ref = ObjectRef(record_owner(record), record.task.counter, stream.arrived + 2, ERROR, error)
+            stream.arrived += 1
+            stream.items[stream.arrived] = ref
+            stream.total = stream.arrived
+        self._tell_stream(stream.waiters)
+
+    @staticmethod
+    def _tell_stream(waiters: list[Any] | None) -> None:
+        if waiters:
+            waiting = list(waiters)
+            waiters.clear()
+            for waiter in waiting:
+                waiter()
+
+    def consumed(self, record: Record) -> None:
+        """The consumer took an item: a producer with backpressure may go on."""
+        stream = record.stream
+        assert stream is not None
+        if record.plan.backpressure > 0 and stream.peer and stream.total < 0:
+            self.out.append(Send(stream.peer, StreamConsumed(record.task.counter, stream.taken)))
+
+
+def record_owner(record: Record) -> bytes:
+    """Worker id of the owner, which its references carry."""
+    ref = record.ref if record.ref is not None else (record.refs or [None])[0]
+    assert ref is not None
+    return ref._w

@@ -1,0 +1,646 @@
+"""Values: put, get, wait, and the object store as seen by one process.
+
+Strategy: what is small lives in its owner (`INLINE`, or `BUFFERS` with the arrays' memory beside the stream, so that reading
+it again copies nothing). What is large lies in the arena of the node: this process writes and reads the mapped memory itself
+and only asks the raylet for places and pins. A pin is kept for a moment after its last use (`PIN_LINGER`), so that `get` of
+the same object asks nobody; the raylet can ask for such pins back (`ReleasePins`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Final
+
+from ..protocol.common import Address
+from ..protocol.core_messages import (
+    Ack,
+    AddBorrowers,
+    GetObjects,
+    ObjectStates,
+    RefInfo,
+    RemoveBorrowers,
+    ReportLost,
+)
+from ..protocol.errors import GetTimeoutError, ObjectFreedError, ObjectLostError, ObjectStoreFullError
+from ..protocol.ids import make_object_id, object_counter, object_index, object_owner
+from ..protocol.raylet_messages import (
+    CreateObject,
+    FreeObjects,
+    ObjectCreated,
+    ObjectsPinned,
+    PinObjects,
+    ReleasePins,
+    SealedObject,
+    SealObjects,
+    UnpinObjects,
+)
+from ..serialization.layout import pack, pack_into, pack_size, unpack
+from ..serialization.values import Serialized, deserialize, serialize
+from . import failures
+from .commands import Reply, Send
+from .refs import BUFFERS, ERROR, FREED, INLINE, PENDING, STORE, Extra, ObjectRef, drops, set_drop_hook
+from .tasks import INLINE_LIMIT
+
+if TYPE_CHECKING:
+    from ..object_store.client import ArenaClient
+    from .runtime import Core
+
+__all__ = ["ObjectOps"]
+
+PIN_LINGER: Final = 1.0  # seconds that an unused pin is kept
+_PICKLE: Final = 0x80  # first byte of a pickle stream; a packed region begins otherwise
+TASK_COVER: Final = object()
+
+
+class ObjectOps:
+    """Mixin of `Core`."""
+
+    def _init_objects(self: Core) -> None:
+        self._arena: ArenaClient | None = None
+        self._arena_place: tuple[str, int] | None = None
+        self._pin_lock = threading.Lock()  # guards Extra.readers against unpinning
+        self._pins: dict[bytes, Extra] = {}  # what this process has pinned
+        self._pin_waiters: dict[bytes, list[Callable[[int], None]]] = {}
+        self._pinning: dict[bytes, ObjectRef] = {}
+        self._creating: dict[bytes, list[ObjectCreated]] = {}
+        self._releases: deque[bytes] = deque()  # ids of objects, one for each buffer that died
+        self.covered: dict[bytes, int] = {}  # buffers alive that a task's submitter has pinned, by object
+        self.pinned_refs: list[Any] = []
+        self._ref_lock = threading.Lock()
+        self.tick_hooks.append(self._unpin_idle)
+        set_drop_hook(self._woken_by_drop)
+
+    def _install_object_handlers(self: Core) -> None:
+        answers = self.answer_handlers
+        answers[ObjectCreated] = self._on_object_created
+        answers[ObjectsPinned] = self._on_objects_pinned
+        answers[ReleasePins] = lambda peer, message: self._release_pins()
+
+    def _open_store(self: Core, path: str, nbytes: int) -> None:
+        self._arena_place = (path, nbytes)
+
+    def arena(self: Core) -> ArenaClient:
+        """The node's object memory, mapped when it is first needed."""
+        if self._arena is None:
+            from ..object_store.client import ArenaClient
+
+            if self._arena_place is None:
+                self.wait_until(lambda: self._arena_place is not None, time.monotonic() + 10)
+            assert self._arena_place is not None
+            self._arena = ArenaClient(*self._arena_place, self._releases)
+        return self._arena
+
+    def _close_objects(self: Core) -> None:
+        set_drop_hook(None)
+        drops.clear()
+        self._arena = None  # the mapping goes when the last value that lies in it does
+
+    # -- put --------------------------------------------------------------------------------------------------------
+
+    def put(self: Core, value: Any) -> ObjectRef:
+        """Store a value; its reference."""
+        if self.fatal is not None:
+            raise self.fatal
+        packed = serialize(value)
+        if packed.nbytes <= INLINE_LIMIT and not packed.refs:
+            if packed.buffers:
+                content = (packed.data, [bytes(buffer) for buffer in packed.buffers])
+                return ObjectRef(self.worker_id, self.next_counter(), 0, BUFFERS, content)
+            return ObjectRef(self.worker_id, self.next_counter(), 0, INLINE, packed.data)
+        return self.put_serialized(packed)
+
+    def put_serialized(self: Core, packed: Serialized) -> ObjectRef:
+        """Store a value that is large or contains references."""
+        counter = self.next_counter()
+        ref = ObjectRef(self.worker_id, counter, 0)
+        extra = ref._x = Extra(self.worker_id, counter, 0)
+        if packed.refs:
+            extra.contained = list(packed.refs)
+            self.post(lambda: self.hold_contained(extra))
+        if packed.nbytes <= INLINE_LIMIT:
+            ref._data = bytes(pack(packed)) if packed.buffers else packed.data
+            ref._state = INLINE
+            return ref
+        extra.offset, extra.size, extra.path = self.write_object(
+            extra.object_id(), packed, self.address, self.worker_id
+        )
+        extra.nodes, extra.pins, extra.last_used = [self.node_id], 1, time.monotonic()
+        self._pins[extra.object_id()] = extra
+        ref._state = STORE
+        return ref
+
+    def hold_contained(self: Core, extra: Extra) -> None:
+        """Keep what a value contains findable for whoever reads it."""
+        for ref in extra.contained or ():
+            self.references.in_transit(ref, 1)
+
+    def write_object(
+        self: Core, object_id: bytes, packed: Serialized, owner: Address, pin_for: bytes
+    ) -> tuple[int, int, str]:
+        """Write a value into the object store; its offset, size and file (empty: the arena).
+
+        Raises
+        ------
+        ObjectStoreFullError
+            There is no room, neither by evicting nor by spilling.
+        """
+        size = pack_size(packed)
+        box: list[ObjectCreated] = []
+
+        def ask() -> None:
+            self._creating[object_id] = box
+            self.out.append(Send(self.raylet_id, CreateObject(object_id, size, owner)))
+
+        self.post(ask)
+        self.wait_until(lambda: box, None)
+        place = box[0]
+        if place.error:
+            raise ObjectStoreFullError(place.error, requested=size, holders=place.holders)
+        target = self.arena().writer(place.offset, size, place.path)
+        pack_into(target, packed)
+        target.release()
+        self.post(lambda: self.out.append(Send(self.raylet_id, SealObjects([SealedObject(object_id, pin_for)]))))
+        return place.offset, size, place.path
+
+    def _on_object_created(self: Core, peer: bytes, message: ObjectCreated) -> None:
+        box = self._creating.pop(message.object_id, None)
+        if box is not None:
+            box.append(message)
+
+    def pack_ref(self: Core, ref: ObjectRef) -> bytes:
+        """The value of a reference that is ready and small, as bytes for a message."""
+        if ref._state == BUFFERS:
+            data, buffers = ref._data
+            ref._data = bytes(pack(Serialized(data, [memoryview(b) for b in buffers], (), 0)))
+            ref._state = INLINE
+        return ref._data  # type: ignore[no-any-return]
+
+    # -- get --------------------------------------------------------------------------------------------------------
+
+    def get(self: Core, refs: ObjectRef | Sequence[ObjectRef], timeout: float | None) -> Any:
+        """The value of a reference, or the values of several.
+
+        Raises
+        ------
+        GetTimeoutError
+            Not all were ready within ``timeout`` seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if type(refs) is ObjectRef:
+            if refs._state == PENDING:
+                self._await([refs], deadline, timeout)
+            return self._value(refs, deadline, timeout)
+        for ref in refs:
+            if ref._state == PENDING:
+                self._await(refs, deadline, timeout)
+                break
+        value = self._value
+        return [value(ref, deadline, timeout) for ref in refs]
+
+    def _await(self: Core, refs: Sequence[ObjectRef], deadline: float | None, timeout: float | None) -> None:
+        """Block until all are ready."""
+        self._ask_owners(refs)
+        pending = list(refs)
+        position = 0
+        count = len(pending)
+
+        def done() -> bool:
+            nonlocal position
+            while position < count and pending[position]._state:
+                position += 1
+            return position == count
+
+        with self.blocking():
+            ready = self.wait_until(done, deadline)
+        if not ready:
+            waiting = [ref for ref in refs if ref._state == PENDING]
+            raise GetTimeoutError(timeout=timeout, pending=[repr(ref) for ref in waiting[:10]], total=len(refs))
+
+    def _ask_owners(self: Core, refs: Sequence[ObjectRef]) -> None:
+        unasked = [ref for ref in refs if ref._x is not None and ref._x.owner is not None and not ref._x.asked]
+        if unasked:
+            self.post(lambda: [self.references.ask(ref) for ref in unasked])
+
+    def _value(self: Core, ref: ObjectRef, deadline: float | None = None, timeout: float | None = None) -> Any:
+        """The value of a reference that is ready; fetched if it lies in a store."""
+        while True:
+            state = ref._state
+            if state == INLINE:
+                data = ref._data
+                self.context.cover = ref
+                if data[0] == _PICKLE:
+                    return deserialize(data)
+                stream, buffers = unpack(memoryview(data))
+                return deserialize(stream, buffers)
+            if state == BUFFERS:
+                stream, buffers = ref._data
+                self.context.cover = ref
+                return deserialize(stream, buffers)
+            if state == STORE:
+                if self._hold_pin(ref, deadline, timeout):
+                    return self._read(ref)
+                continue  # lost: it is pending again, or holds the error
+            if state == ERROR:
+                raise failures.load_error(ref._data)
+            if state == FREED:
+                raise ObjectFreedError(ref.hex())
+            self._await([ref], deadline, timeout)
+
+    def _hold_pin(self: Core, ref: ObjectRef, deadline: float | None, timeout: float | None) -> bool:
+        """Count a reader of a pinned object, pinning it first if need be; False if it turned out to be lost."""
+        extra = ref._x
+        assert extra is not None
+        with self._pin_lock:
+            if extra.pins > 0:
+                extra.readers += 1
+                return True
+        box: list[int] = []
+        self.post(lambda: self.request_pin(ref, box.append))
+        with self.blocking():
+            if not self.wait_until(lambda: box, deadline):
+                raise GetTimeoutError(timeout=timeout, pending=[repr(ref)], total=1)
+        if box[0] != 0:
+            return False
+        with self._pin_lock:
+            if extra.pins <= 0:
+                return False
+            extra.readers += 1
+        return True
+
+    def _read(self: Core, ref: ObjectRef) -> Any:
+        extra = ref._x
+        assert extra is not None
+        extra.last_used = time.monotonic()
+        view = self.arena().reader(ref.binary(), extra.offset, extra.size, extra.path)
+        self.context.cover = ref
+        stream, buffers = unpack(view)
+        return deserialize(stream, buffers)
+
+    def request_pin(self: Core, ref: ObjectRef, then: Callable[[int], None]) -> None:
+        """Have an object here and pinned; ``then(status)`` with 0, or 1 if it was lost. In the leader."""
+        extra = ref._x
+        assert extra is not None
+        if extra.pins > 0:
+            then(0)
+            return
+        object_id = ref.binary()
+        waiters = self._pin_waiters.get(object_id)
+        if waiters is not None:
+            waiters.append(then)
+            return
+        self._pin_waiters[object_id] = [then]
+        self._pinning[object_id] = ref
+        self.out.append(Send(self.raylet_id, PinObjects([object_id], [extra.nodes])))
+
+    def _on_objects_pinned(self: Core, peer: bytes, message: ObjectsPinned) -> None:
+        for pinned in message.objects:
+            object_id = pinned.object_id
+            ref = self._pinning.pop(object_id, None)
+            waiters = self._pin_waiters.pop(object_id, [])
+            if ref is None or ref._x is None or ref._state != STORE:
+                if pinned.status == 0:
+                    self.out.append(Send(self.raylet_id, UnpinObjects([object_id], [1])))
+                for then in waiters:
+                    then(1)
+                continue
+            extra = ref._x
+            if pinned.status == 0:
+                extra.offset, extra.size, extra.path = pinned.offset, pinned.size, pinned.path
+                extra.pins += 1
+                extra.last_used = time.monotonic()
+                self._pins[object_id] = extra
+            else:
+                self.object_lost(ref, pinned.status == 2, pinned.error)
+            for then in waiters:
+                then(pinned.status)
+
+    def object_lost(self: Core, ref: ObjectRef, freed: bool, why: str = "") -> None:
+        """No node has the object: rebuild it if we own it, else ask its owner to."""
+        extra = ref._x
+        assert extra is not None
+        if extra.owner is not None:
+            ref._state = PENDING
+            extra.asked = True
+            extra.nodes = []
+            self.out.append(Send(ref._w, ReportLost([ref.binary()])))
+            return
+        record = extra.lineage
+        if not freed and record is not None and record.retries:
+            if record.retries > 0:
+                record.retries -= 1
+            record.task.attempt += 1
+            record.worker, record.at, record.local = None, None, 0
+            ref._state, ref._data = PENDING, record
+            extra.nodes = []
+            for dep in record.task.deps or ():
+                dep.offset, dep.data = -1, b""
+            self.submission.submitted(record)
+            return
+        error: Exception = ObjectFreedError(ref.hex()) if freed else ObjectLostError(ref.hex(), hint=why or None)
+        ref._data, ref._state = failures.pickle_error(error), ERROR
+
+    def _node_lost(self: Core, node_id: bytes) -> None:
+        """A node's store is gone: objects that lay only there are rebuilt when they are needed."""
+        for known in list(self.references.exported.values()):
+            extra = known.ref._x
+            if extra is not None and node_id in extra.nodes:
+                extra.nodes = [node for node in extra.nodes if node != node_id]
+
+    # -- pins, drops ------------------------------------------------------------------------------------------------
+
+    def _woken_by_drop(self: Core) -> None:
+        if self.reactor.sleeping:
+            self.reactor.wake()
+
+    def _unpin_idle(self: Core, now: float) -> None:
+        self._settle_memory()
+        self._unpin([extra for extra in self._pins.values() if now - extra.last_used > PIN_LINGER])
+
+    def _release_pins(self: Core) -> None:
+        self._settle_memory()
+        self._unpin(list(self._pins.values()))
+
+    def _unpin(self: Core, candidates: list[Extra]) -> None:
+        ids: list[bytes] = []
+        counts: list[int] = []
+        with self._pin_lock:
+            for extra in candidates:
+                if extra.readers == 0 and extra.pins > 0:
+                    ids.append(extra.object_id())
+                    counts.append(extra.pins)
+                    extra.pins, extra.offset = 0, -1
+        for object_id in ids:
+            self._pins.pop(object_id, None)
+        if ids:
+            self.out.append(Send(self.raylet_id, UnpinObjects(ids, counts)))
+
+    def _settle_memory(self: Core) -> None:
+        """Account for buffers and references that died. In the leader."""
+        releases = self._releases
+        finished: list[Extra] = []
+        with self._pin_lock:
+            while releases:
+                object_id = releases.popleft()
+                extra = self._pins.get(object_id)
+                if extra is None or extra.readers == 0:
+                    left = self.covered.get(object_id, 1) - 1
+                    if left:
+                        self.covered[object_id] = left
+                    else:
+                        self.covered.pop(object_id, None)
+                    continue
+                extra.readers -= 1
+                if extra.readers == 0 and extra.freed:
+                    finished.append(extra)
+        if finished:
+            self._unpin(finished)
+        frees: list[bytes] = []
+        nodes: set[bytes] = set()
+        while drops:
+            extra = drops.popleft()
+            if extra.owner is not None:
+                self.references.dropped(extra)
+                if extra.pins > 0 and self._pins.get(extra.object_id()) is extra:
+                    extra.freed = True
+                    self._unpin([extra])
+            elif extra.worker_id == self.worker_id:
+                self._dropped(extra, frees, nodes)
+        if frees:
+            nodes.discard(self.node_id)
+            self.out.append(Send(self.raylet_id, FreeObjects(frees, list(nodes))))
+
+    def _dropped(self: Core, extra: Extra, frees: list[bytes], nodes: set[bytes]) -> None:
+        """The last reference to an object of ours is gone."""
+        if extra.contained:
+            for ref in extra.contained:
+                self.references.in_transit(ref, -1)
+        if extra.actor is not None:
+            self._actor_out_of_scope(extra.actor)
+        if extra.size:
+            extra.freed = True
+            frees.append(extra.object_id())
+            nodes.update(extra.nodes)
+            if extra.pins > 0:
+                self._unpin([extra])
+
+    def drain_releases(self: Core) -> None:
+        """Account for buffers that died, from any thread."""
+        done: list[bool] = []
+
+        def act() -> None:
+            self._settle_memory()
+            done.append(True)
+
+        self.post(act)
+        self.wait_until(lambda: done, None)
+
+    def pin_covered(self: Core, object_id: bytes) -> None:
+        """A task keeps an argument that its submitter pinned: take a pin of our own before the task ends."""
+        worker_id, counter, index = object_owner(object_id), object_counter(object_id), object_index(object_id)
+        extra = Extra(worker_id, counter, index, nodes=[self.node_id])
+        ref = ObjectRef(worker_id, counter, index, STORE, None, None, extra)
+        box: list[int] = []
+        self.post(lambda: self.request_pin(ref, box.append))
+        self.wait_until(lambda: box, None)
+        with self._pin_lock:
+            extra.readers = self.covered.pop(object_id, 0)
+            extra.freed = True  # unpinned when the last buffer is gone
+        ref._x = None
+
+    # -- wait, futures ----------------------------------------------------------------------------------------------
+
+    def wait(
+        self: Core, refs: list[ObjectRef], num_returns: int, timeout: float | None, fetch_local: bool
+    ) -> tuple[list[ObjectRef], list[ObjectRef]]:
+        """Split references into ready and not ready, once ``num_returns`` are ready or the time is over."""
+        self._ask_owners(refs)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        unseen = refs
+        ready_count = 0
+
+        def done() -> bool:
+            nonlocal unseen, ready_count
+            if ready_count >= num_returns:
+                return True
+            still = [ref for ref in unseen if not self._here(ref, fetch_local)]
+            ready_count += len(unseen) - len(still)
+            unseen = still
+            return ready_count >= num_returns
+
+        if not done():
+            with self.blocking():
+                self.wait_until(done, deadline)
+        ready: list[ObjectRef] = []
+        rest: list[ObjectRef] = []
+        for ref in refs:
+            if len(ready) < num_returns and self._here(ref, fetch_local):
+                ready.append(ref)
+            else:
+                rest.append(ref)
+        return ready, rest
+
+    def _here(self: Core, ref: ObjectRef, fetch_local: bool) -> bool:
+        """Whether `wait` counts a reference as ready; starts fetching one that lies on another node."""
+        state = ref._state
+        if state == STORE and fetch_local:
+            extra = ref._x
+            assert extra is not None
+            if extra.pins > 0 or self.node_id in extra.nodes:
+                return True
+            if ref.binary() not in self._pin_waiters:
+                self.post(lambda: self.request_pin(ref, lambda status: None))
+            return False
+        return state != PENDING
+
+    def when_ready(self: Core, ref: ObjectRef, then: Callable[[], None]) -> None:
+        """Call ``then`` in the leader as soon as the value can be read without waiting."""
+
+        def look(_: Any = None) -> None:
+            if ref._state == PENDING:
+                self.references.ask(ref)
+                if ref._wait is None:
+                    ref._wait = []
+                ref._wait.append(look)
+            elif ref._state == STORE and ref._x is not None and ref._x.pins == 0:
+                self.request_pin(ref, look_again)
+            else:
+                then()
+
+        def look_again(status: int) -> None:
+            look()
+
+        self.post(look)
+
+    def future(self: Core, ref: ObjectRef) -> Future[Any]:
+        """A ``concurrent.futures.Future`` of the value."""
+        result: Future[Any] = Future()
+
+        def deliver() -> None:
+            if not result.set_running_or_notify_cancel():
+                return
+            try:
+                result.set_result(self._value(ref))
+            except BaseException as error:  # the future carries whatever the task raised
+                result.set_exception(error)
+
+        self.when_ready(ref, deliver)
+        return result
+
+    def async_future(self: Core, ref: ObjectRef) -> asyncio.Future[Any]:
+        """An ``asyncio.Future`` of the value, on the running loop."""
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[Any] = loop.create_future()
+
+        def deliver() -> None:
+            if result.done():
+                return
+            try:
+                result.set_result(self._value(ref))
+            except StopIteration as error:  # asyncio refuses it as an exception of a future
+                result.set_exception(RuntimeError(f"the task raised StopIteration: {error}"))
+            except BaseException as error:  # the future carries whatever the task raised
+                result.set_exception(error)
+
+        def arrived() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(deliver)
+
+        if ref._state == PENDING or ref._state == STORE:
+            self.when_ready(ref, arrived)
+        else:
+            loop.call_soon(deliver)
+        return result
+
+    def free(self: Core, refs: Sequence[ObjectRef]) -> None:
+        """Delete values although references exist: `get` raises `ObjectFreedError` from now on."""
+
+        def act() -> None:
+            for ref in refs:
+                if ref._state == PENDING or ref._w != self.worker_id:
+                    continue
+                extra, ref._data, ref._state = ref._x, None, FREED
+                if extra is not None:
+                    drops.append(extra)
+                    ref._x = None
+            self._settle_memory()
+
+        self.post(act)
+
+    # -- references of others ---------------------------------------------------------------------------------------
+
+    def owner_of(self: Core, ref: ObjectRef) -> Address:
+        """Address of a reference's owner."""
+        if ref._w == self.worker_id:
+            return self.address
+        if ref._x is None or ref._x.owner is None:
+            raise (
+                self.session_error()
+                if self.closed
+                else ValueError(f"{ref!r} belongs to another session: it can not be used in this one")
+            )
+        return ref._x.owner
+
+    def rebuild_ref(self: Core, object_id: bytes, owner: Address) -> ObjectRef:
+        """Make a reference that came inside a value, and see that its owner knows of us before what covers us ends."""
+        cover = getattr(self.context, "cover", None)
+        with self._ref_lock:
+            ref = self.references.received(RefInfo(object_id, owner), registered=False)
+        extra = ref._x
+        if ref._w != self.worker_id and extra is not None and not extra.registered and cover is not TASK_COVER:
+            self.post(lambda: self._register(ref, cover))
+        return ref
+
+    def _register(self: Core, ref: ObjectRef, cover: Any) -> None:
+        if ref._x is not None and not ref._x.registered:
+            kept = [ref, cover]  # both live until the owner has answered
+            self.references.register([ref], self.address, kept.clear)
+
+    def pin_forever(self: Core, ref: ObjectRef) -> None:
+        """A reference was pickled where we can not see the copies: it lives as long as this process."""
+
+        def act() -> None:
+            if ref._w == self.worker_id:
+                self.references.export(ref)
+            self.references.pinned_forever.append(ref)
+            self.references.in_transit(ref, 1)
+
+        self.post(act)
+
+    def _on_get_objects(self: Core, peer: bytes, message: GetObjects) -> None:
+        states = self.references.asked(peer, message.object_ids)
+        if states:
+            self.out.append(Reply(peer, ObjectStates(states)))
+
+    def _on_object_states(self: Core, peer: bytes, message: ObjectStates) -> None:
+        for state in message.states:
+            ref = self.references.answered(state)
+            if ref is not None:
+                self.completion.ready(ref)
+
+    def _on_add_borrowers(self: Core, peer: bytes, message: AddBorrowers) -> None:
+        for object_id in message.object_ids:
+            self.references.add_borrower(object_id, message.borrower.worker_id)
+        if message.ack:
+            self.out.append(Reply(peer, Ack(message.ack)))
+
+    def _on_remove_borrowers(self: Core, peer: bytes, message: RemoveBorrowers) -> None:
+        for object_id in message.object_ids:
+            self.references.remove_borrower(object_id, message.borrower or peer)
+
+    def _on_report_lost(self: Core, peer: bytes, message: ReportLost) -> None:
+        for object_id in message.object_ids:
+            known = self.references.exported.get(object_id)
+            if known is not None and known.ref._state == STORE:
+                self.object_lost(known.ref, False)
+        states = self.references.asked(peer, message.object_ids)
+        if states:
+            self.out.append(Reply(peer, ObjectStates(states)))
+
+    def object_id_of(self: Core, counter: int, index: int) -> bytes:
+        """Id of an object of ours."""
+        return make_object_id(self.worker_id, counter, index)

@@ -1,0 +1,103 @@
+"""What the API asks of the cluster, and small parts of the engine protocol that fit nowhere else."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..protocol.common import NodeInfo, from_units
+from ..protocol.gcs_messages import ActorInfo, ActorSpec, GetActor, ListState
+from .actor_class import ActorHandle, meta_of
+from .id_types import JobID
+from .requests import RequestFailed
+
+if TYPE_CHECKING:
+    from .generator import ObjectRefGenerator
+    from .refs import ObjectRef
+    from .runtime import Core
+
+__all__ = ["QueryOps"]
+
+
+class QueryOps:
+    """Mixin of `Core`."""
+
+    def job_id_object(self: Core) -> JobID:
+        """The job that this process works for."""
+        return JobID(self.job_id) if len(self.job_id) == JobID.size() else JobID.nil()
+
+    @property
+    def actor_exit(self: Core) -> type[BaseException]:
+        """What `exit_actor` raises."""
+        from ..worker.executor import ActorExit
+
+        return ActorExit
+
+    def cluster_state(self: Core, what: str, limit: int = 10_000) -> Any:
+        """Nodes, actors, jobs, …: plain data from the GCS."""
+        return self.gcs_call(ListState(what, limit))
+
+    def list_nodes(self: Core) -> list[NodeInfo]:
+        """All nodes there are or were."""
+        return msgspec.convert(self.cluster_state("nodes"), list[NodeInfo])
+
+    def resources(self: Core) -> tuple[dict[str, float], dict[str, float]]:
+        """Total and free resources of all living nodes together."""
+        answer = self.cluster_state("resources")
+        return from_units(answer["total"]), from_units(answer["available"])
+
+    def task_records(self: Core) -> Any:
+        """Records of all tasks that the GCS remembers."""
+        from ..telemetry.events import task_records
+
+        return task_records(self.cluster_state("task_events"))
+
+    def find_actor(self: Core, name: str, namespace: str | None) -> ActorHandle:
+        """The handle of a named actor."""
+        space = namespace or self.namespace
+        try:
+            answer = self.gcs_call(GetActor(name, space))
+        except RequestFailed:
+            raise ValueError(
+                f"there is no actor named {name!r} in namespace {space!r}: it was not created, or it is dead"
+            ) from None
+        info, spec = msgspec.convert(answer, tuple[ActorInfo, ActorSpec])
+        return self.handle_of(info.actor_id, spec)
+
+    def handle_of(self: Core, actor_id: bytes, spec: ActorSpec) -> ActorHandle:
+        """A handle that does not keep the actor alive."""
+        return ActorHandle(actor_id, spec.class_name, spec.methods, None, meta_of(spec))
+
+    def merge_runtime_env(self: Core, env: str) -> str:
+        """A task's runtime environment over the job's."""
+        if not env or env == self.job_runtime_env or not self.job_runtime_env:
+            return env or self.job_runtime_env
+        base, own = json.loads(self.job_runtime_env), json.loads(env)
+        merged = {**base, **own}
+        if "env_vars" in base or "env_vars" in own:
+            merged["env_vars"] = {**base.get("env_vars", {}), **own.get("env_vars", {})}
+        return json.dumps(merged, sort_keys=True)
+
+    def wait_mixed(self: Core, refs: list[Any], num_returns: int, timeout: float | None) -> tuple[list[Any], list[Any]]:
+        """`wait` over references and generators; a generator is ready when its next item is."""
+        import time
+
+        deadline = None if timeout is None else time.monotonic() + timeout
+
+        def ready(item: ObjectRef | ObjectRefGenerator) -> bool:
+            state = getattr(item, "_state", None)
+            return bool(state) if state is not None else item.next_ready()  # type: ignore[union-attr]
+
+        def done() -> bool:
+            return sum(1 for item in refs if ready(item)) >= num_returns
+
+        if not done():
+            with self.blocking():
+                self.wait_until(done, deadline)
+        chosen: list[Any] = []
+        rest: list[Any] = []
+        for item in refs:
+            (chosen if len(chosen) < num_returns and ready(item) else rest).append(item)
+        return chosen, rest

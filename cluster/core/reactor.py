@@ -1,0 +1,330 @@
+"""Who drives a core's sockets: whoever waits for them.
+
+Strategy (leader and followers): a thread that blocks in `get` takes the lead, polls the sockets and runs the machines
+itself, so a result needs no hop between threads. When nobody waits, an IO thread leads. One lock says who does; everything
+under it (sockets, machines) needs no other. Rejected: an IO thread alone, which costs a call two context switches.
+
+- User threads leave work in `inbox` (append is atomic) and wake the leader only if it sleeps in poll.
+- The IO thread stays away while user threads come and go (`GRACE`): taking the lead back between two calls would cost more
+  than what it does. It looks again after `GRACE`, so nothing waits longer than that.
+- A user thread that finds another one leading waits for an event; the leader sets it when its condition holds.
+- SIGINT is noted while the main thread leads and raised when it has stopped: no machine is interrupted half way.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import zmq
+
+from ..transport.bus import Bus
+
+__all__ = ["Reactor"]
+
+GRACE: Final = 0.004
+_MAX_POLL: Final = 1.0  # seconds: the longest a leader sleeps, when no timer asks for less
+_DRAIN_AT_ONCE: Final = 512
+
+
+class Reactor:
+    """Leads, follows, polls. ``step`` callbacks come from the core:
+
+    ``before()`` runs what is due, pumps the machines and flushes; returns seconds until the next timer (or None);
+    ``on_client(frames)`` and ``on_server(frames)`` take a message.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        before: Callable[[], float | None],
+        on_client: Callable[[list[bytes]], None],
+        on_server: Callable[[list[bytes]], None],
+        has_work: Callable[[], Any],
+        *,
+        defer_sigint: bool = True,
+    ) -> None:
+        self.bus = bus
+        self._before = before
+        self._on_client = on_client
+        self._on_server = on_server
+        self._has_work = has_work  # asked after `sleeping` was set, so that no wake is missed
+        self._defer_sigint = defer_sigint
+        self._lock = threading.Lock()
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.sleeping = False  # the leader is in poll, or about to be: what is put in the inbox needs a wake
+        self._wanted = 0  # user threads that want the IO thread to give way
+        self._io_leads = False
+        self._io_deep = False
+        self._io_event = threading.Event()
+        self._followers: list[tuple[Callable[[], Any], threading.Event]] = []
+        self._last_user = 0.0
+        self._drives = 0
+        self._closing = False
+        self._interrupted = False
+        self._leader = 0
+        self._fd_handlers: dict[int, Callable[[], None]] = {}
+        self._poller = zmq.Poller()
+        self._poller.register(bus.client, zmq.POLLIN)
+        self._poller.register(bus.server, zmq.POLLIN)
+        self._poller.register(self._wake_fd, zmq.POLLIN)
+        if bus.zap is not None:
+            self._poller.register(bus.zap, zmq.POLLIN)
+        self._thread = threading.Thread(target=self._io_main, name="himalia-io", daemon=True)
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Start the IO thread."""
+        self._thread.start()
+
+    def watch_fd(self, fd: int, handler: Callable[[], None]) -> None:
+        """Call `handler` when `fd` is readable (a pidfd: when the process has ended). Before `start`, or by the leader."""
+        self._fd_handlers[fd] = handler
+        self._poller.register(fd, zmq.POLLIN)
+
+    def unwatch_fd(self, fd: int) -> None:
+        """Undo `watch_fd`."""
+        if self._fd_handlers.pop(fd, None) is not None:
+            self._poller.unregister(fd)
+
+    def wake(self) -> None:
+        """End the leader's sleep. Cheap when it does not sleep."""
+        if self.sleeping:
+            self.sleeping = False
+            os.eventfd_write(self._wake_fd, 1)
+
+    def wake_up(self) -> None:
+        """End the leader's sleep even if what it waits for came without the inbox."""
+        os.eventfd_write(self._wake_fd, 1)
+
+    def interrupt(self) -> None:
+        """Have the main thread, which leads, stop and raise KeyboardInterrupt. From a signal handler."""
+        self._interrupted = True
+        os.eventfd_write(self._wake_fd, 1)
+
+    def leading(self) -> bool:
+        """Whether the calling thread leads."""
+        return self._leader == threading.get_ident()
+
+    # -- user threads -----------------------------------------------------------------------------------------------
+
+    def drive(self, done: Callable[[], Any], deadline: float | None = None) -> bool:
+        """Run the core until `done()` is true, or until `deadline` (of time.monotonic); returns whether it is.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            SIGINT came while the main thread waited.
+        """
+        if self._leader == threading.get_ident():
+            raise RuntimeError("this would wait for the core inside the core; use a callback instead")
+        while not done():
+            remaining = None if deadline is None else deadline - time.monotonic()
+            if remaining is not None and remaining <= 0:
+                # One look at what has come: with a timeout of 0 the caller asks for the state, not for luck.
+                if self._lock.acquire(blocking=False):
+                    try:
+                        self._step(0.0)
+                    finally:
+                        self._lock.release()
+                return bool(done())
+            if self._closing:
+                return bool(done())
+            if self._lock.acquire(blocking=False):
+                self._lead_as_user(done, deadline)
+            elif self._io_leads:
+                self._take_over(done, deadline, remaining)
+            else:
+                self._follow(done, remaining)
+        return True
+
+    def run_once(self, flush_only: bool = False) -> None:
+        """Take the lead for one look at the sockets, without waiting."""
+        if not self._lock.acquire(blocking=False):
+            if not self._io_leads:
+                return  # a user thread leads: it flushes for us
+            self._wanted += 1
+            self.wake()
+            self._lock.acquire()
+            self._wanted -= 1
+        try:
+            self._leader = threading.get_ident()
+            if flush_only:
+                self._before()
+            else:
+                self._step(0.0)
+        finally:
+            self._leader = 0
+            self._leave()
+
+    def _take_over(self, done: Callable[[], Any], deadline: float | None, remaining: float | None) -> None:
+        self._wanted += 1
+        try:
+            self.wake()
+            acquired = self._lock.acquire(timeout=-1 if remaining is None else max(0.0, remaining))
+        finally:
+            self._wanted -= 1
+        if acquired:
+            self._lead_as_user(done, deadline)
+
+    def _follow(self, done: Callable[[], Any], remaining: float | None) -> None:
+        event = threading.Event()
+        entry = (done, event)
+        self._followers.append(entry)
+        self.wake()
+        event.wait(0.05 if remaining is None else min(0.05, remaining))
+        if entry in self._followers:
+            self._followers.remove(entry)
+
+    def _lead_as_user(self, done: Callable[[], Any], deadline: float | None) -> None:
+        """Lead until done; the lock is held, and released at the end."""
+        restore: Any = None
+        main = threading.current_thread() is threading.main_thread()
+        deferred = main and self._defer_sigint
+        if deferred:
+            restore = signal.getsignal(signal.SIGINT)
+            if callable(restore):
+                self._interrupted = False
+                signal.signal(signal.SIGINT, self._note_sigint)
+            else:
+                deferred = False
+        try:
+            self._leader = threading.get_ident()
+            while not done() and not (main and self._interrupted) and not self._closing:
+                timeout = _MAX_POLL
+                if deadline is not None:
+                    timeout = min(timeout, deadline - time.monotonic())
+                    if timeout <= 0:
+                        break
+                self._step(timeout, done)
+        finally:
+            self._leader = 0
+            self._leave()
+            if deferred:
+                signal.signal(signal.SIGINT, restore)
+            if main and self._interrupted:
+                self._interrupted = False
+                if deferred:
+                    restore(signal.SIGINT, None)
+                else:
+                    raise KeyboardInterrupt
+
+    def _leave(self) -> None:
+        self._last_user = time.monotonic()
+        self._drives += 1
+        self._lock.release()
+        if self._followers:
+            self._followers.pop(0)[1].set()
+        if self._io_deep:
+            self._io_deep = False
+            self._io_event.set()
+
+    def _note_sigint(self, signum: int, frame: Any) -> None:
+        self._interrupted = True
+        os.eventfd_write(self._wake_fd, 1)
+
+    # -- the IO thread ----------------------------------------------------------------------------------------------
+
+    def _io_main(self) -> None:
+        try:
+            while not self._closing:
+                drives = self._drives
+                if self._wanted or time.monotonic() - self._last_user < GRACE or not self._lock.acquire(blocking=False):
+                    time.sleep(GRACE)
+                    if self._drives == drives and self._lock.locked() and not self._closing:
+                        # A user thread has led all this time: it may do so for hours.
+                        self._io_event.clear()
+                        self._io_deep = True
+                        if self._drives == drives:
+                            self._io_event.wait()
+                    continue
+                self._io_leads = True
+                self._leader = threading.get_ident()
+                try:
+                    while not self._wanted and not self._closing:
+                        self._step(_MAX_POLL)
+                finally:
+                    self._leader = 0
+                    self._io_leads = False
+                    self._lock.release()
+                    if self._wanted:
+                        time.sleep(0)  # let the thread that wants the lead have it
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    # -- one step ---------------------------------------------------------------------------------------------------
+
+    def _step(self, timeout: float, done: Callable[[], Any] | None = None) -> None:
+        due = self._before()
+        if self._drain():
+            self._before()
+            self._tell_followers()
+            return
+        if due is not None and due < timeout:
+            timeout = due
+        if timeout <= 0 or (done is not None and done()):
+            return
+        self.sleeping = True
+        if self._has_work():
+            self.sleeping = False
+            return
+        events = self._poller.poll(int(timeout * 1000) + 1)
+        self.sleeping = False
+        for source, _ in events:
+            if source == self._wake_fd:
+                try:
+                    os.eventfd_read(self._wake_fd)
+                except BlockingIOError:
+                    continue
+            elif isinstance(source, int):
+                handler = self._fd_handlers.get(source)
+                if handler is not None:
+                    handler()
+        self._drain()
+        self._before()
+        self._tell_followers()
+
+    def _tell_followers(self) -> None:
+        if self._followers:
+            for entry in list(self._followers):
+                if entry[0]():
+                    self._followers.remove(entry)
+                    entry[1].set()
+
+    def _drain(self) -> bool:
+        """Take what has come; True if there was anything."""
+        bus = self.bus
+        if bus.zap is not None:
+            bus.handle_zap()
+        any_message = False
+        for sock, handle in ((bus.client, self._on_client), (bus.server, self._on_server)):
+            receive = sock.recv_multipart
+            for _ in range(_DRAIN_AT_ONCE):
+                try:
+                    frames = receive(zmq.NOBLOCK)
+                except zmq.Again:
+                    break
+                any_message = True
+                handle(frames)
+        return any_message
+
+    # -- end --------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop the IO thread; the sockets are closed by the caller afterwards."""
+        self._closing = True
+        self._io_event.set()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            os.eventfd_write(self._wake_fd, 1)
+            self._thread.join(2.0)
+        for _, event in self._followers:
+            event.set()
+
+    def close_fds(self) -> None:
+        """Close what remains, after the bus."""
+        os.close(self._wake_fd)

@@ -1,0 +1,138 @@
+"""`RemoteFunction`: what ``@remote`` makes of a function."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..protocol.common import Cell
+from ..serialization.functions import Exported, export_function
+from ..serialization.signature import CallSignature
+from .api_core import require_core
+from .options import TASK_OPTIONS, check_options, encode_runtime_env, task_resources
+from .strategies import encode_strategy
+
+if TYPE_CHECKING:
+    from .records import Plan
+    from .runtime import Core
+
+__all__ = ["RemoteFunction"]
+
+_log = logging.getLogger("himalia")
+_UNSET = object()
+
+
+class RemoteFunction:
+    """A function that runs as a task: call ``.remote(…)`` to get an `ObjectRef`, ``.options(…)`` to change its options."""
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any], shared: _Shared | None = None) -> None:
+        check_options(options, TASK_OPTIONS, "a task")
+        self._function = function
+        self._options = options
+        self._shared = shared if shared is not None else _Shared(function)
+        self._signature = self._shared.signature
+        self._name = options.get("name") or self._shared.name
+        self._core: Core | None = None
+        self._cell: Cell | None | object = _UNSET
+        self._plan: Plan | None = None
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            f"remote function `{self._name}` can not be called directly: "
+            f"use {self._shared.name}.remote(…), or {self._shared.name}._function(…) to run it here"
+        )
+
+    def remote(self, *args: Any, **kwargs: Any) -> Any:
+        """Submit a task; returns an `ObjectRef` (a list of them for several returns, a generator for streaming).
+
+        Raises
+        ------
+        TypeError
+            The arguments do not fit the function's signature.
+        """
+        self._signature.check(args, kwargs)
+        core = require_core()
+        cell = core.current_cell()
+        if core is not self._core or cell is not self._cell:
+            self._replan(core, cell)
+        return core.submit(self._plan, args, kwargs)  # type: ignore[arg-type]
+
+    def _replan(self, core: Core, cell: Cell | None) -> None:
+        if core is self._core and cell == self._cell:
+            self._cell = cell
+            return
+        options = self._options
+        env = options.get("runtime_env", core.default_runtime_env)
+        num_returns = options.get("num_returns", 1)
+        if num_returns is None:
+            num_returns = 1
+        if self._shared.is_generator and "num_returns" not in options:
+            num_returns = "streaming"
+        retry = options.get("retry_exceptions", False)
+        more: dict[str, object] = {}
+        if options.get("max_calls"):
+            more["max_calls"] = options["max_calls"]
+        if options.get("_generator_backpressure_num_objects"):
+            more["backpressure"] = options["_generator_backpressure_num_objects"]
+        if isinstance(num_returns, int) and num_returns != 1 and self._shared.is_generator:
+            more["generator_returns"] = True
+        self._plan = core.make_plan(
+            self._name,
+            self._shared.exported(core),
+            resources=task_resources(options),
+            strategy=encode_strategy(options.get("scheduling_strategy")),
+            labels=options.get("label_selector"),
+            runtime_env=core.merge_runtime_env(encode_runtime_env(env)),
+            num_returns=-1 if num_returns == "streaming" else num_returns,
+            max_retries=3 if options.get("max_retries") is None else options["max_retries"],
+            retry_exceptions=tuple(retry) if isinstance(retry, list | tuple) else bool(retry),
+            backpressure=options.get("_generator_backpressure_num_objects") or -1,
+            options=more,
+            cell=cell,
+        )
+        self._core, self._cell = core, cell
+
+    def options(self, **options: Any) -> RemoteFunction:
+        """The same function with other options, for this use."""
+        return RemoteFunction(self._function, merge_options(self._options, options), self._shared)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"function": self._function, "options": self._options}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        RemoteFunction.__init__(self, state["function"], state["options"])
+
+    def __repr__(self) -> str:
+        return f"RemoteFunction({self._shared.name})"
+
+
+class _Shared:
+    """What all option variants of one function share."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        import inspect
+
+        self.function = function
+        self.name = getattr(function, "__qualname__", None) or type(function).__name__
+        self.name = self.name.rsplit("<locals>.", 1)[-1]
+        self.signature = CallSignature.compile(function, name=self.name)
+        self.is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+        self._exported: Exported | None = None
+        self._core: Core | None = None
+
+    def exported(self, core: Core) -> Exported:
+        """Pickle the function, once a session; it stays as it was at its first use."""
+        if self._exported is None or self._core is not core:
+            self._exported = export_function(self.function)
+            self._core = core
+            for warning in self._exported.warnings:
+                core.warn(str(warning))
+        return self._exported
+
+
+def merge_options(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Options of `.options()` over those of the decorator."""
+    return {**old, **new}

@@ -1,0 +1,125 @@
+"""Questions with one answer, to the GCS: key-value, actors by name, state. Blocking for user threads, callbacks inside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..protocol.common import Address
+from ..protocol.errors import GetTimeoutError
+from ..protocol.gcs_messages import Answer, Failed, KvGet
+from .commands import Connect, Send
+
+if TYPE_CHECKING:
+    from .runtime import Core
+
+__all__ = ["RequestFailed", "RequestOps"]
+
+
+class RequestFailed(Exception):
+    """The GCS could not meet a request. ``kind`` is for programs (``not_found``, ``name_taken``), the text for people."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(kind, text)
+        self.kind = kind
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class RequestOps:
+    """Mixin of `Core`."""
+
+    def _init_requests(self: Core) -> None:
+        self._requests: dict[int, Callable[[Any], None]] = {}
+        self._next_request = count(1).__next__
+
+    def gcs_send(self: Core, message: Any) -> None:
+        """Send to the GCS, in order with everything else that this thread submitted."""
+        self.post(lambda: self.out.append(Send(self.gcs_id, message)))
+
+    def raylet_send(self: Core, message: Any) -> None:
+        """Send to the raylet of this node, in order with everything else that this thread submitted."""
+        self.post(lambda: self.out.append(Send(self.raylet_id, message)))
+
+    def fetch_function(self: Core, content_hash: bytes) -> bytes:
+        """The payload of a function or class that its owner stored."""
+        payload = self.gcs_call(KvGet(b"fn:" + content_hash.hex().encode(), wait=True))
+        return bytes(payload)
+
+    def ensure_connected(self: Core, address: Address) -> None:
+        """Open the way to a process before something is sent to it."""
+        self.post(lambda: self.out.append(Connect(address)))
+
+    def gcs_request(self: Core, message: Any, then: Callable[[Any], None]) -> None:
+        """Ask the GCS; ``then`` gets the answer's value, or an exception, in the leader."""
+        message.request = self._next_request()
+
+        def act() -> None:
+            if self.fatal is not None:
+                then(self.fatal)
+                return
+            self._requests[message.request] = then
+            self.out.append(Send(self.gcs_id, message))
+
+        self.post(act)
+
+    def gcs_call(self: Core, message: Any, timeout: float | None = 30.0) -> Any:
+        """Ask the GCS and wait for the answer.
+
+        Raises
+        ------
+        RequestFailed
+            It can not be met.
+        GetTimeoutError
+            No answer came in time.
+        """
+        box: list[Any] = []
+        self.gcs_request(message, box.append)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not self.wait_until(lambda: box, deadline):
+            raise GetTimeoutError(
+                f"the GCS did not answer {type(message).__name__} within {timeout} s; is the cluster still there?",
+                timeout=timeout,
+            )
+        if isinstance(box[0], BaseException):
+            raise box[0]
+        return box[0]
+
+    def wait_until(self: Core, done: Callable[[], Any], deadline: float | None) -> bool:
+        """Drive the core until ``done()``; False when the deadline passed first."""
+        while not self.reactor.drive(lambda: done() or self.fatal is not None, deadline):
+            if self.closed:
+                raise self.session_error()
+            return bool(done())
+        if not done():
+            if self.fatal is not None:
+                raise self.fatal
+            raise self.session_error()
+        return True
+
+    def session_error(self: Core) -> BaseException:
+        """What a call says after the session ended."""
+        from .failures import session_over
+
+        return self.fatal or session_over("the session was shut down; call himalia.init() again")
+
+    def _on_answer(self: Core, peer: bytes, message: Answer) -> None:
+        then = self._requests.pop(message.request, None)
+        if then is not None:
+            then(msgspec.msgpack.decode(message.value))
+
+    def _on_failed(self: Core, peer: bytes, message: Failed) -> None:
+        then = self._requests.pop(message.request, None)
+        if then is not None:
+            then(RequestFailed(message.kind, message.text))
+
+    def _fail_requests(self: Core, error: BaseException) -> None:
+        waiting, self._requests = self._requests, {}
+        for then in waiting.values():
+            then(error)

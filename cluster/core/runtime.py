@@ -1,0 +1,445 @@
+"""The core of a driver or worker: machines, sockets and the tables between them.
+
+Strategy: user threads only append to `inbox`; whoever leads (see reactor.py) applies it to the machines, pumps them, and
+carries out their commands. A `Core` is the native `Engine`. What it can do is spread over mixins by subject:
+`tasks.py` (submit, cancel), `objects.py` (put, get, wait), `actors.py` (create, call, kill), `requests.py` (GCS).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import nullcontext
+from itertools import count
+from typing import Any, Final
+
+import msgspec
+
+from ..protocol.common import PROTOCOL_VERSION, Address, Cell, Death, DeathKind, NodeInfo
+from ..protocol.core_messages import (
+    Ack,
+    AddBorrowers,
+    CancelTasks,
+    CoreMessage,
+    GetObjects,
+    LogLines,
+    ObjectStates,
+    PushTasks,
+    RemoveBorrowers,
+    ReportLost,
+    StealTasks,
+    StreamConsumed,
+    StreamItem,
+    TaskResults,
+)
+from ..protocol.gcs_messages import (
+    ActorUpdate,
+    Answer,
+    DriverHello,
+    Failed,
+    GcsReply,
+    JobInfo,
+    NodeUpdate,
+    ProcessDead,
+    ResourceView,
+    Welcome,
+)
+from ..protocol.raylet_messages import CoreHello, CoreWelcome, RayletReply, WorkerDied
+from ..serialization import context
+from ..transport.bus import Bus
+from ..transport.keys import CurveKeys
+from . import failures
+from .actor_calls import ActorCalls
+from .actors import ActorOps
+from .commands import Connect, Reply, Send
+from .completion import Completion
+from .objects import ObjectOps
+from .queries import QueryOps
+from .reactor import Reactor
+from .references import References
+from .records import Record
+from .refs import ERROR, PENDING, drops
+from .requests import RequestOps
+from .submission import Submission
+from .tasks import TaskOps
+
+__all__ = ["Core", "CoreOptions"]
+
+_log = logging.getLogger("himalia.core")
+
+_CONNECT_TIMEOUT: Final = 20.0
+_TICK: Final = 0.5  # seconds between rounds of what is only lazily done: unpinning, telemetry
+
+
+class CoreOptions(msgspec.Struct, kw_only=True):
+    """What a process must know to take part."""
+
+    kind: str  # "driver" | "worker"
+    worker_id: bytes
+    node_id: bytes
+    ipc: str
+    raylet: Address
+    gcs: Address
+    session_dir: str
+    public_key: str = ""
+    secret_key: str = ""
+    tcp_host: str = ""
+    token: bytes = b""
+    job: JobInfo | None = None
+    owns_cluster: bool = False
+    namespace: str = ""
+
+
+class Core(TaskOps, ActorOps, ObjectOps, RequestOps, QueryOps):
+    """One process's part in a cluster."""
+
+    def __init__(self, options: CoreOptions) -> None:
+        self.options = options
+        self.worker_id = options.worker_id
+        self.node_id = options.node_id
+        self.job_id = b""
+        self.namespace = options.namespace
+        self.pid = os.getpid()
+        self.bus = Bus(options.worker_id, CurveKeys(options.public_key, options.secret_key))
+        ipc = self.bus.bind_ipc(options.ipc.removeprefix("ipc://"))
+        tcp = self.bus.bind_tcp(options.tcp_host) if options.tcp_host else ""
+        self.address = Address(options.worker_id, options.node_id, ipc, tcp)
+        self.raylet_id = options.raylet.worker_id
+        self.gcs_id = options.gcs.worker_id
+
+        self.out: list[Any] = []
+        self.references = References(self.address, self.out)
+        self.completion = Completion(self.references, self.out, self.node_id)
+        self.submission = Submission(self.completion, self.out, self.raylet_id, self.address)
+        self.actor_calls = ActorCalls(self.completion, self.out, self.gcs_id, self.address)
+        self._install_errors()
+
+        self.next_counter = count(1).__next__
+        self.inbox: deque[Any] = deque()
+        self.handlers: dict[type, Callable[[bytes, Any], None]] = {}
+        self.answer_handlers: dict[type, Callable[[bytes, Any], None]] = {}
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._core_decode = msgspec.msgpack.Decoder(CoreMessage).decode
+        self._decoders: dict[bytes, Callable[[bytes], Any]] = {
+            self.gcs_id: msgspec.msgpack.Decoder(GcsReply).decode,
+            self.raylet_id: msgspec.msgpack.Decoder(RayletReply).decode,
+        }
+        self._next_tick = time.monotonic() + _TICK
+        self.tick_hooks: list[Callable[[float], None]] = []
+        self.nodes: dict[bytes, NodeInfo] = {}
+        self.cluster_id = ""
+        self.welcome: CoreWelcome | None = None
+        self.fatal: BaseException | None = None
+        self.closed = False
+        self.log_sink: Callable[[LogLines], None] | None = None
+        self.cell_provider: Callable[[], Cell | None] | None = None
+        self.before_flush: Callable[[], None] | None = None  # a worker's results join the messages here
+        self.blocking: Callable[[], Any] = nullcontext  # entered while a user thread waits
+        self.executor: Any = None
+        self.accelerators: dict[str, list[int]] = {}
+        self.actor_id = b""
+        self.actor_name = ""
+        self.actor_restarts = 0
+        self.default_runtime_env: Any = None
+        self.job_runtime_env = ""
+        self._init_tasks()
+        self._init_actors()
+        self._init_objects()
+        self._init_requests()
+        self._install_handlers()
+        self.reactor = Reactor(
+            self.bus,
+            self._before,
+            self._on_client,
+            self._on_server,
+            self.inbox.__len__,
+            defer_sigint=options.kind == "driver",
+        )
+        context.set_ref_factory(self.rebuild_ref)
+        context.set_out_of_band_hook(self.pin_forever)
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Join the node and the cluster; returns when both have welcomed us.
+
+        Raises
+        ------
+        ConnectionError
+            They did not answer in time, or refused us.
+        """
+        options = self.options
+        self.bus.connect(options.raylet)
+        self.bus.connect(options.gcs)
+        hello = CoreHello(
+            PROTOCOL_VERSION,
+            self.address,
+            os.getpid(),
+            options.kind,
+            b"",
+            options.token,
+            options.owns_cluster,
+        )
+        self.out.append(Send(self.raylet_id, hello))
+        self.out.append(Send(self.gcs_id, DriverHello(PROTOCOL_VERSION, self.address, options.job)))
+        if options.kind == "worker":
+            return
+        deadline = time.monotonic() + _CONNECT_TIMEOUT
+        welcomed = self.reactor.drive(
+            lambda: self.fatal is not None or (self.welcome is not None and self.cluster_id), deadline
+        )
+        if self.fatal is not None:
+            raise self.fatal
+        if not welcomed:
+            raise ConnectionError(
+                f"the cluster at {options.raylet.ipc or options.raylet.tcp} did not answer within {_CONNECT_TIMEOUT:.0f} s: "
+                "see its logs, or start another one"
+            )
+
+    def start(self) -> None:
+        """Start the IO thread."""
+        self.reactor.start()
+
+    def close(self, reason: str = "the session was shut down") -> None:
+        """Leave: pending references fail with `reason`, sockets are closed."""
+        if self.closed:
+            return
+        self.closed = True
+        self.reactor.close()
+        self._fail_everything(failures.session_over(f"{reason}: this object belongs to a session that is over"))
+        context.set_ref_factory(None)
+        context.set_out_of_band_hook(None)
+        self._close_objects()
+        self.bus.close()
+        self.reactor.close_fds()
+
+    def _fail_everything(self, error: BaseException) -> None:
+        submission, calls = self.submission, self.actor_calls
+        for item in self.inbox:
+            if type(item) is Record:
+                self.completion.fail(item, error)
+        self.inbox.clear()
+        for cls in submission.by_id.values():
+            for record in [*cls.queue, *(r for w in cls.workers.values() for r in w.inflight.values())]:
+                self.completion.fail(record, error)
+            cls.queue.clear()
+            for worker in cls.workers.values():
+                worker.inflight.clear()
+        for client in calls.clients.values():
+            for record in [*client.queue, *client.inflight.values()]:
+                self.completion.fail(record, error)
+            client.queue.clear()
+            client.inflight.clear()
+        for ref in list(self.references.borrowed.values()):
+            if ref._state == PENDING:
+                ref._data, ref._state = error, ERROR
+                self.completion.ready(ref)
+        self._fail_requests(error)
+
+    def die(self, error: BaseException) -> None:
+        """The node or the cluster is gone: everything pending fails now, and every later call says why."""
+        if self.fatal is None:
+            self.fatal = error
+            self._fail_everything(error)
+
+    # -- the leader's work ------------------------------------------------------------------------------------------
+
+    def _before(self) -> float | None:
+        """Apply what threads left, pump, flush; seconds until the next timer."""
+        if self.inbox:
+            self._take_inbox()
+        if drops or self._releases:
+            self._settle_memory()
+        now = time.monotonic()
+        submission = self.submission
+        if submission.next_idle is not None and now >= submission.next_idle:
+            submission.tick(now)
+        if now >= self._next_tick:
+            self._next_tick = now + _TICK
+            for hook in self.tick_hooks:
+                hook(now)
+        if submission.dirty or self.completion.ready_records:
+            submission.pump(now)
+        if self.actor_calls.dirty or self.completion.ready_records:
+            self.actor_calls.pump()
+        if self.before_flush is not None:
+            self.before_flush()
+        if self.out:
+            self._flush()
+        due = self._next_tick
+        if submission.next_idle is not None and submission.next_idle < due:
+            due = submission.next_idle
+        return max(0.0, due - now)
+
+    def _take_inbox(self) -> None:
+        inbox = self.inbox
+        submit, call = self.submission.submitted, self.actor_calls.submitted
+        for _ in range(len(inbox)):
+            item = inbox.popleft()
+            if type(item) is not Record:
+                item()
+            elif self.fatal is not None:
+                self.completion.fail(item, self.fatal)
+            elif item.plan.actor is None:
+                submit(item)
+            else:
+                call(item)
+
+    def post(self, action: Callable[[], None]) -> None:
+        """Have the leader run `action`, in order with submissions."""
+        self.inbox.append(action)
+        self.reactor.wake()
+
+    def _flush(self) -> None:
+        bus, encode = self.bus, self._encode
+        while self.out:
+            commands = self.out[:]
+            self.out.clear()
+            for command in commands:
+                kind = type(command)
+                if kind is Send:
+                    bus.send(command.peer, (encode(command.message),))
+                elif kind is Reply:
+                    bus.reply(command.peer, (encode(command.message),))
+                elif kind is Connect:
+                    try:
+                        bus.connect(command.address)
+                    except ConnectionError as error:
+                        _log.warning("%s", error)
+                else:
+                    bus.disconnect(command.peer)
+
+    def _on_client(self, frames: list[bytes]) -> None:
+        """An answer of a peer that we connected to."""
+        peer = frames[0]
+        decode = self._decoders.get(peer)
+        if decode is None:
+            message = self._core_decode(frames[1])
+            handler = self.handlers.get(type(message))
+        else:
+            message = decode(frames[1])
+            handler = self.answer_handlers.get(type(message))
+        if handler is None:
+            _log.error("no use for %s of %s", type(message).__name__, peer.hex())
+            return
+        handler(peer, message)
+
+    def _on_server(self, frames: list[bytes]) -> None:
+        """A request of another core."""
+        peer = frames[0]
+        try:
+            message = self._core_decode(frames[1])
+        except msgspec.DecodeError as error:
+            _log.error("message of %s refused: %s", peer.hex(), error)
+            return
+        handler = self.handlers.get(type(message))
+        if handler is None:
+            _log.error("no use for %s of %s", type(message).__name__, peer.hex())
+            return
+        handler(peer, message)
+
+    # -- messages ---------------------------------------------------------------------------------------------------
+
+    def _install_handlers(self) -> None:
+        core = self.handlers
+        core[TaskResults] = self._on_results
+        core[StreamItem] = self._on_stream_item
+        core[GetObjects] = self._on_get_objects
+        core[ObjectStates] = self._on_object_states
+        core[AddBorrowers] = self._on_add_borrowers
+        core[RemoveBorrowers] = self._on_remove_borrowers
+        core[Ack] = lambda peer, message: self.references.acknowledged(message.ack)
+        core[ReportLost] = self._on_report_lost
+        core[LogLines] = self._on_log_lines
+        for kind in (PushTasks, CancelTasks, StealTasks, StreamConsumed):
+            core.setdefault(kind, self._not_a_worker)
+        answers = self.answer_handlers
+        answers[CoreWelcome] = self._on_core_welcome
+        answers[Welcome] = self._on_welcome
+        answers[NodeUpdate] = self._on_node_update
+        answers[ResourceView] = lambda peer, message: None
+        answers[ProcessDead] = self._on_process_dead
+        answers[ActorUpdate] = self._on_actor_update
+        answers[Answer] = self._on_answer
+        answers[Failed] = self._on_failed
+        self._install_task_handlers()
+        self._install_object_handlers()
+
+    def _not_a_worker(self, peer: bytes, message: Any) -> None:
+        _log.error("%s of %s refused: this process runs no tasks", type(message).__name__, peer.hex())
+
+    def _on_core_welcome(self, peer: bytes, message: CoreWelcome) -> None:
+        if message.error:
+            self.fatal = ConnectionError(f"the raylet refused this process: {message.error}")
+            return
+        self.welcome = message
+        self._open_store(message.arena_path, message.arena_bytes)
+
+    def _on_welcome(self, peer: bytes, message: Welcome) -> None:
+        if message.error:
+            self.fatal = ConnectionError(f"the GCS refused this process: {message.error}")
+            return
+        self.cluster_id = message.cluster_id
+        if message.job_id:
+            self.job_id = message.job_id
+        for node in message.nodes:
+            self.nodes[node.node_id] = node
+
+    def _on_node_update(self, peer: bytes, message: NodeUpdate) -> None:
+        node = message.node
+        self.nodes[node.node_id] = node
+        if not node.alive:
+            self.node_died(node)
+
+    def node_died(self, node: NodeInfo) -> None:
+        """A node is gone, with its raylet, workers and objects."""
+        death = node.death or Death(DeathKind.NODE_DIED, f"node {node.node_id.hex()} ({node.host}) died")
+        self.submission.raylet_died(node.raylet.worker_id, death, time.monotonic())
+        self._node_lost(node.node_id)
+        if node.node_id == self.node_id:
+            self.die(failures.session_over(f"the node of this process died: {death.detail}"))
+
+    def _on_process_dead(self, peer: bytes, message: ProcessDead) -> None:
+        self.process_died(message.worker_id, message.death)
+
+    def process_died(self, worker_id: bytes, death: Death) -> None:
+        """A worker or driver is no more: what it borrowed is released, what it owned is lost."""
+        self.submission.worker_died(WorkerDied(worker_id, death), time.monotonic())
+        self.actor_calls.process_died(worker_id)
+        for ref in self.references.process_died(worker_id):
+            if ref._state == PENDING:
+                ref._data, ref._state = failures.object_error("owner_died", ref), ERROR
+                self.completion.ready(ref)
+        self.bus.disconnect(worker_id)
+
+    def _on_actor_update(self, peer: bytes, message: ActorUpdate) -> None:
+        self.actor_calls.actor_update(message.info)
+        self._actor_changed(message.info)
+
+    def _on_log_lines(self, peer: bytes, message: LogLines) -> None:
+        if self.log_sink is not None:
+            self.log_sink(message)
+
+    def _install_errors(self) -> None:
+        submission, calls, references = self.submission, self.actor_calls, self.references
+        submission.death_error = failures.worker_death
+        submission.cancel_error = calls.cancel_error = failures.cancelled
+        submission.refuse_error = failures.unschedulable
+        calls.death_error = failures.actor_death
+        calls.unavailable_error = failures.actor_unavailable
+        references.error_of = failures.object_error
+        submission.should_retry = calls.should_retry = self._should_retry
+        submission.warn = self.warn
+        references.pack = self.completion.pack = self.pack_ref
+
+    def warn(self, text: str) -> None:
+        """Tell the user something that is not an error yet."""
+        _log.warning("%s", text)
+
+    def main_thread(self) -> bool:
+        """Whether the caller is the process's main thread."""
+        return threading.current_thread() is threading.main_thread()

@@ -1,0 +1,311 @@
+"""Submitting, cancelling and ending tasks: the part of a core behind `f.remote()`.
+
+The first half runs in user threads and touches no machine: it makes a `Record` and leaves it in the inbox. What it costs is
+most of what a small task costs its owner, so the common case (no references, small plain arguments, one return) is straight.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextvars import ContextVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from ..protocol.common import Cell, Resources
+from ..protocol.core_messages import ARG_INLINE, Dep, RefInfo, StreamItem, Task, TaskResults, Template
+from ..protocol.errors import RayTaskError
+from ..protocol.raylet_messages import (
+    LeaseGranted,
+    LeaseReclaim,
+    LeaseRefused,
+    LeaseSpec,
+    LeaseSpill,
+    RayletReply,
+    WorkerDied,
+)
+from ..serialization.error_values import deserialize_error
+from ..serialization.layout import pack
+from ..serialization.values import Serialized, serialize, serialize_args
+from .generator import ObjectRefGenerator
+from .records import LeasedWorker, Plan, Record, Stream
+from .refs import PENDING, ObjectRef
+
+if TYPE_CHECKING:
+    from ..serialization.functions import Exported
+    from .runtime import Core
+
+__all__ = ["INLINE_LIMIT", "TaskOps", "cell_var", "task_var"]
+
+INLINE_LIMIT: Final = 100 * 1024
+"""Values up to this size travel inside messages and live in their owner; larger ones go to the object store."""
+
+STREAMING: Final = -1
+
+cell_var: ContextVar[Cell | None] = ContextVar("himalia_cell", default=None)
+"""The cell on whose behalf the current thread or coroutine of a worker runs."""
+
+task_var: ContextVar[Any] = ContextVar("himalia_task", default=None)
+"""The task that the current thread or coroutine of a worker runs."""
+
+
+class TaskOps:
+    """Mixin of `Core`."""
+
+    def _init_tasks(self: Core) -> None:
+        self.templates = 0
+        self.context = threading.local()  # .cover: what covers references that this thread unpickles
+        self.context.cover = None
+
+    def _install_task_handlers(self: Core) -> None:
+        answers = self.answer_handlers
+        submission = self.submission
+        clock = time.monotonic
+        answers[LeaseGranted] = lambda peer, message: submission.lease_granted(peer, message, clock())
+        answers[LeaseSpill] = self._on_spill
+        answers[LeaseRefused] = lambda peer, message: submission.lease_refused(message)
+        answers[LeaseReclaim] = lambda peer, message: submission.lease_reclaim(message)
+        answers[WorkerDied] = self._on_worker_died
+
+    # -- in user threads --------------------------------------------------------------------------------------------
+
+    def current_cell(self: Core) -> Cell | None:
+        """The cell on whose behalf this thread works."""
+        if self.cell_provider is not None:
+            return self.cell_provider()
+        return cell_var.get()
+
+    def make_plan(
+        self: Core,
+        name: str,
+        function: Exported,
+        *,
+        resources: Resources,
+        strategy: str = "DEFAULT",
+        labels: dict[str, str] | None = None,
+        runtime_env: str = "",
+        num_returns: int = 1,
+        max_retries: int = 3,
+        retry_exceptions: bool | tuple[type[BaseException], ...] = False,
+        backpressure: int = -1,
+        options: dict[str, object] | None = None,
+        cell: Cell | None = None,
+    ) -> Plan:
+        """What all tasks of a function with these options, from this cell, share."""
+        self.templates += 1
+        options = self._with_root(options or {})
+        template = Template(
+            self.templates, name, function.content_hash, None, b"", num_returns, cell, resources, options
+        )
+        spec = LeaseSpec(resources, self.job_id, strategy, runtime_env, labels or {})
+        plan = Plan(template, name, None, max_retries, retry_exceptions, num_returns)
+        plan.scheduling = self.submission.scheduling_class(spec)
+        plan.backpressure, plan.cell, plan.function = backpressure, cell, function.payload
+        if function.refs:
+            self.pinned_refs.extend(function.refs)
+            for ref in function.refs:
+                self.pin_forever(ref)
+        return plan
+
+    def _with_root(self: Core, options: dict[str, object]) -> dict[str, object]:
+        """Where text that the tasks print is to go, if not to us: to the driver at the root of what we run."""
+        job = task_var.get()
+        if job is None:
+            return options
+        root = job.loaded.root or job.peer.address
+        return {**options, "root": [root.worker_id, root.node_id, root.ipc, root.tcp]} if root else options
+
+    def submit(self: Core, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Submit a task; returns its reference, its list of references, or its generator."""
+        if self.fatal is not None:
+            raise self.fatal
+        counter = self.next_counter()
+        if args or kwargs:
+            task, holds = self._task_with_args(counter, plan, args, kwargs)
+        else:
+            task, holds = Task(counter, plan.template.index), None
+        if plan.num_returns == 1:
+            ref = ObjectRef(self.worker_id, counter)
+            record = Record(task, plan, ref, None, plan.max_retries, holds)
+            ref._data = record
+            self.inbox.append(record)
+            if self.reactor.sleeping:
+                self.reactor.wake()
+            return ref
+        return self._submit_many(Record(task, plan, None, None, plan.max_retries, holds), counter)
+
+    def _submit_many(self: Core, record: Record, counter: int) -> Any:
+        num_returns = record.plan.num_returns
+        if num_returns == STREAMING:
+            ref = ObjectRef(self.worker_id, counter, 1, PENDING, record)
+            record.ref, record.stream = ref, Stream({})
+            self.inbox.append(record)
+            self.reactor.wake()
+            return ObjectRefGenerator(self, record)
+        refs = [ObjectRef(self.worker_id, counter, index, PENDING, record) for index in range(1, num_returns + 1)]
+        record.refs = refs
+        self.inbox.append(record)
+        self.reactor.wake()
+        return list(refs) if refs else None
+
+    def _task_with_args(
+        self: Core, counter: int, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Task, list[ObjectRef] | None]:
+        deps: list[Dep] | None = None
+        holds: list[ObjectRef] | None = None
+        for value in args:
+            if type(value) is ObjectRef:
+                deps, holds, args, kwargs = take_refs(args, kwargs)
+                break
+        else:
+            for value in kwargs.values():
+                if type(value) is ObjectRef:
+                    deps, holds, args, kwargs = take_refs(args, kwargs)
+                    break
+        packed = serialize_args(args, kwargs)
+        if not packed.buffers and not packed.refs and packed.nbytes <= INLINE_LIMIT:
+            return Task(counter, plan.template.index, packed.data, deps), holds
+        if packed.nbytes > INLINE_LIMIT:
+            deps, holds, packed = self._put_large(args, kwargs, deps, holds)
+        task = Task(counter, plan.template.index, self._as_bytes(packed), deps)
+        if packed.refs:
+            holds = [*(holds or ()), *packed.refs]
+            task.refs = [RefInfo(ref.binary(), self.owner_of(ref)) for ref in packed.refs]
+        return task, holds
+
+    @staticmethod
+    def _as_bytes(packed: Serialized) -> bytes:
+        return bytes(pack(packed)) if packed.buffers else packed.data
+
+    def _put_large(
+        self: Core,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        deps: list[Dep] | None,
+        holds: list[ObjectRef] | None,
+    ) -> tuple[list[Dep], list[ObjectRef], Serialized]:
+        """Put large arguments into the object store, as if the user had, and pass references."""
+        deps, holds = deps or [], holds or []
+        values = list(args)
+        named = dict(kwargs)
+        for slots, container in ((range(len(values)), values), (list(named), named)):
+            for slot in slots:
+                value = container[slot]  # type: ignore[index, call-overload]
+                one = serialize(value, "an argument")
+                if one.nbytes > INLINE_LIMIT:
+                    ref = self.put_serialized(one)
+                    deps.append(Dep(slot, ref.binary(), ARG_INLINE))
+                    holds.append(ref)
+                    container[slot] = None  # type: ignore[index, call-overload]
+        return deps, holds, serialize_args(tuple(values), named)
+
+    def cancel(self: Core, ref: ObjectRef, force: bool, recursive: bool) -> None:
+        """Cancel the task that makes `ref`, unless it has ended."""
+
+        def act() -> None:
+            record = ref._data
+            if ref._state != PENDING or type(record) is not Record:
+                return
+            if record.plan.actor is not None:
+                self.actor_calls.cancel(record, recursive)
+            elif record.create is None:
+                self.submission.cancel(record, force, recursive)
+
+        self.post(act)
+
+    # -- in the leader ----------------------------------------------------------------------------------------------
+
+    def _on_results(self: Core, peer: bytes, message: TaskResults) -> None:
+        worker = self.submission.workers.get(peer)
+        if worker is not None:
+            self.submission.results(worker, message, time.monotonic())
+            return
+        client = self.actor_calls.by_worker.get(peer)
+        if client is not None:
+            self.actor_calls.results(client, message, time.monotonic())
+
+    def _on_stream_item(self: Core, peer: bytes, message: StreamItem) -> None:
+        holder: Any = self.submission.workers.get(peer) or self.actor_calls.by_worker.get(peer)
+        record = holder.inflight.get(message.counter) if holder is not None else None
+        if record is not None:
+            self.completion.stream_item(record, message, peer)
+
+    def _on_spill(self: Core, peer: bytes, message: LeaseSpill) -> None:
+        import msgspec
+
+        there = message.raylet.worker_id
+        if there not in self._decoders:
+            self._decoders[there] = msgspec.msgpack.Decoder(RayletReply).decode
+        self.submission.lease_spill(message)
+
+    def _on_worker_died(self: Core, peer: bytes, message: WorkerDied) -> None:
+        self.submission.worker_died(message, time.monotonic())
+        self.actor_calls.process_died(message.worker_id)
+
+    def _should_retry(self: Core, record: Record, data: bytes) -> bool:
+        """Whether the options of a task say to retry it after this exception."""
+        wanted = record.plan.retry_exceptions
+        if isinstance(wanted, bool):
+            return wanted
+        error = deserialize_error(data)
+        while isinstance(error, RayTaskError):
+            error = error.cause
+        return isinstance(error, wanted)
+
+    def cancel_since(self: Core, counter: int) -> None:
+        """Cancel what this process submitted from that counter on: the children of the task it runs."""
+
+        def act() -> None:
+            submission, calls = self.submission, self.actor_calls
+            for cls in submission.by_id.values():
+                inflight = [r for worker in cls.workers.values() for r in worker.inflight.values()]
+                for record in [*cls.queue, *inflight]:
+                    if record.task.counter >= counter and not record.cancelled:
+                        submission.cancel(record, False, True)
+            for client in calls.clients.values():
+                for record in [*client.queue, *client.inflight.values()]:
+                    if record.task.counter >= counter and not record.cancelled:
+                        calls.cancel(record, True)
+
+        self.post(act)
+
+    def peek_counter(self: Core) -> int:
+        """A counter below those of everything submitted later."""
+        return self.next_counter()
+
+    def stream_abandoned(self: Core, record: Record) -> None:
+        """Nobody will take the rest of a stream: its task is cancelled."""
+        if record.ref is not None:
+            self.cancel(record.ref, False, True)
+
+    def worker_of(self: Core, ref: ObjectRef) -> LeasedWorker | None:
+        """The worker that has the task of a reference, if it was pushed."""
+        record = ref._data
+        worker = record.worker if ref._state == PENDING and type(record) is Record else None
+        return worker if type(worker) is LeasedWorker else None
+
+
+def take_refs(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[list[Dep], list[ObjectRef], tuple[Any, ...], dict[str, Any]]:
+    """Take references out of the top level of the arguments; their places hold None."""
+    deps: list[Dep] = []
+    holds: list[ObjectRef] = []
+    values = list(args)
+    for slot, value in enumerate(args):
+        if type(value) is ObjectRef:
+            deps.append(Dep(slot, value.binary(), ARG_INLINE))
+            holds.append(value)
+            values[slot] = None
+    named = kwargs
+    if kwargs:
+        named = dict(kwargs)
+        for name, value in kwargs.items():
+            if type(value) is ObjectRef:
+                deps.append(Dep(name, value.binary(), ARG_INLINE))
+                holds.append(value)
+                named[name] = None
+    return deps, holds, tuple(values), named
+
+
+Callback = Callable[[], None]

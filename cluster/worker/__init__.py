@@ -1,0 +1,1 @@
+"""What runs inside a worker process: the executor, actor loops, output capture."""

@@ -1,0 +1,532 @@
+"""Runs tasks and calls on the worker's main thread, and keeps order between what arrives and what leaves.
+
+Strategy: the main thread takes the lead of the core while it has nothing to do, so a task is run by the very thread that
+received it. Results, stream items and printed text go into one queue, `outgoing`, in the order they came to be; whoever
+leads next packs them into messages. Between short tasks that happens every `FLUSH` seconds; under a long one the IO thread
+takes over within a few milliseconds, so a finished result never waits for the task behind it.
+
+Before a task begins, its counter is written into a page of shared memory: should the worker die, the raylet can tell which
+tasks may have run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import inspect
+import os
+import signal
+import threading
+import time
+import weakref
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from ..core.objects import TASK_COVER
+from ..core.refs import STORE, Extra, ObjectRef
+from ..core.tasks import cell_var, task_var
+from ..protocol.core_messages import (
+    ARG_ERROR,
+    ARG_INLINE,
+    ARG_LOCAL,
+    R_CANCELLED,
+    R_EXITING,
+    R_INLINE,
+    R_RETURNED,
+    R_STREAM_END,
+    CancelTasks,
+    Dep,
+    PushTasks,
+    Result,
+    StealTasks,
+    StreamConsumed,
+    StreamItem,
+)
+from ..protocol.errors import TaskCancelledError
+from ..protocol.ids import object_counter, object_index
+from ..protocol.raylet_messages import Blocked, WorkerExiting
+from ..serialization.error_values import deserialize_error
+from ..serialization.functions import import_function
+from ..serialization.layout import unpack
+from ..serialization.values import deserialize, deserialize_args, serialize
+from .outgoing import Outgoing
+from .peers import Job, Loaded, Peer
+from .results import ResultMaker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..core.runtime import Core
+
+__all__ = ["ActorExit", "Executor", "LocalGone"]
+
+FLUSH: Final = 0.002  # seconds between flushes while short tasks run
+RECENT: Final = 2_048  # results kept for tasks that follow
+_PICKLE: Final = 0x80
+
+
+class ActorExit(SystemExit):
+    """`exit_actor` was called."""
+
+
+class LocalGone(Exception):
+    """A result of an earlier task that this one needs is not here any more: its owner has it by now."""
+
+
+class Executor:
+    """The tasks of one worker."""
+
+    def __init__(self, core: Core, page: memoryview) -> None:
+        self.core = core
+        self.page = page  # one 64-bit number: the counter of the task that began last
+        self.queue: deque[Job] = deque()
+        self.peers: dict[bytes, Peer] = {}
+        self.functions: dict[bytes, bytes] = {}
+        self.loaded_functions: dict[bytes, Any] = {}
+        self.results = ResultMaker(core)
+        self.outgoing = Outgoing(core)
+        self.running: Job | None = None
+        self.interruptible = False
+        self.interrupt_target: Job | None = None
+        self.blocked = 0
+        self.exiting = ""
+        self.exit_after_queue = False
+        self.actor: Any = None  # the actor host, once this worker is one
+        self.main = threading.main_thread().ident or 0
+        self.first_child = 0
+        self.events: Any = None  # telemetry buffer
+        self.exit_code = 0
+        core.before_flush = self.outgoing.collect
+        handlers = core.handlers
+        handlers[PushTasks] = self.on_push
+        handlers[CancelTasks] = self.on_cancel
+        handlers[StealTasks] = self.on_steal
+        handlers[StreamConsumed] = self.on_consumed
+        core.blocking = self.blocking  # type: ignore[method-assign]
+        signal.signal(signal.SIGINT, self.on_sigint)
+
+    # -- messages, in the leader ------------------------------------------------------------------------------------
+
+    def peer(self, worker_id: bytes) -> Peer:
+        """What we know of an owner."""
+        peer = self.peers.get(worker_id)
+        if peer is None:
+            peer = self.peers[worker_id] = Peer(worker_id, None, {}, {}, {})
+        return peer
+
+    def on_push(self, peer_id: bytes, message: PushTasks) -> None:
+        """An owner sends tasks."""
+        peer = self.peers.get(peer_id) or self.peer(peer_id)
+        if message.owner is not None:
+            peer.address = message.owner
+            if message.lease_id != peer.lease_id:
+                peer.lease_id = message.lease_id
+                peer.recent = {}
+            if message.accelerators is not None:
+                self.core.accelerators = message.accelerators
+                set_visible_accelerators(message.accelerators)
+        for template in message.templates:
+            if template.payload is not None:
+                self.functions[template.function] = template.payload
+            peer.templates[template.index] = load_template(template, peer)
+        templates = peer.templates
+        jobs = [Job(peer, task, templates[task.template]) for task in message.tasks]
+        if self.exiting:
+            for job in jobs:
+                self.give_back(job, R_EXITING)
+        elif self.actor is not None:
+            self.actor.enqueue(jobs)
+        elif self.blocked:
+            for job in jobs:
+                self.give_back(job)
+            self.outgoing.blocked.add(peer_id)
+        else:
+            self.queue.extend(jobs)
+
+    def on_steal(self, peer_id: bytes, message: StealTasks) -> None:
+        """An owner wants unstarted tasks back: the newest, and those that follow others only with them."""
+        self._hand_back(peer_id, message.count)
+        self.outgoing.stolen.add(peer_id)
+
+    def _hand_back(self, peer_id: bytes, count: int) -> None:
+        for _ in range(count):
+            try:
+                job = self.queue.pop()
+            except IndexError:
+                return
+            if job.peer.worker_id != peer_id:
+                self.queue.append(job)
+                return
+            self.give_back(job)
+
+    def give_back(self, job: Job, kind: int = R_RETURNED) -> None:
+        """Return a task that did not start."""
+        self.outgoing.add(job.peer.worker_id, Result(job.task.counter, kind, b"", None, None, job.task.attempt), -1.0)
+
+    def on_cancel(self, peer_id: bytes, message: CancelTasks) -> None:
+        """An owner cancels tasks: those waiting end now, the running one is interrupted."""
+        wanted = set(message.counters)
+        for job in list(self.queue):
+            if job.peer.worker_id == peer_id and job.task.counter in wanted:
+                try:
+                    self.queue.remove(job)
+                except ValueError:
+                    continue  # it began this moment: interrupted below
+                self.outgoing.add(peer_id, Result(job.task.counter, R_CANCELLED), -1.0)
+        running = self.running
+        if running is not None and running.peer.worker_id == peer_id and running.task.counter in wanted:
+            running.cancelled = True
+            if message.recursive:
+                self.core.cancel_since(self.first_child)
+            self.interrupt(running)
+        if self.actor is not None:
+            self.actor.cancel(peer_id, wanted, message.recursive)
+
+    def interrupt(self, job: Job) -> None:
+        """Raise KeyboardInterrupt in the main thread, if it still runs this task."""
+        self.interrupt_target = job
+        signal.pthread_kill(self.main, signal.SIGINT)
+
+    def on_sigint(self, signum: int, frame: Any) -> None:
+        """SIGINT is how a cancel gets through blocking calls; it counts only for the task it was meant for."""
+        job = self.running
+        if job is None or self.interrupt_target is not job or not self.interruptible:
+            return
+        if self.core.reactor.leading():
+            self.core.reactor.interrupt()  # it waits in `get`: raised when it has left the machines alone
+            return
+        self.interrupt_target = None
+        raise KeyboardInterrupt
+
+    def on_consumed(self, peer_id: bytes, message: StreamConsumed) -> None:
+        """A consumer took items."""
+        self.peer(peer_id).consumed[message.counter] = message.consumed
+
+    # -- blocking in get --------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def blocking(self) -> Iterator[None]:
+        """While a task waits: its CPU is lent, and nothing waits behind it."""
+        if threading.get_ident() != self.main or self.running is None or self.actor is not None:
+            if self.actor is not None:
+                with self.actor.blocking():
+                    yield
+                return
+            yield
+            return
+        self.blocked += 1
+        core = self.core
+        if self.blocked == 1:
+            owners = {self.running.peer.worker_id, *(job.peer.worker_id for job in self.queue)}
+            while self.queue:
+                self.give_back(self.queue.pop())
+            self.outgoing.blocked |= owners
+            core.raylet_send(Blocked(True))
+        try:
+            yield
+        finally:
+            self.blocked -= 1
+            if self.blocked == 0:
+                core.raylet_send(Blocked(False))
+
+    # -- the main thread --------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run tasks until the worker is to leave."""
+        queue, reactor = self.queue, self.core.reactor
+        clock = time.perf_counter
+        while True:
+            reactor.drive(self._something_to_do)
+            if self.actor is not None and self.actor.ready_to_run():
+                self.actor.run()
+                return
+            flushed = clock()
+            while queue:
+                try:
+                    job = queue.popleft()
+                except IndexError:
+                    break  # stolen this moment
+                self.execute(job)
+                now = clock()
+                if now - flushed > FLUSH:
+                    reactor.run_once()
+                    flushed = clock()
+            if self.exiting and not queue:
+                return
+
+    def _something_to_do(self) -> bool:
+        return bool(self.queue) or bool(self.exiting) or (self.actor is not None and self.actor.ready_to_run())
+
+    def execute(self, job: Job) -> None:
+        """Run one task to its end."""
+        loaded, task = job.loaded, job.task
+        start = time.perf_counter()
+        self.page[0] = task.counter
+        self.running = job
+        self.first_child = self.core.peek_counter()
+        cell_var.set(loaded.cell)
+        task_var.set(job)
+        watched: list[weakref.ref[ObjectRef]] | None = None
+        try:
+            try:
+                function = loaded.function or self.load(loaded)
+                args: tuple[Any, ...] = ()
+                kwargs: dict[str, Any] = {}
+                self.interruptible = True
+                if task.args or task.deps is not None:
+                    args, kwargs, watched = self.arguments(job)
+                if loaded.is_generator and loaded.num_returns < 0:
+                    result = self.stream(job, function(*args, **kwargs))
+                else:
+                    value = function(*args, **kwargs)
+                    if loaded.is_coroutine:
+                        value = run_coroutine(value)
+                    result = self.results.of_value(job, value)
+                    del value
+                self.interruptible = False
+            except LocalGone:
+                result = Result(task.counter, R_RETURNED, b"", None, None, task.attempt)
+            except BaseException as error:
+                self.interruptible = False
+                result = self.failed(job, error)
+            finally:
+                self.interruptible = False
+            del args, kwargs
+            if watched is not None:
+                self.settle_arguments(job, watched, result)
+        except KeyboardInterrupt:  # a cancel that came with the very end of the task
+            result = Result(task.counter, R_CANCELLED, b"", None, None, task.attempt)
+        self.running = None
+        task_var.set(None)
+        end = time.perf_counter()
+        self.remember(job, result)
+        self.finish(job, result, end - start)
+
+    def finish(self, job: Job, result: Result, seconds: float) -> None:
+        """Send the result on its way, and leave if `max_calls` says so."""
+        self.outgoing.finish_output(job)
+        self.outgoing.add(job.peer.worker_id, result, seconds)
+        if self.events is not None:
+            self.events.executed(job, result, seconds)
+        loaded = job.loaded
+        if loaded.max_calls:
+            loaded.calls += 1
+            if loaded.calls >= loaded.max_calls:
+                self.leave("max_calls")
+
+    def leave(self, reason: str) -> None:
+        """Stop taking tasks, return those that wait, end."""
+        self.exiting = reason
+        while self.queue:
+            self.give_back(self.queue.pop(), R_EXITING)
+        self.core.raylet_send(WorkerExiting(reason, True))
+
+    @staticmethod
+    def remember(job: Job, result: Result) -> None:
+        """Keep a small result for tasks of the same owner that follow this one."""
+        recent = job.peer.recent
+        if result.kind == R_INLINE:
+            recent[job.task.counter] = result.data
+        else:
+            recent[job.task.counter] = None
+        if len(recent) > RECENT:
+            del recent[next(iter(recent))]
+
+    def failed(self, job: Job, error: BaseException, actor: Any = None, actor_id: bytes = b"") -> Result:
+        """What the owner gets for an exception."""
+        if isinstance(error, KeyboardInterrupt) and job.cancelled:
+            error.__traceback__ = None
+            return Result(job.task.counter, R_CANCELLED, b"", None, None, job.task.attempt)
+        if isinstance(error, TaskCancelledError) and job.cancelled:
+            return Result(job.task.counter, R_CANCELLED, b"", None, None, job.task.attempt)
+        result = self.results.of_error(job, error, actor, actor_id)
+        error.__traceback__ = None  # its frames hold the arguments
+        return result
+
+    # -- arguments --------------------------------------------------------------------------------------------------
+
+    def load(self, loaded: Loaded) -> Any:
+        """Unpickle a function, once for all templates that name it."""
+        key = loaded.template.function
+        function = self.loaded_functions.get(key)
+        if function is None:
+            payload = self.functions.get(key)
+            if payload is None:
+                payload = self.core.fetch_function(key)
+            function = self.loaded_functions[key] = import_function(payload)
+        loaded.function = function
+        loaded.is_coroutine = inspect.iscoroutinefunction(function)
+        loaded.is_generator = loaded.num_returns < 0
+        return function
+
+    def arguments(self, job: Job) -> tuple[tuple[Any, ...], dict[str, Any], list[weakref.ref[ObjectRef]] | None]:
+        """Unpickle the arguments and put resolved references in place."""
+        task = job.task
+        data = task.args
+        if task.deps is None and task.refs is None:
+            if data[0] == _PICKLE:
+                args, kwargs = deserialize_args(data)
+            else:
+                args, kwargs = deserialize_args(*unpack(memoryview(data)))
+            return args, kwargs, None
+        made: list[Any] = []
+        self.core.context.cover = TASK_COVER
+        try:
+            if data[:1] == b"\x80":
+                args, kwargs = deserialize_args(data, (), made)
+            else:
+                args, kwargs = deserialize_args(*unpack(memoryview(data)), made)
+            if task.deps is not None:
+                values = list(args)
+                for dep in task.deps:
+                    value = self.dependency(job, dep, made)
+                    if isinstance(dep.slot, int):
+                        values[dep.slot] = value
+                    else:
+                        kwargs[dep.slot] = value
+                args = tuple(values)
+        finally:
+            self.core.context.cover = None
+        return args, kwargs, [weakref.ref(ref) for ref in made if isinstance(ref, ObjectRef)]
+
+    def dependency(self, job: Job, dep: Dep, made: list[Any]) -> Any:
+        """The value of a reference among the arguments."""
+        kind = dep.kind
+        if kind == ARG_INLINE:
+            return load_value(dep.data, made)
+        if kind == ARG_LOCAL:
+            data = job.peer.recent.get(object_counter(dep.object_id))
+            if data is None:
+                raise LocalGone
+            return load_value(data, made)
+        if kind == ARG_ERROR:
+            raise deserialize_error(dep.data)
+        return self.stored(job, dep, made)
+
+    def stored(self, job: Job, dep: Dep, made: list[Any]) -> Any:
+        """A value in an object store: read in place under its submitter's pin, or fetched to this node."""
+        core, owner = self.core, job.peer.address
+        assert owner is not None
+        if dep.offset >= 0 and owner.node_id == core.node_id:
+            core.covered[dep.object_id] = core.covered.get(dep.object_id, 0) + 1
+            view = core.arena().reader(dep.object_id, dep.offset, dep.size)
+            return deserialize(*unpack(view), made)
+        address = dep.owner or owner
+        ref = core.references.borrowed.get(dep.object_id)
+        if ref is None:
+            counter, index = object_counter(dep.object_id), object_index(dep.object_id)
+            extra = Extra(address.worker_id, counter, index, owner=address, nodes=dep.nodes, size=dep.size)
+            ref = ObjectRef(address.worker_id, counter, index, STORE, None, None, extra)
+            core.references.borrowed[dep.object_id] = ref
+            core.ensure_connected(address)
+        return core._value(ref)
+
+    def settle_arguments(self, job: Job, watched: list[weakref.ref[ObjectRef]], result: Result) -> None:
+        """See that what the task keeps of its arguments outlives the submitter's hold."""
+        if watched:
+            self.results.borrows(job, watched, result)
+        core = self.core
+        if core.covered and job.task.deps is not None:
+            core.drain_releases()
+            for dep in job.task.deps:
+                if core.covered.get(dep.object_id):
+                    core.pin_covered(dep.object_id)
+
+    # -- generators -------------------------------------------------------------------------------------------------
+
+    def stream(self, job: Job, generator: Any) -> Result:
+        """Send each item as it is yielded."""
+        if inspect.isasyncgen(generator):
+            return self.stream(job, sync_iterator(generator))
+        if not hasattr(generator, "__next__"):
+            if not hasattr(generator, "__iter__"):
+                raise TypeError(
+                    f"task `{job.loaded.name}` is to stream its returns, but it returned a "
+                    f"{type(generator).__name__}: it must be a generator function"
+                )
+            generator = iter(generator)
+        index = 0
+        limit = job.loaded.backpressure
+        flushed = time.perf_counter()
+        for value in generator:
+            index += 1
+            self.send_item(job, index, value)
+            del value
+            if limit > 0:
+                self.wait_consumed(job, index, limit)
+            now = time.perf_counter()
+            if now - flushed > FLUSH:
+                self.core.reactor.run_once()
+                flushed = now
+        job.peer.consumed.pop(job.task.counter, None)
+        return Result(job.task.counter, R_STREAM_END, b"", None, None, job.task.attempt)
+
+    def send_item(self, job: Job, index: int, value: Any) -> None:
+        """Send one item of a stream."""
+        packed = serialize(value, f"item {index} of task `{job.loaded.name}`")
+        returned = self.results.returned(job, index + 1, packed)
+        self.outgoing.add_item(job.peer.worker_id, StreamItem(job.task.counter, index, returned, job.task.attempt))
+
+    def wait_consumed(self, job: Job, index: int, limit: int) -> None:
+        """Wait until fewer than ``limit`` items are untaken."""
+        consumed, counter = job.peer.consumed, job.task.counter
+        if index - consumed.get(counter, 0) >= limit:
+            self.core.wait_until(lambda: index - consumed.get(counter, 0) < limit, None)
+
+
+def load_template(template: Any, peer: Peer) -> Loaded:
+    """A template as the worker uses it."""
+    options = template.options
+    root = options.get("root")
+    loaded = Loaded(template, template.name, None, template.num_returns, template.cell)
+    if root is not None:
+        from ..protocol.common import Address
+
+        loaded.root = Address(*root)
+    loaded.max_calls = int(options.get("max_calls", 0))
+    loaded.backpressure = int(options.get("backpressure", 0))
+    loaded.group = str(options.get("concurrency_group", ""))
+    if template.actor_id:
+        loaded.method = template.name
+    return loaded
+
+
+def load_value(data: bytes, made: list[Any]) -> Any:
+    """A value out of inline bytes."""
+    if data[0] == _PICKLE:
+        return deserialize(data, (), made)
+    stream, buffers = unpack(memoryview(data))
+    return deserialize(stream, buffers, made)
+
+
+def set_visible_accelerators(accelerators: dict[str, list[int]]) -> None:
+    """Let libraries see only the GPUs that the lease holds."""
+    if "GPU" in accelerators:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in accelerators["GPU"])
+
+
+def run_coroutine(coroutine: Any) -> Any:
+    """Run the coroutine of an async function that is a task."""
+    import asyncio
+
+    return asyncio.run(coroutine)
+
+
+def sync_iterator(generator: Any) -> Any:
+    """Iterate an async generator from a synchronous task."""
+    import asyncio
+
+    loop = asyncio.new_event_loop()
+    try:
+        while True:
+            try:
+                yield loop.run_until_complete(anext(generator))
+            except StopAsyncIteration:
+                return
+    finally:
+        loop.close()
+
+
+def raise_in_thread(thread_id: int, kind: type[BaseException]) -> None:
+    """Raise an exception in another thread at its next bytecode."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(kind))

@@ -1,0 +1,104 @@
+"""A worker process from fork to exit. `run_worker` is called by the node host in the child."""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..core import current
+from ..core.runtime import Core, CoreOptions
+from ..core.tasks import task_var
+from ..protocol.raylet_messages import AssignActor, Exit
+from .actor_host import ActorHost
+from .executor import Executor
+from .output import TaskStream
+
+if TYPE_CHECKING:
+    from ..launchers.boot import WorkerBoot
+
+__all__ = ["run_worker"]
+
+
+def run_worker(boot: WorkerBoot) -> NoReturn:
+    """Serve tasks until told to leave, then end the process without the interpreter's clean-up, which user code may hang."""
+    code = 1
+    try:
+        code = _serve(boot)
+    except BaseException:
+        logging.getLogger("himalia.worker").exception("worker failed")
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _serve(boot: WorkerBoot) -> int:
+    core = Core(
+        CoreOptions(
+            kind="worker",
+            worker_id=boot.worker_id,
+            node_id=boot.node_id,
+            ipc=boot.ipc,
+            raylet=boot.raylet,
+            gcs=boot.gcs,
+            session_dir=boot.session_dir,
+            public_key=boot.public_key,
+            secret_key=boot.secret_key,
+            tcp_host=boot.tcp_host,
+            token=boot.token,
+        )
+    )
+    core.job_id = boot.job_id
+    core._open_store(boot.arena_path, boot.arena_bytes)
+    current.set_core(core)
+    page = started_page(f"{boot.session_dir}/{boot.worker_id.hex()}.run")
+    executor = Executor(core, page)
+    core.executor = executor
+    _capture_output(core, executor)
+    signal.signal(signal.SIGTERM, lambda signum, frame: os._exit(0))
+
+    def become_actor(peer: bytes, message: AssignActor) -> None:
+        executor.actor = ActorHost(executor, message)
+
+    def leave(peer: bytes, message: Exit) -> None:
+        if message.graceful and executor.actor is not None:
+            executor.actor.end(message.reason, False)
+        elif message.graceful:
+            executor.exiting = message.reason or "asked to leave"
+        else:
+            os._exit(0)
+
+    core.answer_handlers[AssignActor] = become_actor
+    core.answer_handlers[Exit] = leave
+    core.connect()
+    core.start()
+    executor.run()
+    core.reactor.run_once()
+    core.reactor.close()
+    core.bus.close_gently()
+    return executor.exit_code
+
+
+def started_page(path: str) -> memoryview:
+    """A page of memory, shared by way of a file, that holds the counter of the task that began last."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.ftruncate(fd, 8)
+        return memoryview(mmap.mmap(fd, 8)).cast("Q")
+    finally:
+        os.close(fd)
+
+
+def _capture_output(core: Core, executor: Executor) -> None:
+    def source() -> Any:
+        return task_var.get() or executor.running
+
+    outgoing = executor.outgoing
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = TaskStream(getattr(sys, name), number, source, outgoing.text, core.reactor.wake)
+        outgoing.streams.append(stream)
+        setattr(sys, name, stream)
