@@ -14,8 +14,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from ..object_store.slab import SlabPool
 from ..protocol.common import Address
 from ..protocol.core_messages import (
     Ack,
@@ -37,6 +39,8 @@ from ..protocol.raylet_messages import (
     ReleasePins,
     SealedObject,
     SealObjects,
+    SlabCreated,
+    SlabCreated,
     UnpinObjects,
 )
 from ..serialization.layout import pack, pack_into, pack_size, unpack
@@ -72,6 +76,7 @@ class ObjectOps:
         self.covered: dict[bytes, int] = {}  # buffers alive that a task's submitter has pinned, by object
         self.pinned_refs: list[Any] = []
         self._ref_lock = threading.Lock()
+        self._slabs = SlabPool()
         self.tick_hooks.append(self._unpin_idle)
         set_drop_hook(self._woken_by_drop)
 
@@ -79,6 +84,7 @@ class ObjectOps:
         answers = self.answer_handlers
         answers[ObjectCreated] = self._on_object_created
         answers[ObjectsPinned] = self._on_objects_pinned
+        answers[SlabCreated] = self._on_slab_created
         answers[ReleasePins] = lambda peer, message: self._release_pins()
 
     def _open_store(self: Core, path: str, nbytes: int) -> None:
@@ -92,13 +98,14 @@ class ObjectOps:
             if self._arena_place is None:
                 self.wait_until(lambda: self._arena_place is not None, time.monotonic() + 10)
             assert self._arena_place is not None
-            self._arena = ArenaClient(*self._arena_place, self._releases)
+            self._arena = ArenaClient(*self._arena_place)
         return self._arena
 
     def _close_objects(self: Core) -> None:
         set_drop_hook(None)
         drops.clear()
-        self._arena = None  # the mapping goes when the last value that lies in it does
+        if self._arena is not None:
+            self._arena.close()
 
     # -- put --------------------------------------------------------------------------------------------------------
 
@@ -150,6 +157,14 @@ class ObjectOps:
             There is no room, neither by evicting nor by spilling.
         """
         size = pack_size(packed)
+        part = self._slabs.take(size, time.monotonic())
+        if part is not None:
+            target = self.arena().writer(part.offset, size)
+            pack_into(target, packed)
+            target.release()
+            sealed = SealedObject(object_id, pin_for, part.slab, part.offset, size)
+            self.post(lambda: self._seal(sealed))
+            return part.offset, size, ""
         box: list[ObjectCreated] = []
 
         def ask() -> None:
@@ -164,8 +179,20 @@ class ObjectOps:
         target = self.arena().writer(place.offset, size, place.path)
         pack_into(target, packed)
         target.release()
-        self.post(lambda: self.out.append(Send(self.raylet_id, SealObjects([SealedObject(object_id, pin_for)]))))
+        self.post(lambda: self._seal(SealedObject(object_id, pin_for)))
         return place.offset, size, place.path
+
+    def _seal(self: Core, sealed: SealedObject) -> None:
+        self.out.append(Send(self.raylet_id, SealObjects([sealed])))
+        self._send_slab_messages()
+
+    def _send_slab_messages(self: Core) -> None:
+        for message in self._slabs.messages():
+            self.out.append(Send(self.raylet_id, message))
+
+    def _on_slab_created(self: Core, peer: bytes, message: SlabCreated) -> None:
+        self._slabs.on_created(message, time.monotonic())
+        self._send_slab_messages()
 
     def _on_object_created(self: Core, peer: bytes, message: ObjectCreated) -> None:
         box = self._creating.pop(message.object_id, None)
@@ -276,7 +303,8 @@ class ObjectOps:
         extra = ref._x
         assert extra is not None
         extra.last_used = time.monotonic()
-        view = self.arena().reader(ref.binary(), extra.offset, extra.size, extra.path)
+        released = partial(self._releases.append, ref.binary())
+        view = self.arena().reader(extra.offset, extra.size, extra.path, released)
         self.context.cover = ref
         stream, buffers = unpack(view)
         return deserialize(stream, buffers)
@@ -359,11 +387,15 @@ class ObjectOps:
 
     def _unpin_idle(self: Core, now: float) -> None:
         self._settle_memory()
+        self._slabs.tick(now)
+        self._send_slab_messages()
         self._unpin([extra for extra in self._pins.values() if now - extra.last_used > PIN_LINGER])
 
     def _release_pins(self: Core) -> None:
         self._settle_memory()
         self._unpin(list(self._pins.values()))
+        self._slabs.release(time.monotonic())
+        self._send_slab_messages()
 
     def _unpin(self: Core, candidates: list[Extra]) -> None:
         ids: list[bytes] = []

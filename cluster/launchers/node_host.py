@@ -415,6 +415,8 @@ def _import_worker(module: str) -> None:
     import numpy as np  # noqa: F401
 
     importlib.import_module(module)
+    # Errors name this module as theirs: pickled by name only if it is there.
+    importlib.import_module("himalia.exceptions")
 
 
 def _run_worker(module: str, worker_boot: boot.WorkerBoot) -> object:

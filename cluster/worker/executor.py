@@ -20,6 +20,7 @@ import time
 import weakref
 from collections import deque
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ..core.objects import TASK_COVER
@@ -409,7 +410,7 @@ class Executor:
         assert owner is not None
         if dep.offset >= 0 and owner.node_id == core.node_id:
             core.covered[dep.object_id] = core.covered.get(dep.object_id, 0) + 1
-            view = core.arena().reader(dep.object_id, dep.offset, dep.size)
+            view = core.arena().reader(dep.offset, dep.size, "", partial(core._releases.append, dep.object_id))
             return deserialize(*unpack(view), made)
         address = dep.owner or owner
         ref = core.references.borrowed.get(dep.object_id)
