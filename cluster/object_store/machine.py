@@ -35,7 +35,6 @@ from ..protocol.raylet_messages import (
     ObjectsPinned,
     PinObjects,
     PullObject,
-    ReleasePins,
     ReturnSlab,
     SealedObject,
     SealObjects,
@@ -53,7 +52,6 @@ from .events import (
     FallbackMade,
     NodeDied,
     ProcessDied,
-    ReadSpill,
     Received,
     Restored,
     Send,
@@ -61,12 +59,12 @@ from .events import (
     Spilled,
     Tick,
     Warn,
-    WriteSpill,
 )
 from .exchange import Exchange
 from .index import Index
 from .records import Block, Record, State, Trigger, move
-from .report import holders, no_room_text, store_stats
+from .relief import Relief
+from .report import check_store, holders, no_room_text, store_stats
 from .room import Kind, Request, Room
 from .slabs import Slabs
 
@@ -85,26 +83,6 @@ LATE_SEAL: Final = 1.0
 
 DEAD_KNOWN: Final = 10_000
 """Dead processes remembered: objects of theirs that tasks still make are freed at once."""
-
-ASK_AGAIN: Final = 0.5
-"""Seconds between requests to release pins, while memory is short."""
-
-SPILLS: Final = 4
-"""Objects spilled at a time: two threads write, two wait their turn."""
-
-SPILL_AGAIN: Final = 10.0
-"""Seconds without spilling after it failed; a full disk does not get room in less."""
-
-
-class _Job:
-    """A copy to or from disk under way; uses its block."""
-
-    __slots__ = ("block", "object_id", "size")
-
-    def __init__(self, object_id: bytes, block: Block, size: int) -> None:
-        self.object_id = object_id
-        self.block = block
-        self.size = size
 
 
 class StoreMachine:
@@ -127,25 +105,19 @@ class StoreMachine:
         self._last_job = 0
         self._answers: dict[bytes, list[ObjectPinned]] = {}
         self.index = Index()
-        self.room = Room(capacity, self, self._emit, self._new_job)
+        self.relief = Relief(self.index, self.release, self._keepers, self._emit, self._new_job)
+        self.room = Room(capacity, self, self.relief, self._emit, self._new_job)
         self.slabs = Slabs(self.room)
         self.exchange = Exchange(node_id, self.index, self, self._emit, self._new_job)
-        self._jobs: dict[int, _Job] = {}
-        self._spilling: dict[int, int] = {}  # job → bytes
         self._dying: deque[tuple[float, bytes]] = deque()
         self._dead: dict[bytes, None] = {}
-        self._asked_at = float("-inf")
-        self._no_spill_before = float("-inf")
-        self._spill_error = ""
-        self.spilled_bytes = 0
-        self.restored_bytes = 0
         self._events: dict[type, Callable[[Any, float], None]] = {
             Received: self._received,
             ProcessDied: self._process_died,
             NodeDied: self._node_died,
             Extended: self.room.extended,
             FallbackMade: self.room.fallback_made,
-            Spilled: self._spilled,
+            Spilled: self.relief.spilled,
             Restored: self._restored,
             ChunkWritten: self.exchange.chunk_written,
             Tick: self._tick,
@@ -298,9 +270,7 @@ class StoreMachine:
             answer = ObjectCreated(request.object_id, block.offset, request.size, block.path)
             self._emit(Send(request.peer, answer))
         else:
-            record.job = self._new_job()
-            self._jobs[record.job] = _Job(record.object_id, block, record.size)
-            self._emit(ReadSpill(record.job, record.disk, block, record.size))
+            self.relief.read_back(record, block)
 
     def refuse(self, request: Request, error: str, now: float) -> None:
         """There will be no room for a request."""
@@ -329,55 +299,11 @@ class StoreMachine:
             self._dismiss(record, NO_ROOM, self._no_room(request, error))
 
     def _no_room(self, request: Request, error: str) -> str:
-        return no_room_text(self.room, request.size, error, self._spill_error)
+        return no_room_text(self.room, request.size, error, self.relief.spill_error)
 
-    def droppable_bytes(self) -> int:
-        """Bytes that `drop_one` can give."""
-        return self.index.droppable_bytes
-
-    def drop_one(self) -> bool:
-        """Drop the least recently used object that is elsewhere, too."""
-        record = next(iter(self.index.droppable.values()), None)
-        if record is None:
-            return False
-        block, record.block = record.block, None
-        assert block is not None
-        if record.disk:
-            move(record, Trigger.SPILLED, "dropped from memory: it is on disk")
-            self.index.refile(record)
-        elif record.writers:
-            move(record, Trigger.DROP, "dropped from memory: another node has it")
-            self.index.refile(record)
-        else:
-            self.index.forget(record, Trigger.EVICT, "dropped from memory: another node has it")
-        self._release(block)
-        return True
-
-    def spill(self, size: int, now: float) -> bool:
-        """Write unpinned objects of ``size`` bytes to disk; whether any are being written."""
-        spillable = self.index.spillable
-        under_way = sum(self._spilling.values())
-        while spillable and under_way < size and len(self._spilling) < SPILLS and now >= self._no_spill_before:
-            record = next(iter(spillable.values()))
-            assert record.block is not None
-            move(record, Trigger.SPILL, "memory is short")
-            self.index.refile(record)
-            record.job = self._new_job()
-            record.block.users += 1
-            self._jobs[record.job] = _Job(record.object_id, record.block, record.size)
-            self._spilling[record.job] = record.block.size
-            under_way += record.block.size
-            self._emit(WriteSpill(record.job, record.object_id, record.block, record.size))
-        return bool(self._spilling)
-
-    def ask_for_pins(self, now: float) -> None:
-        """Ask all who may keep memory only for speed."""
-        if now - self._asked_at < ASK_AGAIN:
-            return
-        self._asked_at = now
-        processes = {*self.index.processes_with_pins(), *self.slabs.holders()} - self.exchange.receivers
-        for peer in sorted(processes):
-            self._emit(Send(peer, ReleasePins()))
+    def _keepers(self) -> list[bytes]:
+        processes = {*self.index.processes_with_pins(), *self.slabs.holders()}
+        return sorted(processes - self.exchange.receivers)
 
     def request_room(self, request: Request, now: float) -> None:
         """Room for what is being fetched."""
@@ -395,51 +321,20 @@ class StoreMachine:
 
     # -- disk --------------------------------------------------------------------------------------------------------
 
-    def _spilled(self, event: Spilled, now: float) -> None:
-        job = self._jobs.pop(event.job)
-        del self._spilling[event.job]
-        self._release(job.block)
-        if event.error:
-            self._spill_error = event.error
-            self._no_spill_before = now + SPILL_AGAIN
-            self._emit(Warn(f"could not spill object {job.object_id.hex()} ({job.size} bytes): {event.error}"))
-        else:
-            self._spill_error = ""
-            self.spilled_bytes += job.size
-        record = self.index.get(job.object_id)
-        if record is None or record.job != event.job:
-            if event.uri:
-                self._emit(DeleteFile(event.uri))  # freed or replaced meanwhile
-            return
-        record.job = 0
-        record.disk = event.uri
-        if event.error or record.pins:
-            move(record, Trigger.KEPT, event.error or "spilled, but pinned meanwhile")
-        else:
-            move(record, Trigger.SPILLED, f"spilled to {event.uri}")
-            assert record.block is not None
-            self._release(record.block)
-            record.block = None
-        self.index.refile(record)
-
     def _restored(self, event: Restored, now: float) -> None:
-        job = self._jobs.pop(event.job)
-        record = self.index.get(job.object_id)
-        if record is None or record.job != event.job:
-            self._release(job.block)
+        found = self.relief.read(event)
+        if found is None:
             return
-        record.job = 0
+        record, block = found
         if event.error:
-            self._emit(Warn(f"could not restore object {record.object_id.hex()}: {event.error}"))
-            self._release(job.block)
+            self._release(block)
             self._forget_disk(record)
             move(record, Trigger.LOST, event.error)
             self._dismiss(record, LOST, event.error)
             self._expect(record, now)
-            return
-        self.restored_bytes += job.size
-        self._arrive(record, job.block, Trigger.RESTORED, "restored from disk")
-        self._ready(record, now)
+        else:
+            self._arrive(record, block, Trigger.RESTORED, "restored from disk")
+            self._ready(record, now)
 
     def _restore(self, record: Record, cause: str, now: float) -> None:
         move(record, Trigger.RESTORE, cause)
@@ -677,26 +572,6 @@ class StoreMachine:
     def _stats_request(self, peer: bytes, message: StoreStatsRequest, now: float) -> None:
         self._emit(Send(peer, self.stats(detail=message.detail)))
 
-    # -- checks ------------------------------------------------------------------------------------------------------
-
     def check_invariants(self) -> None:
-        """Raise AssertionError unless everything agrees; in particular every block has exactly its users."""
-        self.index.check_invariants()
-        self.room.allocator.check_invariants()
-        pulling = {record.object_id for record in self.index.records.values() if record.state is State.PULLING}
-        assert self.exchange.pulling == pulling, (self.exchange.pulling, pulling)
-        blocks = [job.block for job in self._jobs.values()] + self.exchange.blocks() + self.slabs.blocks()
-        for record in self.index.records.values():
-            blocks += [record.block] if record.block is not None else []
-            blocks += record.stale
-            blocks += [block for block in record.writers.values() if block is not None]
-        users: dict[int, int] = {}
-        for block in blocks:
-            users[id(block)] = users.get(id(block), 0) + 1
-        distinct = {id(block): block for block in blocks}
-        assert all(block.users == users[key] for key, block in distinct.items()), (distinct, users)
-        in_arena = [block for block in distinct.values() if not block.path]
-        assert sum(block.size for block in in_arena) == self.room.allocator.used
-        for block in in_arena:
-            assert self.room.allocator.size_of(block.offset) == block.size, block
-        assert sum(block.size for block in distinct.values() if block.path) == self.room.fallback_bytes
+        """Raise AssertionError unless everything agrees; for tests."""
+        check_store(self)

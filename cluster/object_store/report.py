@@ -1,7 +1,8 @@
-"""What the store tells people about itself: numbers, the largest holders, and why there is no room."""
+"""What the store tells about itself: numbers, the largest holders, why there is no room, whether everything agrees."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,7 @@ from .slabs import Slabs
 if TYPE_CHECKING:
     from .machine import StoreMachine
 
-__all__ = ["holders", "no_room_text", "store_stats"]
+__all__ = ["check_store", "holders", "no_room_text", "store_stats"]
 
 _HOLDERS: Final = 5
 
@@ -59,9 +60,31 @@ def store_stats(machine: StoreMachine, *, detail: bool) -> StoreStats:
     return StoreStats(
         capacity=machine.room.allocator.capacity,
         used=machine.room.allocator.used,
-        spilled=machine.spilled_bytes,
-        restored=machine.restored_bytes,
+        spilled=machine.relief.spilled_bytes,
+        restored=machine.relief.restored_bytes,
         fallback=machine.room.fallback_bytes,
         count=sum(record.state not in (State.EXPECTED, State.FREED) for record in records.values()),
         objects=objects,
     )
+
+
+def check_store(machine: StoreMachine) -> None:
+    """Raise AssertionError unless everything agrees; in particular every block has exactly its users."""
+    machine.index.check_invariants()
+    machine.room.allocator.check_invariants()
+    records = machine.index.records.values()
+    pulling = {record.object_id for record in records if record.state is State.PULLING}
+    assert machine.exchange.pulling == pulling, (machine.exchange.pulling, pulling)
+    blocks = machine.relief.blocks() + machine.exchange.blocks() + machine.slabs.blocks()
+    for record in records:
+        blocks += [record.block] if record.block is not None else []
+        blocks += record.stale
+        blocks += [block for block in record.writers.values() if block is not None]
+    users = Counter(map(id, blocks))
+    distinct = {id(block): block for block in blocks}
+    assert all(block.users == users[key] for key, block in distinct.items()), (distinct, users)
+    in_arena = [block for block in distinct.values() if not block.path]
+    assert sum(block.size for block in in_arena) == machine.room.allocator.used
+    for block in in_arena:
+        assert machine.room.allocator.size_of(block.offset) == block.size, block
+    assert sum(block.size for block in distinct.values() if block.path) == machine.room.fallback_bytes

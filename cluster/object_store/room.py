@@ -26,8 +26,9 @@ from typing import Final, Protocol
 from .allocator import Allocator, rounded
 from .events import Command, DeleteFile, Extend, Extended, FallbackMade, MakeFallback, Warn
 from .records import Block
+from .relief import Relief
 
-__all__ = ["EXTEND_STEP", "FALLBACK_AFTER", "Kind", "Pressure", "Request", "Room"]
+__all__ = ["EXTEND_STEP", "FALLBACK_AFTER", "Granter", "Kind", "Request", "Room"]
 
 EXTEND_STEP: Final = 64 << 20
 """Bytes by which the arena grows at least: reserving that much takes some 20 ms, on a thread."""
@@ -63,22 +64,12 @@ class Request:
         self.cancelled = False
 
 
-class Pressure(Protocol):
-    """What the machine does for the room."""
+class Granter(Protocol):
+    """Who carries out what is decided about requests."""
 
     def grant(self, request: Request, block: Block, now: float) -> None: ...
 
     def refuse(self, request: Request, error: str, now: float) -> None: ...
-
-    def drop_one(self) -> bool:
-        """Drop the least recently used object that needs no IO for it; False if there is none."""
-
-    def droppable_bytes(self) -> int: ...
-
-    def spill(self, size: int, now: float) -> bool:
-        """Spill unpinned objects of ``size`` bytes in all; False if nothing is being spilled."""
-
-    def ask_for_pins(self, now: float) -> None: ...
 
 
 class Room:
@@ -91,11 +82,17 @@ class Room:
     """
 
     def __init__(
-        self, capacity: int, pressure: Pressure, emit: Callable[[Command], None], new_job: Callable[[], int]
+        self,
+        capacity: int,
+        granter: Granter,
+        relief: Relief,
+        emit: Callable[[Command], None],
+        new_job: Callable[[], int],
     ) -> None:
         self.allocator = Allocator(capacity, limit=0)
         self.fallback_bytes = 0
-        self._pressure = pressure
+        self._granter = granter
+        self._relief = relief
         self._emit = emit
         self._new_job = new_job
         self._queue: deque[Request] = deque()
@@ -107,7 +104,7 @@ class Room:
     # -- requests ----------------------------------------------------------------------------------------------------
 
     def request(self, request: Request, now: float) -> None:
-        """Ask for room; answered by `Pressure.grant` or `Pressure.refuse`, perhaps at once."""
+        """Ask for room; answered by `Granter.grant` or `Granter.refuse`, perhaps at once."""
         self._queue.append(request)
         if len(self._queue) == 1:
             self.pump(now)
@@ -122,13 +119,13 @@ class Room:
             offset = self._find_for_slab(request) if request.kind is Kind.SLAB else self._find(request.size)
             if offset is not None:
                 self._queue.popleft()
-                self._pressure.grant(request, Block(offset, self.allocator.size_of(offset), request.size), now)
+                self._granter.grant(request, Block(offset, self.allocator.size_of(offset), request.size), now)
                 continue
             if self._extend_for(request.size, now):
                 return
             if request.kind is Kind.SLAB:
                 self._queue.popleft()
-                self._pressure.refuse(request, "", now)
+                self._granter.refuse(request, "", now)
                 continue
             if self._press(request, now):
                 return
@@ -152,9 +149,9 @@ class Room:
         offset = self.allocator.allocate(size)
         if offset is not None or self._may_extend(size):
             return offset
-        if rounded(size) > self.allocator.limit - self.allocator.used + self._pressure.droppable_bytes():
+        if rounded(size) > self.allocator.limit - self.allocator.used + self._relief.droppable_bytes():
             return None  # all of it together would not do, so nothing is dropped
-        while offset is None and self._pressure.drop_one():
+        while offset is None and self._relief.drop_one():
             offset = self.allocator.allocate(size)
         return offset
 
@@ -170,8 +167,8 @@ class Room:
         """Make room for the head of the queue; False when there is nothing more to wait for."""
         if rounded(request.size) > self.allocator.capacity:
             return False
-        self._pressure.ask_for_pins(now)
-        if self._pressure.spill(rounded(request.size), now):
+        self._relief.ask_for_pins(now)
+        if self._relief.spill(rounded(request.size), now):
             request.since = -1.0
             return True
         if request.since < 0:
@@ -213,14 +210,14 @@ class Room:
         request = self._falling_back.pop(event.job)
         if event.error:
             if not request.cancelled:
-                self._pressure.refuse(request, event.error, now)
+                self._granter.refuse(request, event.error, now)
             return
         self.fallback_bytes += request.size
         block = Block(0, request.size, request.size, event.path)
         if request.cancelled:
             self.release(block)
         else:
-            self._pressure.grant(request, block, now)
+            self._granter.grant(request, block, now)
 
     def release(self, block: Block) -> None:
         """One user fewer; the last one's going gives the memory back."""

@@ -329,10 +329,10 @@ def test_what_was_restored_is_dropped_without_being_written_again(node: Node) ->
     put(node, B, 600 * KB)
     pin(node, A)
     node.tell(DRIVER, UnpinObjects([A], [1]))
-    spilled = node.machine.spilled_bytes
+    spilled = node.machine.relief.spilled_bytes
     pin(node, B)
     assert state(node, A) is State.SPILLED
-    assert node.machine.spilled_bytes == spilled
+    assert node.machine.relief.spilled_bytes == spilled
 
 
 def test_an_object_pinned_while_it_is_spilled_stays(node: Node) -> None:
