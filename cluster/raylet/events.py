@@ -30,6 +30,7 @@ __all__ = [
     "ProcessEnded",
     "Received",
     "Reply",
+    "ResetStarted",
     "SignalWorker",
     "StartWorker",
     "TellGcs",
@@ -155,6 +156,12 @@ class SignalWorker(msgspec.Struct, frozen=True, gc=False):
     signal: int
 
 
+class ResetStarted(msgspec.Struct, frozen=True, gc=False):
+    """Forget which task a worker began last: it was another owner's, whose counters mean nothing to the next."""
+
+    worker_id: bytes
+
+
 class WatchDriver(msgspec.Struct, frozen=True, gc=False):
     """Say `DriverGone` when this process ends."""
 
@@ -187,7 +194,9 @@ class Log(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
-Command = Reply | TellGcs | StartWorker | SignalWorker | WatchDriver | ProcessEnded | NodeLost | EndNode | Log
+Command = (
+    Reply | TellGcs | StartWorker | SignalWorker | ResetStarted | WatchDriver | ProcessEnded | NodeLost | EndNode | Log
+)
 
 
 # -- what the parts of the machine share ------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from ..protocol.raylet_messages import (
     SetDemand,
     WorkerDied,
 )
-from .events import Context
+from .events import Context, ResetStarted
 from .ledger import Allocation, Ledger
 from .policy import ClusterView
 from .reclaim import Holder, Waiter, choose_reclaims
@@ -284,6 +284,9 @@ class Leases:
         worker.move("lease", context.now)
         worker.lease_id = lease.lease_id
         worker.allocation = allocation
+        if worker.last_owner not in (b"", demand.owner):
+            context.add(ResetStarted(worker.worker_id))
+        worker.last_owner = demand.owner
         assert worker.address is not None
         context.reply(
             demand.owner,

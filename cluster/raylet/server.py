@@ -31,7 +31,7 @@ from ..launchers.boot import RayletBoot, Ready, report_ready
 from ..object_store.server import ObjectStoreServer
 from ..protocol.common import PROTOCOL_VERSION, Address, NodeInfo
 from ..protocol.gcs_messages import GcsReply, NodeHello, NodeReport, Welcome
-from ..protocol.raylet_messages import Chunk, RayletMessage, RayletReply
+from ..protocol.raylet_messages import Chunk, RayletMessage, RayletReply, WorkerDied
 from ..transport.bus import Bus, Frames
 from ..transport.keys import CurveKeys
 from ..transport.loop import BusLoop
@@ -48,6 +48,7 @@ from .events import (
     ProcessEnded,
     Received,
     Reply,
+    ResetStarted,
     SignalWorker,
     StartWorker,
     TellGcs,
@@ -60,6 +61,7 @@ from .events import (
 from .host_link import HostLink
 from .machine import HANDLED, RayletMachine
 from .memory_monitor import MemoryMonitor, explain_kill, kernel_kills, pick_victim
+from .process_files import ProcessFiles
 from .process_watch import ProcessWatch
 from .settings import node_config
 
@@ -127,6 +129,7 @@ class RayletServer:
         self._memory = MemoryMonitor(boot.options.memory_usage_threshold)
         self._memory_timer = self._loop.call_later(self._memory.delay(), self._check_memory)
         self._victim = b""
+        self._files = ProcessFiles(boot.session_dir)
         self._kernel_kills = kernel_kills()
         self.joined: asyncio.Future[str] = self._loop.create_future()
         """Empty when the GCS has welcomed us; else why we cannot join."""
@@ -229,6 +232,7 @@ class RayletServer:
         if message.worker_id == self._victim:
             self._victim = b""
         self._handle(WorkerExited(message.worker_id, message.code, message.signal, by_kernel))
+        self._files.remove(message.worker_id)
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -266,12 +270,16 @@ class RayletServer:
     def _carry_out(self, command: Command) -> None:
         match command:
             case Reply():
-                self._io.reply(command.peer, command.message)
-            case TellGcs():
                 message = command.message
-                if isinstance(message, NodeReport):
-                    message = msgspec.structs.replace(message, store_used=self.store.stats().used)
-                self._io.send(self._gcs, message)
+                if isinstance(message, WorkerDied):
+                    started = self._files.last_started(message.worker_id)
+                    message = msgspec.structs.replace(message, last_started=started)
+                self._io.reply(command.peer, message)
+            case TellGcs():
+                news = command.message
+                if isinstance(news, NodeReport):
+                    news = msgspec.structs.replace(news, store_used=self.store.stats().used)
+                self._io.send(self._gcs, news)
             case StartWorker():
                 self._host.send(
                     wire.Fork(
@@ -285,10 +293,13 @@ class RayletServer:
                 )
             case SignalWorker():
                 self._host.send(wire.Kill(command.worker_id, command.signal))
+            case ResetStarted():
+                self._files.reset_started(command.worker_id)
             case WatchDriver():
                 self._watch.add(command.driver_id, command.pid)
             case ProcessEnded():
                 self._watch.remove(command.process_id)
+                self._files.remove(command.process_id)
                 self.store.process_died(command.process_id)
             case NodeLost():
                 self._bus.disconnect(command.node_id)

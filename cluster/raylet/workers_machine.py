@@ -65,6 +65,7 @@ class Worker:
         "history",
         "job_id",
         "kill_at",
+        "last_owner",
         "lease_id",
         "pid",
         "runtime_env",
@@ -85,6 +86,7 @@ class Worker:
         self.address: Address | None = None
         self.allocation: Allocation | None = None
         self.lease_id = 0
+        self.last_owner = b""
         self.actor_id = b""
         self.blocked = False
         self.death: Death | None = None

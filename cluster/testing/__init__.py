@@ -1,0 +1,5 @@
+"""Clusters for tests: several nodes on one machine."""
+
+from .cluster import Cluster, ClusterNode
+
+__all__ = ["Cluster", "ClusterNode"]
