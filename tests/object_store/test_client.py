@@ -1,0 +1,145 @@
+"""Writing and reading the arena in a process: no copies, and a pin as long as the last buffer."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from himalia.cluster.object_store.arena import Arena
+from himalia.cluster.object_store.client import ArenaClient
+
+MB = 1 << 20
+
+
+@pytest.fixture
+def client() -> Iterator[ArenaClient]:
+    arena = Arena(64 * MB)
+    arena.extend(64 * MB)
+    client = ArenaClient(arena.path, arena.capacity)
+    client.writer(0, 1)
+    yield client
+    client.close()
+    arena.close()
+
+
+def test_what_is_written_is_read_without_a_copy(client: ArenaClient) -> None:
+    with client.writer(4096, 1000) as target:
+        target[:] = bytes(range(250)) * 4
+    view = client.reader(4096, 1000, "", list)
+    assert view.readonly
+    assert view.format == "B"
+    assert bytes(view) == bytes(range(250)) * 4
+    with client.writer(4096, 1) as target:
+        target[0] = 99
+    assert view[0] == 99
+
+
+def test_a_large_range_is_populated_once_and_written(client: ArenaClient) -> None:
+    for _ in range(2):
+        with client.writer(MB // 2, 40 * MB) as target:
+            target[:] = b"x" * (40 * MB)
+    view = client.reader(MB // 2, 40 * MB, "", list)
+    assert bytes(view[-3:]) == b"xxx"
+
+
+def test_the_pin_is_released_when_the_last_buffer_is_gone(client: ArenaClient) -> None:
+    client.writer(0, 800)[:] = np.arange(100).tobytes()
+    released: deque[str] = deque()
+    view = client.reader(0, 800, "", lambda: released.append("gone"))
+    part = view[80:160]
+    array = np.frombuffer(part, np.int64)
+    arrow = pa.py_buffer(view[:8])
+    head = array[:2]
+    del view, part
+    gc.collect()
+    assert not released
+    assert client.open_readers == 1
+    del array
+    assert not released
+    assert head.tolist() == [10, 11]
+    del head
+    assert not released
+    del arrow
+    assert list(released) == ["gone"]
+    assert client.open_readers == 0
+
+
+def test_each_reader_is_released_for_itself(client: ArenaClient) -> None:
+    released: deque[int] = deque()
+    views = [client.reader(0, 100, "", lambda number=number: released.append(number)) for number in range(3)]
+    del views[1]
+    assert list(released) == [1]
+    views.clear()
+    assert sorted(released) == [0, 1, 2]
+
+
+def test_arrays_from_the_arena_refuse_writing(client: ArenaClient) -> None:
+    array = np.frombuffer(client.reader(0, 80, "", list), np.int64)
+    with pytest.raises(ValueError, match="read-only"):
+        array[0] = 1
+    with pytest.raises(ValueError, match="cannot set WRITEABLE"):
+        array.flags.writeable = True
+
+
+def test_a_file_stands_in_for_the_arena(client: ArenaClient, tmp_path: Path) -> None:
+    path = tmp_path / "fallback"
+    path.write_bytes(bytes(5 * MB))
+    with client.writer(0, 5 * MB, str(path)) as target:
+        target[:3] = b"abc"
+    released: list[int] = []
+    view = client.reader(0, 5 * MB, str(path), lambda: released.append(1))
+    assert bytes(view[:4]) == b"abc\0"
+    path.unlink()
+    assert bytes(view[:4]) == b"abc\0"
+    del view
+    assert released
+
+
+def test_buffers_outlive_the_client_and_tell_nobody(client: ArenaClient) -> None:
+    client.writer(0, 5)[:] = b"hello"
+    released: list[int] = []
+    view = client.reader(0, 5, "", lambda: released.append(1))
+    client.close()
+    assert bytes(view) == b"hello"
+    del view
+    assert not released
+
+
+def test_reading_a_large_object_takes_microseconds(client: ArenaClient) -> None:
+    rounds = []
+    for _ in range(50):
+        start = time.perf_counter()
+        for _ in range(20):
+            client.reader(0, 60 * MB, "", list)
+        rounds.append((time.perf_counter() - start) / 20)
+    assert min(rounds) < 15e-6
+
+
+def test_numpy_is_imported_only_to_read() -> None:
+    code = """
+import sys
+from himalia.cluster.object_store.arena import Arena
+from himalia.cluster.object_store.client import ArenaClient
+arena = Arena(1 << 20)
+arena.extend(1 << 20)
+client = ArenaClient(arena.path, 1 << 20)
+client.writer(0, 5)[:] = b"hello"
+assert "numpy" not in sys.modules
+print(bytes(client.reader(0, 5, "", list)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "b'hello'\n"
+
+
+def test_the_server_side_needs_no_numpy() -> None:
+    code = "import sys, himalia.cluster.object_store.server; assert 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
