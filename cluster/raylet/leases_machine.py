@@ -78,10 +78,10 @@ class Lease:
 class Demand:
     """What one owner wants of one class. ``waiting_since``: since when it has less than it wants; None when it has all.
 
-    ``refused``: what the owner was told last, so that it is told once.
+    ``refused``: what the owner was told last, so that it is told once. ``turn``: when it was served last.
     """
 
-    __slots__ = ("class_id", "held", "hops", "owner", "queued", "refused", "spec", "waiting_since", "want")
+    __slots__ = ("class_id", "held", "hops", "owner", "queued", "refused", "spec", "turn", "waiting_since", "want")
 
     def __init__(self, owner: bytes, class_id: int, spec: LeaseSpec) -> None:
         self.owner = owner
@@ -92,6 +92,7 @@ class Demand:
         self.hops = 0
         self.queued = 0
         self.refused = ""
+        self.turn = 0
         self.waiting_since: float | None = None
 
     @property
@@ -114,7 +115,9 @@ class Leases:
         self._next_id = 0
         self.leases: dict[int, Lease] = {}
         self._demands: dict[bytes, dict[int, Demand]] = {}
-        self._unmet: dict[bytes, dict[int, Demand]] = {}  # in the order of turns
+        self._unmet: dict[bytes, dict[int, Demand]] = {}
+        self._turn = 0
+        self._turns: dict[bytes, int] = {}  # of each owner, when it was served last
         self._reclaim_at: float | None = None
         self.waiting_actors: Callable[[], list[Waiter]] = list
         """Actors that wait for resources here count as owners that hold nothing."""
@@ -123,6 +126,7 @@ class Leases:
 
     def set_demand(self, owner: bytes, message: SetDemand) -> None:
         classes = self._demands.setdefault(owner, {})
+        self._turns.setdefault(owner, 0)
         demand = classes.get(message.class_id)
         if demand is None:
             if message.spec is None:
@@ -188,15 +192,16 @@ class Leases:
 
     def owner_ended(self, owner: bytes) -> None:
         """A process that may hold leases is gone: what its tasks run on cannot be used for others."""
-        self._unmet.pop(owner, None)
         for demand in self._demands.pop(owner, {}).values():
+            demand.want = 0
             for lease in list(demand.held.values()):
-                demand.want = 0
                 lease.move("owner ended", self._context.now)
                 self._end(lease)
                 if lease.worker.state == "leased":
                     death = Death(DeathKind.OWNER_DIED, f"the process {owner.hex()} whose tasks it ran ended")
                     self._pool.stop(lease.worker, death, force=True)
+        self._unmet.pop(owner, None)
+        self._turns.pop(owner, None)
 
     def set_blocked(self, worker: Worker, blocked: bool) -> None:
         """Its task waits for others, so they may have its CPUs; or it goes on."""
@@ -222,32 +227,24 @@ class Leases:
         progress = True
         while progress:
             progress = False
-            for owner in list(self._unmet):
+            # Who was served longest ago comes first; who never was, before all.
+            for owner in sorted(self._unmet, key=self._turns.__getitem__):
                 demand = self._next_class(owner, full)
                 if demand is None:
                     continue
                 if self._serve(demand, kept):
                     progress = True
-                    self._to_the_end(demand)
+                    self._turn += 1
+                    demand.turn = self._turns[owner] = self._turn
                 else:
                     full.add(id(demand))
+                    progress = progress or self._next_class(owner, full) is not None
         if self._unmet:
             self._plan_reclaim()
 
     def _next_class(self, owner: bytes, full: set[int]) -> Demand | None:
-        for demand in self._unmet.get(owner, {}).values():
-            if id(demand) not in full:
-                return demand
-        return None
-
-    def _to_the_end(self, demand: Demand) -> None:
-        """It had its turn."""
-        classes = self._unmet.pop(demand.owner, None)
-        if classes is None:
-            return
-        self._unmet[demand.owner] = classes
-        if classes.pop(demand.class_id, None) is not None:
-            classes[demand.class_id] = demand
+        waiting = [demand for demand in self._unmet.get(owner, {}).values() if id(demand) not in full]
+        return min(waiting, key=lambda demand: demand.turn, default=None)
 
     def _serve(self, demand: Demand, kept: tuple[Demand, Resources] | None) -> bool:
         """Grant it one lease, or send one wish elsewhere; False if neither can be."""

@@ -155,16 +155,22 @@ class RayletMachine:
         self.pool.tick()
         self.actors.tick()
         self.leases.tick()
-        self.actors.schedule()
-        self.leases.schedule()
-        needs: dict[PoolKey, int] = self.actors.needed_workers()
-        for kind, count in self.leases.needed_workers().items():
-            needs[kind] = needs.get(kind, 0) + count
-        if needs:
-            self.pool.ask_for(needs)
+        self._schedule()
         if self.actors.pending():
             self.leases.want_reclaim()
         self._report()
+
+    def _schedule(self) -> None:
+        """Serve whom can be served, and start the workers that are missing for it."""
+        while True:
+            self.actors.schedule()
+            self.leases.schedule()
+            needs: dict[PoolKey, int] = self.actors.needed_workers()
+            for kind, count in self.leases.needed_workers().items():
+                needs[kind] = needs.get(kind, 0) + count
+            # A kind of worker that cannot be made is an error for those who wait for it.
+            if not needs or self.pool.ask_for(needs):
+                return
 
     def next_deadline(self) -> float | None:
         """When `Tick` is due."""
@@ -176,17 +182,17 @@ class RayletMachine:
             if time is not None
         ]
         if self._reported_at is not None:
-            wait = self.config.report_interval if self._context.report_due else self.config.heartbeat
-            times.append(self._reported_at + wait)
+            times.append(self._reported_at + self._report_wait())
         return min(times, default=None)
+
+    def _report_wait(self) -> float:
+        return self.config.report_interval if self._context.report_due else self.config.heartbeat
 
     def _report(self) -> None:
         """Tell the GCS what is free and what waits: on change, not too often, and as a sign of life."""
         now = self._context.now
-        if self._reported_at is not None:
-            since = now - self._reported_at
-            if since < (self.config.report_interval if self._context.report_due else self.config.heartbeat):
-                return
+        if self._reported_at is not None and now < self._reported_at + self._report_wait():
+            return
         if not self.view.is_known:  # it does not know us yet
             return
         self._reported_at = now

@@ -58,24 +58,33 @@ def choose_reclaims(
     shares = _Shares(holders, ledger)
     chosen: list[int] = []
     left = list(holders)
-    for waiter in waiters:
-        for _ in range(waiter.count):
-            while any(expected.get(name, 0) < units for name, units in waiter.resources.items()):
-                lacking = {name for name, units in waiter.resources.items() if expected.get(name, 0) < units}
-                victim = _victim(waiter, lacking, left, shares, young)
-                if victim is None:
-                    break
-                left.remove(victim)
-                chosen.append(victim.lease_id)
-                shares.change(victim.owner, victim.class_id, victim.allocation.resources, -1)
-                _give(expected, victim.allocation)
-            else:
-                for name, units in waiter.resources.items():
-                    expected[name] -= units
-                shares.change(waiter.owner, waiter.class_id, waiter.resources, 1)
-                continue
-            break
+    waiting = [(waiter, waiter.count) for waiter in waiters]
+    while waiting:
+        # What is coming is first of all for those who have least.
+        index = min(range(len(waiting)), key=lambda i: shares.of((waiting[i][0].owner, None)))
+        waiter, count = waiting.pop(index)
+        if _make_room(waiter, expected, left, shares, young, chosen):
+            for name, units in waiter.resources.items():
+                expected[name] -= units
+            shares.change(waiter.owner, waiter.class_id, waiter.resources, 1)
+            if count > 1:
+                waiting.append((waiter, count - 1))
     return chosen
+
+
+def _make_room(
+    waiter: Waiter, expected: Resources, left: list[Holder], shares: _Shares, young: float, chosen: list[int]
+) -> bool:
+    """Choose leases until what is expected to come suffices for one wish; False if nobody has to give any."""
+    while lacking := {name for name, units in waiter.resources.items() if expected.get(name, 0) < units}:
+        victim = _victim(waiter, lacking, left, shares, young)
+        if victim is None:
+            return False
+        left.remove(victim)
+        chosen.append(victim.lease_id)
+        shares.change(victim.owner, victim.class_id, victim.allocation.resources, -1)
+        _give(expected, victim.allocation)
+    return True
 
 
 def _give(expected: Resources, allocation: Allocation) -> None:
@@ -111,7 +120,7 @@ class _Shares:
 
 def _victim(waiter: Waiter, lacking: set[str], left: list[Holder], shares: _Shares, young: float) -> Holder | None:
     """The lease to ask back for it, if anybody holds more than it."""
-    best: tuple[float, float, Holder] | None = None
+    best: tuple[tuple[float, float, int], Holder] | None = None
     theirs: tuple[bytes, int | None]
     ours: tuple[bytes, int | None]
     for holder in left:
@@ -131,6 +140,7 @@ def _victim(waiter: Waiter, lacking: set[str], left: list[Holder], shares: _Shar
         swaps = without + _EPSILON < shares.of(ours, waiter.resources)
         if swaps and holder.granted_at > young:
             continue
-        if best is None or (share, holder.granted_at) > best[:2]:
-            best = (share, holder.granted_at, holder)
-    return None if best is None else best[2]
+        rank = (share, holder.granted_at, holder.lease_id)
+        if best is None or rank > best[0]:
+            best = (rank, holder)
+    return None if best is None else best[1]

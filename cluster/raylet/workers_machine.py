@@ -29,6 +29,9 @@ FRESH: PoolKey = (b"", "")
 
 _FORK_STUCK: Final = "it was made {seconds:g} s ago and has not said hello"
 
+_FAILURE_SECONDS: Final = 10.0
+"""Whoever asks later is worth a new try: the folder may be there, or the memory."""
+
 WORKER_EDGES: Final[dict[tuple[str, str], str]] = {
     ("starting", "hello"): "idle",
     ("starting", "stop"): "stopping",
@@ -116,7 +119,7 @@ class WorkerPool:
         self._idle: dict[PoolKey, list[Worker]] = {}
         self._starting: dict[PoolKey, set[Worker]] = {}
         self._starting_count = 0
-        self.failures: dict[PoolKey, list[str]] = {}
+        self.failures: dict[PoolKey, list[tuple[float, str]]] = {}
         self._refill_at: float | None = None
         self._idle_limit = max(context.config.prestart, context.config.reserve)
 
@@ -132,8 +135,12 @@ class WorkerPool:
         """The kind of worker to start for a job and environment: who needs no environment can use a fresh one."""
         return key if key[1] else FRESH
 
-    def ask_for(self, needs: dict[PoolKey, int]) -> None:
-        """Start workers so that as many start as could be used now (``needs``, by kind), within the limits."""
+    def ask_for(self, needs: dict[PoolKey, int]) -> bool:
+        """Start workers so that as many start as could be used now (``needs``, by kind), within the limits.
+
+        False if one of a kind cannot even be tried, see `failure`.
+        """
+        can_all = True
         for pool, count in needs.items():
             while (
                 len(self._starting.get(pool, ())) < count
@@ -141,7 +148,9 @@ class WorkerPool:
                 and len(self.workers) < self._context.config.max_workers
             ):
                 if not self._start(pool):
+                    can_all = False
                     break
+        return can_all
 
     def _start(self, key: PoolKey) -> bool:
         context = self._context
@@ -149,7 +158,7 @@ class WorkerPool:
         try:
             env, cwd = process_environment(runtime_env)
         except ValueError as error:
-            self.failures.setdefault(key, []).extend([str(error)] * context.config.start_attempts)
+            self.failures[key] = [(context.now, str(error))] * context.config.start_attempts
             return False
         drawn = context.draw(8)
         worker = Worker(bytes([drawn[0] | 1]) + drawn[1:], context.draw(16), job_id, runtime_env, context.now)
@@ -168,13 +177,19 @@ class WorkerPool:
 
     def _start_failed(self, worker: Worker, text: str) -> None:
         failures = self.failures.setdefault(worker.key, [])
-        failures.append(text)
+        failures.append((self._context.now, text))
         self._context.log("error", f"worker {worker.worker_id.hex()} could not start: {text}")
 
     def failure(self, key: PoolKey) -> str:
-        """Why no worker of this kind can be made, once it was tried often enough; else empty."""
-        failures = self.failures.get(self.kind(key), [])
-        return failures[-1] if len(failures) >= self._context.config.start_attempts else ""
+        """Why no worker of this kind can be made, once it was tried often enough a moment ago; else empty."""
+        failures = self.failures.get(self.kind(key))
+        if not failures:
+            return ""
+        at, text = failures[-1]
+        if self._context.now >= at + _FAILURE_SECONDS:
+            del self.failures[self.kind(key)]
+            return ""
+        return text if len(failures) >= self._context.config.start_attempts else ""
 
     # -- facts ------------------------------------------------------------------------------------------------------
 
@@ -325,7 +340,7 @@ class WorkerPool:
             if worker.kill_at is not None and now >= worker.kill_at:
                 worker.kill_at = None
                 context.add(SignalWorker(worker.worker_id, signal.SIGKILL))
-            elif worker.state == "starting" and now - worker.since >= config.hello_timeout:
+            elif worker.state == "starting" and now >= worker.since + config.hello_timeout:
                 text = _FORK_STUCK.format(seconds=config.hello_timeout)
                 self._start_failed(worker, text)
                 self.stop(worker, Death(DeathKind.CRASHED, text), force=True)
@@ -333,7 +348,7 @@ class WorkerPool:
         if surplus > 0:
             death = Death(DeathKind.EXITED, f"it was idle for {config.idle_worker_seconds:g} s")
             for worker in sorted(self._idle_workers(), key=lambda w: w.since)[:surplus]:
-                if now - worker.since >= config.idle_worker_seconds:
+                if now >= worker.since + config.idle_worker_seconds:
                     self.stop(worker, death, force=False)
 
     def _refill(self) -> None:
