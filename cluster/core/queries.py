@@ -50,7 +50,7 @@ class QueryOps:
 
     def task_records(self: Core) -> Any:
         """Records of all tasks that the GCS remembers."""
-        from ..telemetry.events import task_records
+        from ..telemetry.records import task_records
 
         return task_records(self.cluster_state("task_events"))
 

@@ -403,7 +403,7 @@ class GcsMachine:
             return
         self.nodes.heard(node, self._now)
         self.actors.report(node, message, self._now)
-        self.actors.try_waiting(self._now)  # what it was to hold is free again, or the raylet can make room for the next
+        self.actors.try_waiting(self._now)  # what it was to hold is free, or room can be made for the next
 
     # -- telemetry, queries, the end -----------------------------------------------------------------------------------
 

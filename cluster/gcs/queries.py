@@ -46,6 +46,7 @@ def _nodes(gcs: GcsMachine, message: ListState) -> list[dict[str, Any]]:
 
 
 def _node(node: Node) -> dict[str, Any]:
+    """All of `NodeInfo` by its own names (readers convert it back), and what the node reported last."""
     info = node.info
     return {
         "node_id": info.node_id,
@@ -61,7 +62,8 @@ def _node(node: Node) -> dict[str, Any]:
         "pending": node.pending,
         "session_dir": info.session_dir,
         "raylet": info.raylet,
-        "death": _death(info.death),
+        "alive": info.alive,
+        "death": info.death,
         "joined": node.joined,
         "died": node.died,
         "extra": info.extra,

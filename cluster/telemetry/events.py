@@ -29,12 +29,14 @@ from ..protocol.gcs_messages import TaskEvents
 __all__ = [
     "FLUSH_AT",
     "Batch",
+    "Children",
     "Row",
     "Source",
     "TaskEventBuffer",
     "TaskKind",
     "TaskState",
     "decode_batch",
+    "describe_error",
 ]
 
 FLUSH_AT: Final = 8_192
@@ -42,6 +44,9 @@ FLUSH_AT: Final = 8_192
 
 RATE_LIMIT: Final = 100_000
 """Rows a second from one process, as many as the GCS keeps in all; what is more is dropped and counted."""
+
+ERROR_TEXT: Final = 500
+"""Characters of an error's text in an event. The whole is where the error is raised."""
 
 FORMAT: Final = 1
 
@@ -67,8 +72,8 @@ class TaskKind(IntEnum):
 class Source(msgspec.Struct, array_like=True, eq=False):
     """What rows share: made once for each template and owner, and compared by identity.
 
-    ``owner`` is the worker id of the process that submitted; with a row's counter it makes the task id. ``parent`` is
-    the task that runs in that process, where it is not a driver.
+    ``owner`` is the worker id of the process that submitted; with a row's counter it makes the task id. ``function`` is
+    the function's or class's own name, where ``name`` may be one that the user gave.
     """
 
     name: str
@@ -77,17 +82,20 @@ class Source(msgspec.Struct, array_like=True, eq=False):
     kind: TaskKind = TaskKind.NORMAL
     actor_id: bytes = b""
     cell: Cell | None = None
-    parent: bytes = b""
     function: str = ""
 
 
 Row = tuple[int, int, Source, int, float, float, str | None]
 """Counter at the owner, attempt, source, `TaskState`, begin, end, extra.
 
-Of a worker: begin and end of the execution (end 0 while it runs), extra is the type of the exception. Of an owner:
-begin is when it was submitted, end when it came into this state, extra is the type of the error, or the worker's id in
-hexadecimal. Times are seconds since the epoch.
+Of a worker: begin and end of the execution (end 0 while it runs), extra is the error (`describe_error`). Of an owner:
+begin is when it was submitted, end when it came into this state, extra is the error, or the id of the worker it went to
+in hexadecimal. Times are seconds since the epoch.
 """
+
+
+Children = tuple[bytes, int, int]
+"""A task, and the counters that its process gave while it ran: of its first child, and after its last."""
 
 
 class Batch(msgspec.Struct, array_like=True):
@@ -106,6 +114,7 @@ class Batch(msgspec.Struct, array_like=True):
     begins: list[float]
     ends: list[float]
     extras: dict[int, str]  # by row
+    children: list[Children] = []
 
 
 class TaskEventBuffer:
@@ -124,6 +133,7 @@ class TaskEventBuffer:
         self, worker_id: bytes, node_id: bytes, pid: int, *, is_owner: bool = False, rate_limit: int = RATE_LIMIT
     ) -> None:
         self.rows: list[Row] = []
+        self.children: list[Children] = []
         self.dropped = 0
         self._worker_id = worker_id
         self._node_id = node_id
@@ -155,12 +165,13 @@ class TaskEventBuffer:
             self.dropped += len(taken) - self._left
             del taken[self._left :]
         self._left -= len(taken)
-        if not taken and not self.dropped:
+        if not taken and not self.dropped and not self.children:
             return None
         dropped, self.dropped = self.dropped, 0
-        return TaskEvents(self._encode(self._batch(taken)), len(taken), dropped)
+        children, self.children = self.children, []
+        return TaskEvents(self._encode(self._batch(taken, children)), len(taken), dropped)
 
-    def _batch(self, rows: list[Row]) -> Batch:
+    def _batch(self, rows: list[Row], children: list[Children]) -> Batch:
         counters, attempts, sources, states, begins, ends, extras = zip(*rows, strict=True) if rows else ((),) * 7
         number = {source: index for index, source in enumerate(dict.fromkeys(sources))}
         return Batch(
@@ -177,7 +188,17 @@ class TaskEventBuffer:
             begins,  # type: ignore[arg-type]
             ends,  # type: ignore[arg-type]
             {index: extra for index, extra in enumerate(extras) if extra is not None},
+            children,
         )
+
+
+def describe_error(error: BaseException) -> str:
+    """The extra of a row that failed: ``ValueError: text``, the text cut where it grows long."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 the exception is the user's, and so is its __str__
+        text = "(its text cannot be shown)"
+    return f"{type(error).__name__}: {text[:ERROR_TEXT]}"
 
 
 _decoder: Final = msgspec.msgpack.Decoder(Batch)

@@ -7,15 +7,17 @@ the task's current one while both stay listed. A table is bounded: the oldest ta
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
 
 from ..protocol.common import Cell
+from ..protocol.ids import task_counter
 from .events import Batch, Source, TaskKind, TaskState, decode_batch
 
-__all__ = ["TaskRecord", "TaskTable", "count_by_name"]
+__all__ = ["TaskRecord", "TaskTable", "count_by_name", "task_records"]
 
 _COUNTER_SIZE: Final = 8
 _ENDED: Final = TaskState.FINISHED
@@ -24,7 +26,8 @@ _ENDED: Final = TaskState.FINISHED
 class TaskRecord(msgspec.Struct, eq=False):
     """One attempt of one task. Times are seconds since the epoch, 0 where not known.
 
-    ``times`` has, by state, when the task was seen to enter it.
+    ``times`` has, by state, when the task was seen to enter it. ``error`` is ``Type: text``; ``by_worker`` says that
+    the worker reported it, so that it is what the task raised.
     """
 
     task_id: bytes
@@ -38,6 +41,7 @@ class TaskRecord(msgspec.Struct, eq=False):
     started: float = 0.0
     ended: float = 0.0
     error: str = ""
+    by_worker: bool = False
     times: dict[TaskState, float] = {}
 
     @property
@@ -89,6 +93,7 @@ class TaskTable:
         self._limit = limit
         self._records: dict[tuple[bytes, int], TaskRecord] = {}
         self._sources: dict[tuple[Any, ...], Source] = {}
+        self._parents: dict[bytes, list[tuple[int, int, bytes]]] = {}  # by process: first child, after the last, task
         self.dropped = 0
         self.refused = 0
         self.next = 0  # what to ask the GCS with for what is new
@@ -107,6 +112,8 @@ class TaskTable:
 
     def add(self, batch: Batch) -> list[TaskRecord]:
         """Merge one batch; returns the records that changed."""
+        for task_id, first, after in batch.children:
+            bisect.insort(self._parents.setdefault(batch.worker_id, []), (first, after, task_id))
         sources = [self._shared(source) for source in batch.sources]
         merge = self._merge_owner if batch.is_owner else self._merge_worker
         changed: list[TaskRecord] = []
@@ -125,9 +132,18 @@ class TaskTable:
             del self._records[next(iter(self._records))]
         return changed
 
+    def parent_of(self, record: TaskRecord) -> bytes:
+        """The task that submitted a task; empty if that was not in a task, or is not known (yet)."""
+        spans = self._parents.get(record.owner, [])
+        counter = task_counter(record.task_id)
+        index = bisect.bisect_right(spans, counter, key=lambda span: span[0]) - 1
+        if index < 0 or counter >= spans[index][1]:
+            return b""
+        return spans[index][2]
+
     def _shared(self, source: Source) -> Source:
         """The source equal to this one that is known already: a hundred batches of one function share it."""
-        key = (source.name, source.owner, source.kind, source.actor_id, source.cell, source.parent)
+        key = (source.name, source.owner, source.kind, source.actor_id, source.cell)
         return self._sources.setdefault(key, source)
 
     @staticmethod
@@ -140,7 +156,7 @@ class TaskTable:
             record.ended = end
             record.times[state] = end
         if extra:
-            record.error = extra
+            record.error, record.by_worker = extra, True
 
     @staticmethod
     def _merge_owner(record: TaskRecord, batch: Batch, state: TaskState, begin: float, end: float, extra: str) -> None:
@@ -165,6 +181,13 @@ class TaskTable:
     def of(self, task_id: bytes) -> list[TaskRecord]:
         """All attempts of a task, the first one first."""
         return sorted((r for r in self._records.values() if r.task_id == task_id), key=lambda r: r.attempt)
+
+
+def task_records(answer: dict[str, Any]) -> list[TaskRecord]:
+    """The records in what the GCS answered to ``ListState("task_events")``."""
+    table = TaskTable()
+    table.add_answer(answer)
+    return list(table)
 
 
 def count_by_name(records: Iterable[TaskRecord]) -> dict[str, dict[str, int]]:

@@ -6,6 +6,7 @@ leads from the submission to the execution where the submission was seen.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ _COLORS: Final = {
 """Names of Chrome's own palette."""
 
 
-def chrome_trace(records: Iterable[TaskRecord], now: float) -> list[dict[str, Any]]:
+def chrome_trace(records: Iterable[TaskRecord], now: float | None = None) -> list[dict[str, Any]]:
     """The events of a trace.
 
     Parameters
@@ -33,8 +34,9 @@ def chrome_trace(records: Iterable[TaskRecord], now: float) -> list[dict[str, An
     records
         Those that never ran are left out.
     now
-        Seconds since the epoch: the end of what still runs.
+        Seconds since the epoch: the end of what still runs. None: the present.
     """
+    now = time.time() if now is None else now
     events: list[dict[str, Any]] = []
     nodes: dict[bytes, str] = {}
     workers: dict[bytes, str] = {}
@@ -61,7 +63,7 @@ def _span(record: TaskRecord, node: str, worker: str, now: float) -> dict[str, A
     cell = record.cell
     return {
         "name": record.name,
-        "cat": f"task::{record.kind.name.lower()}",
+        "cat": f"task::{record.source.function or record.name}",
         "ph": "X",
         "ts": record.started * _MICRO,
         "dur": max(0.0, end - record.started) * _MICRO,
@@ -72,9 +74,10 @@ def _span(record: TaskRecord, node: str, worker: str, now: float) -> dict[str, A
             "task_id": record.task_id.hex(),
             "job_id": record.job_id.hex(),
             "actor_id": record.actor_id.hex(),
+            "kind": record.kind.name,
             "attempt_number": record.attempt,
             "state": record.state.name,
-            "error_type": record.error,
+            "error": record.error,
             "cell": cell.execution if cell is not None else 0,
             "submitted": record.submitted,
         },

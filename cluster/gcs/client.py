@@ -1,0 +1,140 @@
+"""Ask the GCS (and raylets) from outside of a core: the command line, tools, tests.
+
+A connection of its own, made for a few questions and closed: one question at a time, each waited for. A process with a
+core asks through that instead (`Core.gcs_call`), which has a connection already.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from itertools import count
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+import msgspec
+
+from ..protocol.common import Address
+from ..protocol.gcs_messages import Answer, Failed, GcsReply
+from ..protocol.ids import WORKER_ID_SIZE, process_id_from
+from ..protocol.raylet_messages import RayletReply, StoreStats, StoreStatsRequest
+from ..transport.bus import Bus
+from ..transport.keys import CurveKeys
+
+__all__ = ["GcsClient", "GcsRefusedError", "GcsUnreachableError", "Reachable"]
+
+TIMEOUT: Final = 10.0
+
+
+class GcsUnreachableError(ConnectionError):
+    """No answer came: the process is gone, or does not answer."""
+
+
+class GcsRefusedError(RuntimeError):
+    """The GCS cannot do what was asked. ``kind`` is for programs, the text for people."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(kind, text)
+        self.kind = kind
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Reachable(Protocol):
+    """Where a cluster is: `launchers.boot.ConnectionInfo` is one, a core's options are another."""
+
+    @property
+    def gcs(self) -> Address: ...
+    @property
+    def public_key(self) -> str: ...
+    @property
+    def secret_key(self) -> str: ...
+
+
+class GcsClient:
+    """A connection for questions. Belongs to one thread; to be closed, or used in a ``with`` statement."""
+
+    def __init__(self, where: Reachable) -> None:
+        identity = process_id_from(os.urandom(WORKER_ID_SIZE))
+        self._gcs = where.gcs
+        self._bus = Bus(identity, CurveKeys(where.public_key, where.secret_key))
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._decode = msgspec.msgpack.Decoder(GcsReply).decode
+        self._decode_raylet = msgspec.msgpack.Decoder(RayletReply).decode
+        self._next_request = count(1).__next__
+        try:
+            self._bus.connect(where.gcs)
+        except ConnectionError as error:
+            self._bus.close()
+            raise GcsUnreachableError(f"The cluster cannot be reached: {error}") from error
+
+    def call(self, message: Any, timeout: float = TIMEOUT) -> Any:
+        """Ask the GCS.
+
+        Parameters
+        ----------
+        message
+            One of `gcs_messages` that has a ``request``.
+        timeout
+            Seconds.
+
+        Raises
+        ------
+        GcsRefusedError
+            It cannot be done.
+        GcsUnreachableError
+            No answer came in time.
+        """
+        request = message.request = self._next_request()
+        self._bus.send(self._gcs.worker_id, [self._encode(message)])
+        deadline = time.monotonic() + timeout
+        while True:
+            answer = self._decode(self._receive(self._gcs.worker_id, deadline, f"The GCS at {_place(self._gcs)}"))
+            if isinstance(answer, Answer) and answer.request == request:
+                return msgspec.msgpack.decode(answer.value)
+            if isinstance(answer, Failed) and answer.request == request:
+                raise GcsRefusedError(answer.kind, answer.text)
+
+    def store_stats(self, raylet: Address, *, detail: bool = True, timeout: float = TIMEOUT) -> StoreStats:
+        """Ask a raylet what its object store holds."""
+        what = f"The raylet at {_place(raylet)}"
+        try:
+            self._bus.connect(raylet)
+        except ConnectionError as error:
+            raise GcsUnreachableError(f"{what} cannot be reached: {error}") from error
+        self._bus.send(raylet.worker_id, [self._encode(StoreStatsRequest(detail))])
+        deadline = time.monotonic() + timeout
+        while True:
+            answer = self._decode_raylet(self._receive(raylet.worker_id, deadline, what))
+            if isinstance(answer, StoreStats):
+                return answer
+
+    def _receive(self, peer: bytes, deadline: float, what: str) -> bytes:
+        """The next message of a peer."""
+        client = self._bus.client
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0 or not client.poll(int(left * 1000) + 1):
+                raise GcsUnreachableError(
+                    f"{what} did not answer in time: the cluster has ended, or its key or machine is another"
+                )
+            frames = client.recv_multipart()
+            if frames[0] == peer:
+                return frames[1]
+
+    def close(self) -> None:
+        self._bus.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _place(address: Address) -> str:
+    return address.tcp or address.ipc

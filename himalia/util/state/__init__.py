@@ -1,0 +1,66 @@
+"""What there is in a cluster and what it does: tasks, actors, objects, nodes, workers, jobs.
+
+The names are those of `ray.util.state`:
+
+    from himalia.util.state import list_tasks, summarize_tasks
+    list_tasks(filters=[("state", "=", "RUNNING")])
+
+Works in a driver or task (which then asks its own cluster) and in any other process of the same user.
+"""
+
+from __future__ import annotations
+
+from himalia.cluster.gcs.client import GcsRefusedError, GcsUnreachableError
+from himalia.util.state._api import (
+    StateApiError,
+    get_actor,
+    get_job,
+    get_node,
+    get_objects,
+    get_task,
+    get_worker,
+    list_actors,
+    list_jobs,
+    list_nodes,
+    list_objects,
+    list_tasks,
+    list_workers,
+    summarize_actors,
+    summarize_objects,
+    summarize_tasks,
+)
+from himalia.util.state._schemas import (
+    ActorState,
+    JobState,
+    NodeState,
+    ObjectState,
+    TaskState,
+    WorkerState,
+)
+
+__all__ = [
+    "ActorState",
+    "GcsRefusedError",
+    "GcsUnreachableError",
+    "JobState",
+    "NodeState",
+    "ObjectState",
+    "StateApiError",
+    "TaskState",
+    "WorkerState",
+    "get_actor",
+    "get_job",
+    "get_node",
+    "get_objects",
+    "get_task",
+    "get_worker",
+    "list_actors",
+    "list_jobs",
+    "list_nodes",
+    "list_objects",
+    "list_tasks",
+    "list_workers",
+    "summarize_actors",
+    "summarize_objects",
+    "summarize_tasks",
+]

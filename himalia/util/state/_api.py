@@ -1,0 +1,299 @@
+"""The functions of the state API, with Ray's signatures."""
+
+# ruff: noqa: A002 - `id` is the name in Ray's signatures
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, cast
+
+from himalia.util.state._filters import Filter, make_filter
+from himalia.util.state._schemas import (
+    ActorState,
+    JobState,
+    NodeState,
+    ObjectState,
+    StateRecord,
+    TaskState,
+    WorkerState,
+)
+from himalia.util.state._source import ROWS, open_source
+
+__all__ = [
+    "StateApiError",
+    "get_actor",
+    "get_job",
+    "get_node",
+    "get_objects",
+    "get_task",
+    "get_worker",
+    "list_actors",
+    "list_jobs",
+    "list_nodes",
+    "list_objects",
+    "list_tasks",
+    "list_workers",
+    "summarize_actors",
+    "summarize_objects",
+    "summarize_tasks",
+]
+
+_log = logging.getLogger("himalia.state")
+
+DEFAULT_LIMIT = 100
+DEFAULT_TIMEOUT = 30
+
+
+class StateApiError(Exception):
+    """Part of the cluster did not answer. Ray's name is `RayStateApiException`."""
+
+
+def query(
+    what: str,
+    address: str | None,
+    filters: Sequence[Filter] | None,
+    limit: int | None,
+    timeout: float,
+    detail: bool = True,
+    complete: bool = True,
+) -> list[StateRecord]:
+    """Rows of one kind.
+
+    Parameters
+    ----------
+    complete
+        Raise if a node did not answer, rather than leave out what it knows.
+
+    Raises
+    ------
+    StateApiError
+        See `complete`.
+    ValueError
+        A filter or limit that makes no sense.
+    """
+    kind, rows_of = ROWS[what]
+    accepts = make_filter(filters, kind)
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be at least 1, not {limit}")
+    with open_source(address, timeout) as source:
+        rows = [row for row in rows_of(source) if accepts(row)]
+    if source.missing and complete:
+        raise StateApiError("; ".join(source.missing) + " (raise_on_missing_output=False lists the rest)")
+    for warning in (*source.warnings, *source.missing):
+        _log.warning("%s", warning)
+    if limit is not None and len(rows) > limit:
+        _log.info("%d of %d %s are shown: give a larger limit to see more", limit, len(rows), what)
+        rows = rows[:limit]
+    if not detail:
+        hidden = set(kind.columns()) - set(kind.base_columns())
+        for row in rows:
+            for name in hidden:
+                setattr(row, name, None)
+    return rows
+
+
+def list_actors(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: float = DEFAULT_TIMEOUT,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[ActorState]:
+    """Actors that live, and the last that died.
+
+    Parameters
+    ----------
+    address
+        Of a cluster; None: the one this process is connected to, or the newest on this machine.
+    filters
+        ``[("state", "=", "ALIVE")]``: rows that all of them accept.
+    limit
+        Rows at most.
+    timeout
+        Seconds to wait for each answer.
+    detail
+        Fill in the fields that a table leaves out, too.
+    raise_on_missing_output
+        Raise if a node did not answer, rather than warn.
+    """
+    return cast(list[ActorState], query("actors", address, filters, limit, timeout, detail, raise_on_missing_output))
+
+
+def list_tasks(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: float = DEFAULT_TIMEOUT,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[TaskState]:
+    """Attempts of tasks that the cluster remembers (the last hundred thousand). Parameters as of `list_actors`."""
+    return cast(list[TaskState], query("tasks", address, filters, limit, timeout, detail, raise_on_missing_output))
+
+
+def list_objects(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: float = DEFAULT_TIMEOUT,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[ObjectState]:
+    """Objects in the nodes' stores (small values live in their owners). Parameters as of `list_actors`."""
+    return cast(list[ObjectState], query("objects", address, filters, limit, timeout, detail, raise_on_missing_output))
+
+
+def list_nodes(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: float = DEFAULT_TIMEOUT,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[NodeState]:
+    """Nodes, also dead ones. Parameters as of `list_actors`."""
+    return cast(list[NodeState], query("nodes", address, filters, limit, timeout, detail, raise_on_missing_output))
+
+
+def list_workers(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: float = DEFAULT_TIMEOUT,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[WorkerState]:
+    """Workers and drivers, also dead ones. Parameters as of `list_actors`."""
+    return cast(list[WorkerState], query("workers", address, filters, limit, timeout, detail, raise_on_missing_output))
+
+
+def list_jobs(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: float = DEFAULT_TIMEOUT,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[JobState]:
+    """Jobs: one for each driver. Parameters as of `list_actors`."""
+    return cast(list[JobState], query("jobs", address, filters, limit, timeout, detail, raise_on_missing_output))
+
+
+def _get(what: str, id: str, address: str | None, timeout: float) -> list[StateRecord]:
+    kind = ROWS[what][0]
+    return query(what, address, [(kind.id_field, "=", id)], None, timeout)
+
+
+def get_actor(id: str, address: str | None = None, timeout: float = DEFAULT_TIMEOUT) -> ActorState | None:
+    """One actor by its id in hexadecimal; None if it is not known."""
+    rows = cast(list[ActorState], _get("actors", id, address, timeout))
+    return rows[0] if rows else None
+
+
+def get_task(
+    id: str | Any, address: str | None = None, timeout: float = DEFAULT_TIMEOUT
+) -> TaskState | list[TaskState] | None:
+    """One task by its id, or by a reference to its result; a list if it was tried more than once."""
+    text = id if isinstance(id, str) else id.task_id().hex()
+    rows = cast(list[TaskState], _get("tasks", text, address, timeout))
+    return (rows[0] if len(rows) == 1 else rows) if rows else None
+
+
+def get_node(id: str, address: str | None = None, timeout: float = DEFAULT_TIMEOUT) -> NodeState | None:
+    """One node by its id; None if it is not known."""
+    rows = cast(list[NodeState], _get("nodes", id, address, timeout))
+    return rows[0] if rows else None
+
+
+def get_worker(id: str, address: str | None = None, timeout: float = DEFAULT_TIMEOUT) -> WorkerState | None:
+    """One worker by its id; None if it is not known."""
+    rows = cast(list[WorkerState], _get("workers", id, address, timeout))
+    return rows[0] if rows else None
+
+
+def get_job(id: str, address: str | None = None, timeout: float = DEFAULT_TIMEOUT) -> JobState | None:
+    """One job by its id; None if it is not known."""
+    rows = cast(list[JobState], _get("jobs", id, address, timeout))
+    return rows[0] if rows else None
+
+
+def get_objects(id: str, address: str | None = None, timeout: float = DEFAULT_TIMEOUT) -> list[ObjectState]:
+    """The copies of an object by its id: one for each node that has it."""
+    return cast(list[ObjectState], _get("objects", id, address, timeout))
+
+
+# -- summaries --------------------------------------------------------------------------------------------------------
+
+
+def _summary(groups: dict[str, dict[str, Any]], **totals: Any) -> dict[str, Any]:
+    """In the shape of Ray's summaries; there is one cluster, so one entry."""
+    return {"cluster": {"summary": groups, "summary_by": totals.pop("by"), **totals}}
+
+
+def _count(states: dict[str, int], state: str) -> None:
+    states[state] = states.get(state, 0) + 1
+
+
+def summarize_tasks(
+    address: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    raise_on_missing_output: bool = True,
+) -> dict[str, Any]:
+    """Tasks by name and state: ``["cluster"]["summary"][name]["state_counts"][state]``."""
+    rows = cast(list[TaskState], query("tasks", address, None, None, timeout, True, raise_on_missing_output))
+    groups: dict[str, dict[str, Any]] = {}
+    kinds = {"NORMAL_TASK": 0, "ACTOR_TASK": 0, "ACTOR_CREATION_TASK": 0}
+    for row in rows:
+        group = groups.setdefault(
+            row.name, {"func_or_class_name": row.func_or_class_name, "type": row.type, "state_counts": {}}
+        )
+        _count(group["state_counts"], row.state)
+        kinds[row.type] += 1
+    return _summary(
+        groups,
+        by="func_name",
+        total_tasks=kinds["NORMAL_TASK"],
+        total_actor_tasks=kinds["ACTOR_TASK"],
+        total_actor_scheduled=kinds["ACTOR_CREATION_TASK"],
+    )
+
+
+def summarize_actors(
+    address: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    raise_on_missing_output: bool = True,
+) -> dict[str, Any]:
+    """Actors by class and state: ``["cluster"]["summary"][class]["state_counts"][state]``."""
+    rows = cast(list[ActorState], query("actors", address, None, None, timeout, True, raise_on_missing_output))
+    groups: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        group = groups.setdefault(row.class_name, {"class_name": row.class_name, "state_counts": {}})
+        _count(group["state_counts"], row.state)
+    return _summary(groups, by="class", total_actors=len(rows))
+
+
+def summarize_objects(
+    address: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    raise_on_missing_output: bool = True,
+) -> dict[str, Any]:
+    """Objects by owner: how many, how large, in which states."""
+    rows = cast(list[ObjectState], query("objects", address, None, None, timeout, True, raise_on_missing_output))
+    groups: dict[str, dict[str, Any]] = {}
+    size = 0
+    for row in rows:
+        empty: dict[str, Any] = {
+            "total_objects": 0,
+            "total_size_mb": 0.0,
+            "task_state_counts": {},
+            "ref_type_counts": {},
+        }
+        group = groups.setdefault(f"{row.type} by pid {row.pid}", empty)
+        group["total_objects"] += 1
+        group["total_size_mb"] += row.object_size / 1e6
+        _count(group["task_state_counts"], row.task_status)
+        _count(group["ref_type_counts"], row.reference_type)
+        size += row.object_size
+    return _summary(groups, by="owner", total_objects=len(rows), total_size_mb=size / 1e6, callsite_enabled=False)

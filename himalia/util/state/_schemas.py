@@ -1,0 +1,212 @@
+"""One class for each kind of row. Field names are those of Ray's state API; what Himalia adds comes last."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import field
+from typing import Any, ClassVar
+
+__all__ = [
+    "ActorState",
+    "JobState",
+    "NodeState",
+    "ObjectState",
+    "StateRecord",
+    "TaskState",
+    "WorkerState",
+]
+
+
+#: Of a field that tables show only when detail was asked for.
+_DETAIL = {"detail": True}
+
+
+@dataclasses.dataclass(kw_only=True)
+class StateRecord:
+    """A row: ``row.name`` and ``row["name"]`` are the same."""
+
+    #: What `ray.util.state` calls the kind, and the field that names a row.
+    kind: ClassVar[str] = ""
+    id_field: ClassVar[str] = ""
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self.columns():
+            raise KeyError(f"{type(self).__name__} has no field {key!r}, but {', '.join(self.columns())}")
+        return getattr(self, key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A field, or `default` if there is none of that name."""
+        return getattr(self, key) if key in self.columns() else default
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.columns()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns())
+
+    def keys(self) -> list[str]:
+        """Names of the fields."""
+        return self.columns()
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Names and values."""
+        return [(name, getattr(self, name)) for name in self.columns()]
+
+    def asdict(self) -> dict[str, Any]:
+        """A plain dictionary."""
+        return dict(self.items())
+
+    @classmethod
+    def columns(cls) -> list[str]:
+        """Names of all fields."""
+        return [column.name for column in dataclasses.fields(cls)]
+
+    @classmethod
+    def base_columns(cls) -> list[str]:
+        """Names of the fields that a table shows without detail."""
+        return [column.name for column in dataclasses.fields(cls) if not column.metadata.get("detail")]
+
+
+@dataclasses.dataclass(kw_only=True)
+class TaskState(StateRecord):
+    """One attempt of a task. Times are milliseconds since the epoch."""
+
+    kind: ClassVar[str] = "tasks"
+    id_field: ClassVar[str] = "task_id"
+
+    task_id: str
+    attempt_number: int
+    name: str
+    state: str
+    job_id: str
+    actor_id: str | None
+    type: str
+    func_or_class_name: str
+    parent_task_id: str
+    node_id: str | None
+    worker_id: str | None
+    worker_pid: int | None
+    error_type: str | None
+    cell: int | None = None
+    creation_time_ms: int | None = field(default=None, metadata=_DETAIL)
+    start_time_ms: int | None = field(default=None, metadata=_DETAIL)
+    end_time_ms: int | None = field(default=None, metadata=_DETAIL)
+    duration_ms: float | None = field(default=None, metadata=_DETAIL)
+    events: list[dict[str, Any]] | None = field(default=None, metadata=_DETAIL)
+    owner_id: str = field(default="", metadata=_DETAIL)
+    error_message: str | None = field(default=None, metadata=_DETAIL)
+
+
+@dataclasses.dataclass(kw_only=True)
+class ActorState(StateRecord):
+    """An actor that lives, or died not too long ago."""
+
+    kind: ClassVar[str] = "actors"
+    id_field: ClassVar[str] = "actor_id"
+
+    actor_id: str
+    class_name: str
+    state: str
+    job_id: str
+    name: str
+    node_id: str | None
+    pid: int | None
+    ray_namespace: str
+    serialized_runtime_env: str = field(default="", metadata=_DETAIL)
+    required_resources: dict[str, float] | None = field(default=None, metadata=_DETAIL)
+    death_cause: dict[str, Any] | None = field(default=None, metadata=_DETAIL)
+    is_detached: bool = field(default=False, metadata=_DETAIL)
+    placement_group_id: str | None = field(default=None, metadata=_DETAIL)
+    repr_name: str = field(default="", metadata=_DETAIL)
+    num_restarts: int = field(default=0, metadata=_DETAIL)
+    max_restarts: int = field(default=0, metadata=_DETAIL)
+    call_site: str = field(default="", metadata=_DETAIL)
+    worker_id: str | None = field(default=None, metadata=_DETAIL)
+    cell: int | None = field(default=None, metadata=_DETAIL)
+    start_time_ms: int | None = field(default=None, metadata=_DETAIL)
+    end_time_ms: int | None = field(default=None, metadata=_DETAIL)
+
+
+@dataclasses.dataclass(kw_only=True)
+class NodeState(StateRecord):
+    """A node."""
+
+    kind: ClassVar[str] = "nodes"
+    id_field: ClassVar[str] = "node_id"
+
+    node_id: str
+    node_ip: str
+    is_head_node: bool
+    state: str
+    state_message: str
+    node_name: str
+    resources_total: dict[str, float]
+    labels: dict[str, str]
+    start_time_ms: int | None = field(default=None, metadata=_DETAIL)
+    end_time_ms: int | None = field(default=None, metadata=_DETAIL)
+    resources_available: dict[str, float] | None = field(default=None, metadata=_DETAIL)
+    object_store_bytes: int = field(default=0, metadata=_DETAIL)
+    object_store_used: int = field(default=0, metadata=_DETAIL)
+    pid: int = field(default=0, metadata=_DETAIL)
+
+
+@dataclasses.dataclass(kw_only=True)
+class WorkerState(StateRecord):
+    """A worker or driver process."""
+
+    kind: ClassVar[str] = "workers"
+    id_field: ClassVar[str] = "worker_id"
+
+    worker_id: str
+    is_alive: bool
+    worker_type: str
+    exit_type: str | None
+    node_id: str
+    ip: str
+    pid: int
+    exit_detail: str | None = field(default=None, metadata=_DETAIL)
+    job_id: str = field(default="", metadata=_DETAIL)
+    actor_id: str | None = field(default=None, metadata=_DETAIL)
+    state: str = field(default="", metadata=_DETAIL)
+
+
+@dataclasses.dataclass(kw_only=True)
+class ObjectState(StateRecord):
+    """An object in some node's store."""
+
+    kind: ClassVar[str] = "objects"
+    id_field: ClassVar[str] = "object_id"
+
+    object_id: str
+    object_size: int
+    task_status: str
+    reference_type: str
+    call_site: str
+    type: str
+    pid: int
+    ip: str
+    node_id: str = ""
+    owner_id: str = field(default="", metadata=_DETAIL)
+    pins: int = field(default=0, metadata=_DETAIL)
+
+
+@dataclasses.dataclass(kw_only=True)
+class JobState(StateRecord):
+    """What one driver submitted."""
+
+    kind: ClassVar[str] = "jobs"
+    id_field: ClassVar[str] = "job_id"
+
+    job_id: str
+    submission_id: str | None
+    entrypoint: str
+    type: str
+    status: str
+    message: str | None
+    error_type: str | None
+    driver_info: dict[str, Any] | None
+    start_time: int | None = field(default=None, metadata=_DETAIL)
+    end_time: int | None = field(default=None, metadata=_DETAIL)
+    metadata: dict[str, Any] | None = field(default=None, metadata=_DETAIL)
+    namespace: str = field(default="", metadata=_DETAIL)

@@ -1,0 +1,338 @@
+"""Rows of the state API out of what the GCS and the raylets answer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import msgspec
+
+from himalia.cluster.core import current
+from himalia.cluster.gcs.client import GcsClient, GcsUnreachableError, Reachable
+from himalia.cluster.launchers.local import find_connection
+from himalia.cluster.protocol.common import Address, Cell, NodeInfo, from_units
+from himalia.cluster.protocol.gcs_messages import ListState
+from himalia.cluster.protocol.ids import object_index, object_owner
+from himalia.cluster.telemetry.events import TaskKind
+from himalia.cluster.telemetry.events import TaskState as Phase
+from himalia.cluster.telemetry.records import TaskRecord, TaskTable
+from himalia.util.state._schemas import (
+    ActorState,
+    JobState,
+    NodeState,
+    ObjectState,
+    StateRecord,
+    TaskState,
+    WorkerState,
+)
+
+__all__ = ["ROWS", "Source", "open_source"]
+
+_EVERYTHING = 1_000_000  # rows: the GCS's own bounds are lower
+
+#: Ray's names, where they differ from ours.
+_PHASES = {Phase.PENDING_ARGS: "PENDING_ARGS_AVAIL", Phase.PENDING_NODE: "PENDING_NODE_ASSIGNMENT"}
+_KINDS = {
+    TaskKind.NORMAL: "NORMAL_TASK",
+    TaskKind.ACTOR_CREATION: "ACTOR_CREATION_TASK",
+    TaskKind.ACTOR_METHOD: "ACTOR_TASK",
+}
+#: Ray's words for what our errors are named; what a task raised itself is TASK_EXECUTION_EXCEPTION.
+_ERRORS = {
+    "ActorDiedError": "ACTOR_DIED",
+    "ActorUnavailableError": "ACTOR_UNAVAILABLE",
+    "LocalRayletDiedError": "LOCAL_RAYLET_DIED",
+    "NodeDiedError": "NODE_DIED",
+    "ObjectLostError": "OBJECT_LOST",
+    "OutOfMemoryError": "OUT_OF_MEMORY",
+    "OwnerDiedError": "OWNER_DIED",
+    "RuntimeEnvSetupError": "RUNTIME_ENV_SETUP_FAILED",
+    "TaskCancelledError": "TASK_CANCELLED",
+    "TaskUnschedulableError": "TASK_UNSCHEDULABLE_ERROR",
+    "WorkerCrashedError": "WORKER_DIED",
+}
+_JOB_STATUS = {"RUNNING": "RUNNING", "FINISHED": "SUCCEEDED", "FAILED": "FAILED"}
+
+
+class _Caller(Protocol):
+    def call(self, message: Any, timeout: float = ...) -> Any: ...
+
+
+class _CoreCaller:
+    """Asks through the connection that this process has."""
+
+    def __init__(self, core: Any) -> None:
+        self._core = core
+
+    def call(self, message: Any, timeout: float = 30.0) -> Any:
+        return self._core.gcs_call(message, timeout)
+
+
+class Source:
+    """Where rows come from. ``timeout`` is for each question, in seconds."""
+
+    def __init__(self, caller: _Caller, where: Reachable, timeout: float) -> None:
+        self._caller = caller
+        self._where = where
+        self._timeout = timeout
+        self.warnings: list[str] = []  # what is incomplete by design
+        self.missing: list[str] = []  # who did not answer
+
+    def ask(self, what: str) -> Any:
+        """What the GCS answers to `ListState`."""
+        return self._caller.call(ListState(what, _EVERYTHING), self._timeout)
+
+    def call(self, message: Any) -> Any:
+        """Any other question to the GCS."""
+        return self._caller.call(message, self._timeout)
+
+    def records(self) -> TaskTable:
+        """The merged task events."""
+        table = TaskTable()
+        table.add_answer(self.ask("task_events"))
+        if table.dropped:
+            self.warnings.append(f"{table.dropped} older task events were dropped: what follows is incomplete")
+        return table
+
+    def nodes(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.ask("nodes")
+        return rows
+
+    def stores(self) -> Iterator[tuple[NodeInfo, Any]]:
+        """The object store of each living node, with its objects."""
+        with GcsClient(self._where) as client:
+            for row in self.nodes():
+                node = msgspec.convert(row, NodeInfo)
+                if node.alive:
+                    try:
+                        yield node, client.store_stats(node.raylet, timeout=self._timeout)
+                    except GcsUnreachableError as error:
+                        self.missing.append(f"node {node.node_id.hex()} is missing: {error}")
+
+
+@contextlib.contextmanager
+def open_source(address: str | None, timeout: float) -> Iterator[Source]:
+    """The cluster at an address, or the one that this process is connected to.
+
+    Raises
+    ------
+    ClusterNotFoundError
+        There is none.
+    GcsUnreachableError
+        It does not answer.
+    """
+    core = current.find_core()
+    if core is not None and address in (None, "auto"):
+        yield Source(_CoreCaller(core), core.options, timeout)
+        return
+    where = find_connection(address or "auto")
+    with GcsClient(where) as client:
+        yield Source(client, where, timeout)
+
+
+# -- rows -------------------------------------------------------------------------------------------------------------
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return round(seconds * 1000) if seconds else None
+
+
+def _hex(value: bytes | None) -> str | None:
+    return value.hex() if value else None
+
+
+def _cell(value: Any) -> int | None:
+    if value is None:
+        return None
+    cell = msgspec.convert(value, Cell) if not isinstance(value, Cell) else value
+    return cell.execution or None
+
+
+def _host_names(source: Source) -> dict[bytes, str]:
+    return {row["node_id"]: row["host"] for row in source.nodes()}
+
+
+def _error_type(record: TaskRecord) -> str | None:
+    name = record.error.partition(":")[0]
+    if record.state is Phase.CANCELLED:
+        return "TASK_CANCELLED"
+    if record.state is not Phase.FAILED:
+        return None
+    return "TASK_EXECUTION_EXCEPTION" if record.by_worker else _ERRORS.get(name, name or None)
+
+
+def task_row(record: TaskRecord, parent: bytes) -> TaskState:
+    """One attempt of a task as the state API shows it."""
+    times = sorted(record.times.items(), key=lambda item: (item[1], item[0]))
+    return TaskState(
+        task_id=record.task_id.hex(),
+        attempt_number=record.attempt,
+        name=record.name,
+        state=_PHASES.get(record.state, record.state.name),
+        job_id=record.job_id.hex(),
+        actor_id=_hex(record.actor_id),
+        type=_KINDS[record.kind],
+        func_or_class_name=record.source.function or record.name,
+        parent_task_id=parent.hex(),
+        node_id=_hex(record.node_id),
+        worker_id=_hex(record.worker_id),
+        worker_pid=record.pid or None,
+        error_type=_error_type(record),
+        cell=_cell(record.cell),
+        creation_time_ms=_milliseconds(record.submitted),
+        start_time_ms=_milliseconds(record.started),
+        end_time_ms=_milliseconds(record.ended),
+        duration_ms=record.duration * 1000 if record.duration else None,
+        events=[{"state": _PHASES.get(state, state.name), "created_ms": _milliseconds(at)} for state, at in times],
+        owner_id=record.owner.hex(),
+        error_message=record.error or None,
+    )
+
+
+def _tasks(source: Source) -> list[StateRecord]:
+    table = source.records()
+    return [task_row(record, table.parent_of(record)) for record in table]
+
+
+def _actors(source: Source) -> list[StateRecord]:
+    pids = {row["worker_id"]: row.get("pid") or None for row in source.ask("workers")}
+    rows: list[StateRecord] = []
+    for row in source.ask("actors"):
+        address = msgspec.convert(row["address"], Address | None)
+        rows.append(
+            ActorState(
+                actor_id=row["actor_id"].hex(),
+                class_name=row["class_name"],
+                state="PENDING_CREATION" if row["state"] == "PENDING" else row["state"],
+                job_id=row["job_id"].hex(),
+                name=row["name"],
+                node_id=_hex(row["node_id"]),
+                pid=pids.get(address.worker_id) if address is not None else None,
+                ray_namespace=row["namespace"],
+                serialized_runtime_env=row["runtime_env"],
+                required_resources=from_units(row["resources"]),
+                death_cause=row["death"],
+                is_detached=row["detached"],
+                repr_name="",
+                num_restarts=row["restarts"],
+                max_restarts=row["max_restarts"],
+                call_site=row["site"],
+                worker_id=_hex(address.worker_id) if address is not None else None,
+                cell=_cell(row["cell"]),
+                start_time_ms=_milliseconds(row["started"]),
+                end_time_ms=_milliseconds(row["ended"]),
+            )
+        )
+    return rows
+
+
+def _nodes(source: Source) -> list[StateRecord]:
+    rows: list[StateRecord] = []
+    for row in source.nodes():
+        node = msgspec.convert(row, NodeInfo)
+        rows.append(
+            NodeState(
+                node_id=node.node_id.hex(),
+                node_ip=node.host,
+                is_head_node=node.is_head,
+                state="ALIVE" if node.alive else "DEAD",
+                state_message=node.death.detail if node.death is not None else "",
+                node_name=str(node.extra.get("hostname", node.host)),
+                resources_total=from_units(node.total),
+                labels=node.labels,
+                start_time_ms=_milliseconds(row["joined"]),
+                end_time_ms=_milliseconds(row["died"]),
+                resources_available=from_units(row["available"]),
+                object_store_bytes=node.object_store_bytes,
+                object_store_used=row["store_used"],
+                pid=node.pid,
+            )
+        )
+    return rows
+
+
+def _workers(source: Source) -> list[StateRecord]:
+    hosts = _host_names(source)
+    rows: list[StateRecord] = []
+    for row in source.ask("workers"):
+        death = row.get("death") or {}
+        rows.append(
+            WorkerState(
+                worker_id=row["worker_id"].hex(),
+                is_alive=row["is_alive"],
+                worker_type="DRIVER" if row.get("is_driver") else "WORKER",
+                exit_type=death.get("kind"),
+                node_id=row["node_id"].hex(),
+                ip=hosts.get(row["node_id"], ""),
+                pid=row.get("pid") or 0,
+                exit_detail=death.get("detail"),
+                job_id=(row.get("job_id") or b"").hex(),
+                actor_id=_hex(row.get("actor_id")),
+                state=row.get("state", ""),
+            )
+        )
+    return rows
+
+
+def _objects(source: Source) -> list[StateRecord]:
+    pids = {row["worker_id"]: row.get("pid") or 0 for row in source.ask("workers")}
+    rows: list[StateRecord] = []
+    for node, stats in source.stores():
+        for object_id, size, state, pins, owner in stats.objects:
+            owner = owner or object_owner(object_id)
+            rows.append(
+                ObjectState(
+                    object_id=object_id.hex(),
+                    object_size=size,
+                    task_status=state.upper(),
+                    reference_type="PINNED_IN_MEMORY" if pins else "USED_BY_OWNER",
+                    call_site="",
+                    type="PUT" if object_index(object_id) == 0 else "RETURN",
+                    pid=pids.get(owner, 0),
+                    ip=node.host,
+                    node_id=node.node_id.hex(),
+                    owner_id=owner.hex(),
+                    pins=pins,
+                )
+            )
+    return rows
+
+
+def _jobs(source: Source) -> list[StateRecord]:
+    hosts = _host_names(source)
+    rows: list[StateRecord] = []
+    for row in source.ask("jobs"):
+        driver = msgspec.convert(row["driver"], Address)
+        death = row["death"] or {}
+        rows.append(
+            JobState(
+                job_id=row["job_id"].hex(),
+                submission_id=None,
+                entrypoint=row["entrypoint"],
+                type="DRIVER",
+                status=_JOB_STATUS[row["state"]],
+                message=death.get("detail"),
+                error_type=death.get("kind") if row["state"] == "FAILED" else None,
+                driver_info={
+                    "id": driver.worker_id.hex(),
+                    "node_ip_address": hosts.get(driver.node_id, ""),
+                    "pid": str(row["pid"]),
+                },
+                start_time=_milliseconds(row["started"]),
+                end_time=_milliseconds(row["ended"]),
+                metadata=row["config"],
+                namespace=row["namespace"],
+            )
+        )
+    return rows
+
+
+ROWS: dict[str, tuple[type[StateRecord], Callable[[Source], list[StateRecord]]]] = {
+    "actors": (ActorState, _actors),
+    "jobs": (JobState, _jobs),
+    "nodes": (NodeState, _nodes),
+    "objects": (ObjectState, _objects),
+    "tasks": (TaskState, _tasks),
+    "workers": (WorkerState, _workers),
+}
