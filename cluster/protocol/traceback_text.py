@@ -8,6 +8,8 @@ from typing import Final
 
 __all__ = ["remote_traceback"]
 
+_HEAD: Final = "Traceback (most recent call last):\n"
+
 # This file is <root of himalia.cluster>/protocol/traceback_text.py.
 _ENGINE: Final = __file__.rpartition("/")[0].rpartition("/")[0] + "/"
 
@@ -19,7 +21,9 @@ def _internal(frame: FrameSummary, folders: tuple[str, ...]) -> bool:
 def _folders() -> tuple[str, ...]:
     package = sys.modules.get("himalia")
     front = tuple(f"{path}/" for path in package.__path__) if package is not None else ()
-    return (_ENGINE, *front)
+    pickler = sys.modules.get("cloudpickle")
+    below = tuple(f"{path}/" for path in pickler.__path__) if pickler is not None else ()
+    return (_ENGINE, *front, *below)
 
 
 def _strip(summary: TracebackException, exc: BaseException | None, folders: tuple[str, ...]) -> None:
@@ -28,11 +32,19 @@ def _strip(summary: TracebackException, exc: BaseException | None, folders: tupl
     start, stop = 0, len(frames)
     while start < stop and _internal(frames[start], folders):
         start += 1
-    if start < stop and exc is not None and exc.__class__.__module__.startswith("himalia."):
+    if _ours(exc):
         while stop > start and _internal(frames[stop - 1], folders):
             stop -= 1
-    if start < stop:  # an error of the engine with no user code in it keeps all its frames
+    if start < stop:
         summary.stack = StackSummary.from_list(frames[start:stop])
+    elif _ours(exc):  # its text says it all; any other error without user code is a fault to be found by its frames
+        summary.stack = StackSummary()
+        if summary.__cause__ is not None and all(_internal(frame, folders) for frame in summary.__cause__.stack):
+            summary.__cause__ = summary.__context__ = None
+
+
+def _ours(exc: BaseException | None) -> bool:
+    return exc is not None and type(exc).__module__ == "himalia.exceptions"
 
 
 def _strip_chain(summary: TracebackException, exc: BaseException, folders: tuple[str, ...]) -> None:
@@ -64,5 +76,6 @@ def remote_traceback(exc: BaseException, *, stack_only: bool = False) -> str:
     summary = TracebackException.from_exception(exc)
     _strip_chain(summary, exc, folders)
     if stack_only:
-        return "Traceback (most recent call last):\n" + "".join(summary.stack.format())
-    return "".join(summary.format())
+        return _HEAD + "".join(summary.stack.format())
+    # Without frames there is no use in the line that announces them.
+    return "".join(summary.format()).replace(f"{_HEAD}himalia.", "himalia.")

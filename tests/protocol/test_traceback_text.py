@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 from himalia.cluster.protocol import traceback_text
 from himalia.cluster.protocol.traceback_text import remote_traceback
+from himalia.cluster.serialization.values import serialize
 from himalia.exceptions import HimaliaError
 
 ENGINE = traceback_text._ENGINE
@@ -56,9 +58,28 @@ def test_the_engines_frames_within_another_error_stay() -> None:
     assert "executor.py" in text_of(lambda: get())
 
 
-def test_an_error_of_the_engine_alone_keeps_its_frames() -> None:
+def test_a_fault_of_the_engine_alone_keeps_its_frames() -> None:
     fails = engine_function("def fails(): raise ValueError('inside')", "fails")
     assert "executor.py" in text_of(fails)
+
+
+def test_what_the_engine_says_of_a_result_has_no_frames() -> None:
+    pack = engine_function("def pack(): serialize(Lock(), 'the result')", "pack", serialize=serialize, Lock=Lock)
+    text = text_of(pack)
+    assert text.startswith("himalia.exceptions.SerializationError: The result can not be pickled")
+    assert "executor.py" not in text
+    assert "cloudpickle" not in text
+
+
+def test_what_the_users_own_reduce_raised_is_shown() -> None:
+    class Broken:
+        def __reduce__(self) -> Any:
+            raise LookupError("no state today")
+
+    pack = engine_function("def pack(): serialize(Broken(), 'the result')", "pack", serialize=serialize, Broken=Broken)
+    text = text_of(pack)
+    assert 'raise LookupError("no state today")' in text
+    assert text.count("SerializationError") == 1
 
 
 def test_chains_and_groups_are_cleaned_too() -> None:
