@@ -119,7 +119,8 @@ def _jobs(gcs: GcsMachine, message: ListState) -> list[dict[str, Any]]:
             "entrypoint": job.info.entrypoint,
             "started": job.info.started,
             "ended": job.info.ended,
-            "config": job.info.config,
+            # Not its environment, which may hold secrets and is only for the workers of the job.
+            "config": {key: value for key, value in job.info.config.items() if key != "env"},
             "death": _death(job.death),
         }
         for job in list(gcs.jobs.by_id.values())[-message.limit :]

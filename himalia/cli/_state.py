@@ -1,0 +1,131 @@
+"""`himalia list`, `get`, `summary` and `timeline`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from himalia.cli._output import print_rows, print_table, print_value
+
+__all__ = ["add_commands"]
+
+_KINDS = ("actors", "jobs", "nodes", "objects", "tasks", "workers")
+_SUMMARIES = ("actors", "objects", "tasks")
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands to the parser."""
+    listing = commands.add_parser("list", help="list tasks, actors, objects, nodes, workers or jobs")
+    listing.add_argument("kind", choices=_KINDS)
+    listing.add_argument(
+        "--filter",
+        "-f",
+        dest="filters",
+        action="append",
+        type=_filter,
+        default=[],
+        help="state=RUNNING or name!=f; may be given several times, and all must hold",
+    )
+    listing.add_argument("--limit", type=int, default=100)
+    listing.add_argument("--detail", action="store_true", help="all columns")
+    _common(listing)
+    listing.set_defaults(run=_list)
+
+    one = commands.add_parser("get", help="show everything about one")
+    one.add_argument("kind", choices=_KINDS)
+    one.add_argument("id")
+    _common(one)
+    one.set_defaults(run=_get)
+
+    summary = commands.add_parser("summary", help="count tasks, actors or objects")
+    summary.add_argument("kind", choices=_SUMMARIES)
+    _common(summary)
+    summary.set_defaults(run=_summary)
+
+    timeline = commands.add_parser("timeline", help="write what ran when, for chrome://tracing or Perfetto")
+    timeline.add_argument("file", nargs="?", default="timeline.json")
+    timeline.add_argument("--address", help="of the cluster (default: the newest on this machine)")
+    timeline.set_defaults(run=_timeline)
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--address", help="of the cluster (default: the newest on this machine)")
+    parser.add_argument("--format", choices=["table", "json"], default="table")
+    parser.add_argument("--timeout", type=float, default=30.0, help="seconds to wait for each answer")
+
+
+def _filter(text: str) -> tuple[str, str, str]:
+    for predicate in ("!=", "="):
+        key, found, value = text.partition(predicate)
+        if found and key:
+            return key.strip(), predicate, value.strip()
+    raise argparse.ArgumentTypeError(f"{text!r} is no filter: write state=RUNNING or name!=f")
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from himalia.util.state._api import query
+    from himalia.util.state._source import ROWS
+
+    rows = query(arguments.kind, arguments.address, arguments.filters, None, arguments.timeout, complete=False)
+    kind = ROWS[arguments.kind][0]
+    if arguments.limit < 1:
+        raise ValueError(f"--limit must be at least 1, not {arguments.limit}")
+    shown = rows[: arguments.limit]
+    print_rows(shown, kind.columns() if arguments.detail else kind.base_columns(), arguments.format)
+    if len(shown) < len(rows):
+        print(f"{len(shown)} of {len(rows)} shown: --limit {len(rows)} shows all", file=sys.stderr)
+    return 0
+
+
+def _get(arguments: argparse.Namespace) -> int:
+    from himalia.util.state._api import query
+    from himalia.util.state._source import ROWS
+
+    key = ROWS[arguments.kind][0].id_field
+    rows = query(arguments.kind, arguments.address, [(key, "=", arguments.id)], None, arguments.timeout)
+    if not rows:
+        print(f"There is none of the {arguments.kind} with the id {arguments.id!r}.", file=sys.stderr)
+        return 1
+    if arguments.format == "json":
+        print_value([row.asdict() for row in rows])
+        return 0
+    for row in rows:
+        print_table(["FIELD", "VALUE"], [[name, "-" if value is None else str(value)] for name, value in row.items()])
+    return 0
+
+
+def _summary(arguments: argparse.Namespace) -> int:
+    from himalia.util import state
+
+    summarize = {
+        "actors": state.summarize_actors,
+        "objects": state.summarize_objects,
+        "tasks": state.summarize_tasks,
+    }[arguments.kind]
+    answer: dict[str, Any] = summarize(arguments.address, arguments.timeout)["cluster"]
+    if arguments.format == "json":
+        print_value(answer)
+        return 0
+    rows = []
+    for name, group in answer["summary"].items():
+        counts = group.get("state_counts") or group["task_state_counts"]
+        size = [f"{group['total_size_mb']:.1f}"] if arguments.kind == "objects" else []
+        rows.append([name, str(sum(counts.values())), *size, ", ".join(f"{s}: {n}" for s, n in sorted(counts.items()))])
+    titles = ["NAME", "COUNT", *(["MB"] if arguments.kind == "objects" else []), "STATES"]
+    print_table(titles, rows)
+    return 0
+
+
+def _timeline(arguments: argparse.Namespace) -> int:
+    from himalia.cluster.telemetry.timeline import chrome_trace
+    from himalia.util.state._source import open_source
+
+    with open_source(arguments.address, 30.0) as source:
+        events = chrome_trace(source.records())
+    with open(arguments.file, "w") as file:
+        json.dump(events, file)
+    spans = sum(event["ph"] == "X" for event in events)
+    print(f"{spans} tasks in {arguments.file}: open it at https://ui.perfetto.dev or chrome://tracing")
+    return 0
