@@ -1,10 +1,10 @@
 """Leases: who wants how many workers of which kind, who holds which, and whose turn it is.
 
 Strategy: demand is a standing statement of an owner, one for each of its classes. Whenever something may have become
-possible (demand, a returned lease, a started worker, CPUs lent), owners take turns, and within an owner its classes,
-each turn one lease, until nobody can be served. An owner that finds the node full waits a few milliseconds, then those
-who hold more than it are asked to give up a lease when what runs on it ends. A lease is never taken by force: a task
-that runs is not lost for fairness.
+possible (demand, a returned lease, a started worker, CPUs lent), leases are granted one by one, each to the owner that
+holds least (of equals, to the one served longest ago), and within an owner to its class likewise. An owner that finds
+the node full waits a few milliseconds, then those who hold more than it are asked to give up a lease when what runs on
+it ends. A lease is never taken by force: a task that runs is not lost for fairness.
 
 A request too large for what comes free piece by piece would wait for ever behind small ones. So after a while the node
 keeps what comes free for the one that waits longest, for a bounded time, since what it waits for may itself depend on
@@ -54,9 +54,12 @@ _HOLD_PERIOD: Final = 2.0
 
 
 class Lease:
-    """A worker in the use of an owner. ``reclaimed``: its owner was asked to give it up."""
+    """A worker in the use of an owner. ``reclaimed``: its owner was asked to give it up.
 
-    __slots__ = ("allocation", "demand", "granted_at", "history", "lease_id", "state", "worker")
+    ``weight``: the largest share of any of the node's resources that it holds, in millionths.
+    """
+
+    __slots__ = ("allocation", "demand", "granted_at", "history", "lease_id", "state", "weight", "worker")
 
     def __init__(self, lease_id: int, demand: Demand, worker: Worker, allocation: Allocation, now: float) -> None:
         self.lease_id = lease_id
@@ -65,6 +68,7 @@ class Lease:
         self.allocation = allocation
         self.granted_at = now
         self.state = "granted"
+        self.weight = 0
         self.history: History = new_history()
 
     def move(self, fact: str, now: float) -> None:
@@ -118,6 +122,7 @@ class Leases:
         self._unmet: dict[bytes, dict[int, Demand]] = {}
         self._turn = 0
         self._turns: dict[bytes, int] = {}  # of each owner, when it was served last
+        self._shares: dict[bytes, int] = {}  # of each owner, the sum of its leases' weights
         self._reclaim_at: float | None = None
         self.waiting_actors: Callable[[], list[Waiter]] = list
         """Actors that wait for resources here count as owners that hold nothing."""
@@ -175,6 +180,7 @@ class Leases:
     def _end(self, lease: Lease) -> None:
         """The lease is no more: its resources are free. The worker is the caller's business."""
         self._ledger.release(lease.allocation)
+        self._shares[lease.demand.owner] -= lease.weight
         lease.worker.allocation = None
         del self.leases[lease.lease_id]
         del lease.demand.held[lease.lease_id]
@@ -202,6 +208,7 @@ class Leases:
                     self._pool.stop(lease.worker, death, force=True)
         self._unmet.pop(owner, None)
         self._turns.pop(owner, None)
+        self._shares.pop(owner, None)
 
     def set_blocked(self, worker: Worker, blocked: bool) -> None:
         """Its task waits for others, so they may have its CPUs; or it goes on."""
@@ -224,27 +231,29 @@ class Leases:
             return
         kept = self._kept_for_longest()
         full: set[int] = set()  # demands that got nothing in this call
-        progress = True
-        while progress:
-            progress = False
-            # Who was served longest ago comes first; who never was, before all.
-            for owner in sorted(self._unmet, key=self._turns.__getitem__):
-                demand = self._next_class(owner, full)
-                if demand is None:
-                    continue
-                if self._serve(demand, kept):
-                    progress = True
-                    self._turn += 1
-                    demand.turn = self._turns[owner] = self._turn
-                else:
-                    full.add(id(demand))
-                    progress = progress or self._next_class(owner, full) is not None
+        while self._serve_first(full, kept):
+            pass
         if self._unmet:
             self._plan_reclaim()
 
+    def _serve_first(self, full: set[int], kept: tuple[Demand, Resources] | None) -> bool:
+        """Serve the first in line who can be served; False if nobody can."""
+        for owner in sorted(self._unmet, key=self._rank):
+            while (demand := self._next_class(owner, full)) is not None:
+                if self._serve(demand, kept):
+                    self._turn += 1
+                    demand.turn = self._turns[owner] = self._turn
+                    return True
+                full.add(id(demand))
+        return False
+
+    def _rank(self, owner: bytes) -> tuple[int, int]:
+        """Who holds least comes first; of equals, who was served longest ago."""
+        return self._shares.get(owner, 0), self._turns[owner]
+
     def _next_class(self, owner: bytes, full: set[int]) -> Demand | None:
         waiting = [demand for demand in self._unmet.get(owner, {}).values() if id(demand) not in full]
-        return min(waiting, key=lambda demand: demand.turn, default=None)
+        return min(waiting, key=lambda demand: (len(demand.held), demand.turn), default=None)
 
     def _serve(self, demand: Demand, kept: tuple[Demand, Resources] | None) -> bool:
         """Grant it one lease, or send one wish elsewhere; False if neither can be."""
@@ -273,6 +282,8 @@ class Leases:
         context = self._context
         self._next_id += 1
         lease = Lease(self._next_id, demand, worker, allocation, context.now)
+        lease.weight = self._ledger.weight(allocation.resources)
+        self._shares[demand.owner] = self._shares.get(demand.owner, 0) + lease.weight
         self.leases[lease.lease_id] = lease
         demand.held[lease.lease_id] = lease
         demand.refused = ""
@@ -423,6 +434,9 @@ class Leases:
             assert lease.worker.allocation is lease.allocation
             assert lease.allocation in self._ledger.held
             assert lease.worker.state in ("leased", "stopping")
+        for owner in self._demands:
+            weight = sum(lease.weight for lease in self.leases.values() if lease.demand.owner == owner)
+            assert self._shares.get(owner, 0) == weight
         held = sum(len(demand.held) for classes in self._demands.values() for demand in classes.values())
         assert held == len(self.leases)
         unmet = {id(demand) for demand in self._all_unmet()}

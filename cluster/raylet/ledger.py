@@ -98,13 +98,9 @@ class Ledger:
             allocation.is_lent = False
             self.available["CPU"] -= allocation.resources["CPU"]
 
-    def share(self, held: list[Allocation]) -> float:
-        """The largest fraction of any resource of the node that these hold together."""
-        sums: Resources = {}
-        for allocation in held:
-            for name, units in allocation.resources.items():
-                sums[name] = sums.get(name, 0) + units
-        return max((units / self.total[name] for name, units in sums.items()), default=0.0)
+    def weight(self, resources: Resources) -> int:
+        """The largest share of any resource of the node that is asked for, in millionths."""
+        return max((1_000_000 * units // self.total[name] for name, units in resources.items()), default=0)
 
     def _choose(self, name: str, units: int) -> list[tuple[int, int]] | None:
         """Instances for a request; None if no choice fits."""
