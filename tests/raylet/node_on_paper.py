@@ -79,7 +79,7 @@ class Node:
         self.pids = itertools.count(1000)
         self.tokens: dict[bytes, bytes] = {}
 
-    # -- feeding --------------------------------------------------------------------------------------------------------
+    # -- feeding -----------------------------------------------------------------------------------------------------
 
     def feed(self, event: Event) -> list[Command]:
         """One event; its commands are returned and also kept in ``commands``."""
@@ -109,7 +109,7 @@ class Node:
         self.now = end
         return commands + self.feed(Tick())
 
-    # -- those around it ------------------------------------------------------------------------------------------------
+    # -- those around it ---------------------------------------------------------------------------------------------
 
     def welcome(self, *others: NodeInfo) -> None:
         """The GCS knows the node, and tells of these others."""

@@ -165,7 +165,7 @@ def test_a_worker_that_comes_from_another_owner_forgets_what_it_began() -> None:
     assert node.take(ResetStarted) == [ResetStarted(lease.worker.worker_id)]
 
 
-# Blocking -------------------------------------------------------------------------------------------------------------
+# Blocking -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_blocked_worker_lends_its_cpu_so_that_nested_work_cannot_deadlock() -> None:
@@ -195,7 +195,7 @@ def test_a_worker_that_ends_while_blocked_leaks_nothing() -> None:
     assert node.free == cpus(1)
 
 
-# Fairness -------------------------------------------------------------------------------------------------------------
+# Fairness -----------------------------------------------------------------------------------------------------------
 
 
 def test_who_waits_has_leases_asked_back_from_who_holds_more() -> None:
@@ -266,7 +266,7 @@ def test_a_blocked_worker_is_not_asked_for_a_cpu_that_it_lent() -> None:
     assert node.told(A, LeaseReclaim) == []
 
 
-# Ends -----------------------------------------------------------------------------------------------------------------
+# Ends ---------------------------------------------------------------------------------------------------------------
 
 
 def test_the_end_of_a_driver_returns_all_it_has() -> None:
@@ -328,7 +328,7 @@ def test_the_end_of_a_worker_that_owns_leases_returns_them() -> None:
     assert node.free == cpus(2)
 
 
-# The report -------------------------------------------------------------------------------------------------------------
+# The report ---------------------------------------------------------------------------------------------------------
 
 
 def test_changes_are_reported_together_and_silence_is_broken() -> None:

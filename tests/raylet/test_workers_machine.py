@@ -137,7 +137,7 @@ def test_an_environment_that_makes_no_sense_is_an_error(text: str) -> None:
     assert node.told(DRIVER, LeaseRefused)[0].fatal
 
 
-# The reserve ----------------------------------------------------------------------------------------------------------
+# The reserve --------------------------------------------------------------------------------------------------------
 
 
 def test_the_reserve_is_refilled_a_moment_after_leases_took_from_it() -> None:
@@ -169,7 +169,7 @@ def test_the_reserve_does_not_grow() -> None:
     assert len(node.machine.pool.workers) == 3
 
 
-# Idleness -------------------------------------------------------------------------------------------------------------
+# Idleness -----------------------------------------------------------------------------------------------------------
 
 
 def test_surplus_workers_end_after_some_idle_seconds_the_longest_idle_first() -> None:
@@ -199,7 +199,7 @@ def test_a_worker_that_does_not_leave_is_killed() -> None:
     assert node.take(SignalWorker) == []
 
 
-# Failures -------------------------------------------------------------------------------------------------------------
+# Failures -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_worker_that_cannot_start_is_tried_again_and_then_an_error() -> None:
@@ -317,7 +317,7 @@ def test_an_exit_that_was_reported_already_changes_nothing() -> None:
     assert not node.told(DRIVER, WorkerDied)
 
 
-# The table ------------------------------------------------------------------------------------------------------------
+# The table ----------------------------------------------------------------------------------------------------------
 
 
 def test_an_illegal_fact_raises_with_the_story_of_the_worker() -> None:
