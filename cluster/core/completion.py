@@ -6,6 +6,7 @@ commands; who waits in this process is told by calling what it left in `ref._wai
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -60,6 +61,7 @@ class Completion:
         self.out = out
         self.node_id = node_id
         self.ready_records: list[Record] = []  # whose last dependency came: their submission takes them from here
+        self.parked: deque[Record] = deque(maxlen=10_000)  # whose arguments were not ready; telemetry takes them out
         self.pack: Callable[[ObjectRef], bytes] = lambda ref: ref._data
         self.finished = 0
         self.failed = 0
@@ -83,6 +85,10 @@ class Completion:
         """Fill the record's dependencies; True if all are ready. Else it comes to `ready_records` when they are."""
         deps, holds = record.task.deps, record.holds
         assert deps is not None and holds is not None
+        if record.waiting:  # it came back before they were ready, and waits for them already
+            for ref in holds:
+                if ref._wait is not None:
+                    ref._wait = [waiter for waiter in ref._wait if waiter is not record]
         waiting = 0
         for dep, ref in zip(deps, holds, strict=False):
             if ref._state == PENDING:
@@ -94,6 +100,8 @@ class Completion:
                 if ref._x is not None and ref._x.owner is not None:
                     self.references.ask(ref)
         record.waiting = waiting
+        if waiting:
+            self.parked.append(record)
         return waiting == 0
 
     def fill(self, record: Record) -> bytes | None:

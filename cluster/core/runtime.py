@@ -50,6 +50,7 @@ from ..protocol.gcs_messages import (
 )
 from ..protocol.raylet_messages import CoreHello, CoreWelcome, RayletReply, WorkerDied
 from ..serialization import context
+from ..telemetry.recorder import OwnerRecorder
 from ..transport.bus import Bus
 from ..transport.keys import CurveKeys
 from . import failures
@@ -201,7 +202,8 @@ class Core(TaskOps, ActorOps, ObjectOps, RequestOps, QueryOps):
             )
 
     def start(self) -> None:
-        """Start the IO thread."""
+        """Start the IO thread, and to record what happens to tasks."""
+        OwnerRecorder.install(self)
         self.reactor.start()
 
     def close(self, reason: str = "the session was shut down") -> None:
