@@ -150,6 +150,10 @@ class TaskTable:
     def _merge_worker(record: TaskRecord, batch: Batch, state: TaskState, begin: float, end: float, extra: str) -> None:
         record.worker_id, record.node_id, record.pid = batch.worker_id, batch.node_id, batch.pid
         record.started = begin
+        for earlier, at in record.times.items():  # an owner may have looked only later
+            if earlier < TaskState.RUNNING and at > begin:
+                record.times[earlier] = begin
+        record.submitted = min(record.submitted, begin)
         record.times[TaskState.RUNNING] = begin
         record.state = max(state, record.state)
         if end:
@@ -160,6 +164,8 @@ class TaskTable:
 
     @staticmethod
     def _merge_owner(record: TaskRecord, batch: Batch, state: TaskState, begin: float, end: float, extra: str) -> None:
+        if record.started:
+            begin, end = min(begin, record.started), end if state > TaskState.RUNNING else min(end, record.started)
         record.submitted = begin
         record.times[TaskState.PENDING_ARGS] = begin
         record.times[state] = end

@@ -50,6 +50,7 @@ from ..serialization.error_values import deserialize_error
 from ..serialization.functions import import_function
 from ..serialization.layout import unpack
 from ..serialization.values import deserialize, deserialize_args, serialize
+from ..telemetry.events import describe_error
 from .outgoing import Outgoing
 from .peers import Job, Loaded, Peer
 from .results import ResultMaker
@@ -340,6 +341,7 @@ class Executor:
             return Result(job.task.counter, R_CANCELLED, b"", None, None, job.task.attempt)
         if isinstance(error, TaskCancelledError) and job.cancelled:
             return Result(job.task.counter, R_CANCELLED, b"", None, None, job.task.attempt)
+        job.error = describe_error(error)
         result = self.results.of_error(job, error, actor, actor_id)
         error.__traceback__ = None  # its frames hold the arguments
         return result

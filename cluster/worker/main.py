@@ -13,6 +13,7 @@ from ..core import current
 from ..core.runtime import Core, CoreOptions
 from ..core.tasks import task_var
 from ..protocol.raylet_messages import AssignActor, Exit
+from ..telemetry.recorder import WorkerRecorder
 from .actor_host import ActorHost
 from .executor import Executor
 from .output import TaskStream
@@ -76,7 +77,9 @@ def _serve(boot: WorkerBoot) -> int:
     core.answer_handlers[Exit] = leave
     core.connect()
     core.start()
+    recorder = WorkerRecorder.install(core, executor)
     executor.run()
+    recorder.flush()
     core.reactor.run_once()
     core.reactor.close()
     core.bus.close_gently()

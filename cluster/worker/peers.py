@@ -50,3 +50,4 @@ class Job(msgspec.Struct, eq=False):
     cancelled: bool = False
     running: Any = None  # asyncio task or thread that runs it
     started: float = 0.0
+    error: str = ""  # what it raised, for telemetry
