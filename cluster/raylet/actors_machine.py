@@ -172,12 +172,14 @@ class NodeActors:
 
     # -- placing ------------------------------------------------------------------------------------------------------
 
-    def schedule(self) -> None:
-        """Give resources and workers to those who wait for them."""
+    def schedule(self) -> bool:
+        """Give resources and workers to those who wait for them; whether somebody has just begun to wait."""
+        has_new = False
         for actor in list(self._unplaced.values()):
             if actor.state == "waiting":
                 actor.allocation = self._ledger.acquire(actor.spec.resources)
                 if actor.allocation is None:
+                    has_new = has_new or actor.waiting_since == self._context.now
                     continue
                 actor.move("resources", self._context.now)
                 self._context.report_due = True
@@ -191,6 +193,7 @@ class NodeActors:
             worker = self._pool.take(*actor.key, prefer_fresh=True)
             if worker is not None:
                 self._assign(actor, worker)
+        return has_new
 
     def _assign(self, actor: NodeActor, worker: Worker) -> None:
         now = self._context.now

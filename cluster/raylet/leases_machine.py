@@ -150,6 +150,7 @@ class Leases:
         if demand.unmet > 0:
             if demand.waiting_since is None:
                 demand.waiting_since = self._context.now
+                self._plan_reclaim()
             if waiting is None:
                 waiting = self._unmet[demand.owner] = {}
             waiting.setdefault(demand.class_id, demand)
@@ -227,14 +228,11 @@ class Leases:
     def schedule(self) -> None:
         """Serve all who can be served now, in turns."""
         if not self._unmet:
-            self._reclaim_at = None
             return
         kept = self._kept_for_longest()
         full: set[int] = set()  # demands that got nothing in this call
         while self._serve_first(full, kept):
             pass
-        if self._unmet:
-            self._plan_reclaim()
 
     def _serve_first(self, full: set[int], kept: tuple[Demand, Resources] | None) -> bool:
         """Serve the first in line who can be served; False if nobody can."""
@@ -378,8 +376,8 @@ class Leases:
             yield from classes.values()
 
     def _plan_reclaim(self) -> None:
-        if self._reclaim_at is None:
-            self._reclaim_at = self._context.now + self._context.config.reclaim_after
+        due = self._context.now + self._context.config.reclaim_after
+        self._reclaim_at = due if self._reclaim_at is None else min(self._reclaim_at, due)
 
     def want_reclaim(self) -> None:
         """Somebody else (an actor) waits for resources that leases hold."""
@@ -410,8 +408,9 @@ class Leases:
                 lease.move("reclaim", now)
                 self._context.reply(lease.demand.owner, LeaseReclaim(lease_id))
         if self._unmet or waiters:
-            # An infeasible demand waits for nodes, not for leases.
-            self._reclaim_at = now + (self._context.config.reclaim_after if waiters else 1.0)
+            # Whoever begins to wait is looked at sooner. For the others something changes when a lease gets older than
+            # a slice, or when one is returned, which serves them by itself.
+            self._reclaim_at = now + max(self._context.config.reclaim_after, self._context.config.slice_seconds)
 
     def next_deadline(self) -> float | None:
         return self._reclaim_at

@@ -156,14 +156,13 @@ class RayletMachine:
         self.actors.tick()
         self.leases.tick()
         self._schedule()
-        if self.actors.pending():
-            self.leases.want_reclaim()
         self._report()
 
     def _schedule(self) -> None:
         """Serve whom can be served, and start the workers that are missing for it."""
         while True:
-            self.actors.schedule()
+            if self.actors.schedule():
+                self.leases.want_reclaim()
             self.leases.schedule()
             needs: dict[PoolKey, int] = self.actors.needed_workers()
             for kind, count in self.leases.needed_workers().items():

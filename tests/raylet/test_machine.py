@@ -106,7 +106,7 @@ def test_an_idle_node_needs_to_be_woken_for_its_heartbeat_only() -> None:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Owners, workers, actors and the GCS do what they may, in any order; messages come from those who can send them."""
+    """Owners, workers, actors and the GCS do what they may, in any order; messages come from who can send them."""
 
     owners: Bundle[bytes] = Bundle("owners")
     starts: Bundle[StartWorker] = Bundle("starts")
