@@ -153,6 +153,8 @@ class ActorOps:
     ) -> Plan:
         """What all calls of a method, from this cell, share. ``ref`` keeps the actor alive while calls are under way."""
         self.templates += 1
+        if name:  # the worker shows it; a template of an actor has the method where others have their name
+            options = {**(options or {}), "name": name}
         template = Template(self.templates, method, b"", None, actor_id, num_returns, cell, {}, options or {})
         plan = Plan(template, name or f"{class_name}.{method}", None, max_task_retries, retry_exceptions, num_returns)
         plan.actor = self.actor_calls.client(actor_id, class_name)

@@ -192,7 +192,21 @@ def task_row(record: TaskRecord, parent: bytes) -> TaskState:
 
 def _tasks(source: Source) -> list[StateRecord]:
     table = source.records()
-    return [task_row(record, table.parent_of(record)) for record in table]
+    job_of = _job_of_owner(source) if any(not record.job_id for record in table) else {}
+    rows: list[StateRecord] = []
+    for record in table:
+        row = task_row(record, table.parent_of(record))
+        row.job_id = row.job_id or job_of.get(record.owner, "")
+        rows.append(row)
+    return rows
+
+
+def _job_of_owner(source: Source) -> dict[bytes, str]:
+    """By process, living or dead: a worker that was started before any job came may not know its own."""
+    jobs = {row["worker_id"]: (row.get("job_id") or b"").hex() for row in source.ask("workers")}
+    for row in source.ask("jobs"):
+        jobs[msgspec.convert(row["driver"], Address).worker_id] = row["job_id"].hex()
+    return jobs
 
 
 def _actors(source: Source) -> list[StateRecord]:
