@@ -63,6 +63,7 @@ class Completion:
         self.ready_records: list[Record] = []  # whose last dependency came: their submission takes them from here
         self.parked: deque[Record] = deque(maxlen=10_000)  # whose arguments were not ready; telemetry takes them out
         self.pack: Callable[[ObjectRef], bytes] = lambda ref: ref._data
+        self.pinned: Callable[[Extra], None] = lambda extra: None
         self.finished = 0
         self.failed = 0
 
@@ -135,7 +136,7 @@ class Completion:
         if record.task.refs is not None and holds is not None:
             for ref in holds[len(deps or ()) :]:
                 self.references.in_transit(ref, -1)
-        if not self._keeps_lineage(record):
+        if record.weak is None:
             record.holds = None
 
     @staticmethod
@@ -163,6 +164,8 @@ class Completion:
             for ref, value in zip(refs, result.returns, strict=False):
                 assert ref is not None
                 self.set_value(ref, value, record)
+            if self._keeps_lineage(record):
+                record.rest()
         if record.holds is not None:
             self.release(record)
 
@@ -178,6 +181,7 @@ class Completion:
             extra.nodes, extra.size = [value.node], value.size
             if value.node == self.node_id and value.offset >= 0:
                 extra.offset, extra.pins = value.offset, 1  # sealed with a pin in our name
+                self.pinned(extra)
             if record is not None and record.plan.actor is None:
                 extra.lineage = record
             ref._data, ref._state = None, STORE

@@ -77,6 +77,7 @@ class ObjectOps:
         self.pinned_refs: list[Any] = []
         self._ref_lock = threading.Lock()
         self._slabs = SlabPool()
+        self.completion.pinned = self._own_pin
         self.tick_hooks.append(self._unpin_idle)
         set_drop_hook(self._woken_by_drop)
 
@@ -363,8 +364,10 @@ class ObjectOps:
                 record.retries -= 1
             record.task.attempt += 1
             record.worker, record.at, record.local = None, None, 0
-            ref._state, ref._data = PENDING, record
-            extra.nodes = []
+            for again in record.revive() if record.weak is not None else (ref,):
+                if again._state == PENDING or again is ref:
+                    again._state, again._data = PENDING, record
+            extra.nodes, extra.lineage = [], None
             for dep in record.task.deps or ():
                 dep.offset, dep.data = -1, b""
             self.submission.submitted(record)
@@ -459,6 +462,11 @@ class ObjectOps:
             nodes.update(extra.nodes)
             if extra.pins > 0:
                 self._unpin([extra])
+
+    def _own_pin(self: Core, extra: Extra) -> None:
+        """An object was sealed with a pin in our name."""
+        extra.last_used = time.monotonic()
+        self._pins[extra.object_id()] = extra
 
     def drain_releases(self: Core) -> None:
         """Account for buffers that died, from any thread."""

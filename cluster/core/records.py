@@ -5,6 +5,7 @@ Sizes matter here: a million queued tasks are a million `Record`s (under 1 KB ea
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from typing import Any
 
@@ -64,7 +65,30 @@ class Record(msgspec.Struct, eq=False):
     stream: Stream | None = None
     submitted: float = 0.0
     oom_retries: int = -1
+    weak: list[weakref.ref[ObjectRef]] | None = None  # its returns, once it is only lineage: these hold it
     create: Any = None  # an actor's creation waits for its arguments: what to send then
+
+
+    def rest(self) -> None:
+        """Become lineage: the returns hold the record now, so it must not hold them."""
+        refs = self.refs if self.refs is not None else [self.ref] if self.ref is not None else []
+        self.weak = [weakref.ref(ref) for ref in refs]
+        self.ref, self.refs = None, None if self.refs is None else []
+
+    def revive(self) -> list[ObjectRef]:
+        """Be a task again; returns its references, new ones in place of those that nobody holds any more."""
+        assert self.weak is not None
+        alive = [watch() for watch in self.weak]
+        known = next(ref for ref in alive if ref is not None)
+        made = [
+            ref if ref is not None else ObjectRef(known._w, known._n, index) for index, ref in enumerate(alive, 1)
+        ]
+        if self.refs is None:
+            self.ref = made[0]
+        else:
+            self.refs = made
+        self.weak = None
+        return made
 
 
 class LeasedWorker(msgspec.Struct, eq=False, dict=False):
