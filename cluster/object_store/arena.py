@@ -10,9 +10,11 @@ last process that has it is gone, however it went, the kernel takes the memory b
 The raylet itself copies with pread and pwrite, which run without the GIL and without mapping a page. So its own memory
 stays small, and it needs no numpy.
 
-Rejected: a named file (stays behind when the raylet is killed), memfd_create (not bounded by the size of /dev/shm,
-which an administrator may have chosen on purpose), filling the arena at the start (seconds for each gigabyte, and
-memory that most sessions never use).
+Rejected: a named file (stays behind when the raylet is killed); memfd_create (not bounded by the size of /dev/shm,
+which an administrator may have chosen on purpose); touching fresh pages ahead of writers, from here. That takes the
+same second or two of a core for each gigabyte, from the tasks, whoever does it; a writer still has to map the pages
+(0.2 s for each gigabyte); the memory counts as used though most sessions never need it; and with recycling only the
+first round over the arena would gain.
 """
 
 from __future__ import annotations

@@ -30,7 +30,6 @@ from ..protocol.raylet_messages import (
     CreateObject,
     CreateSlab,
     FreeObjects,
-    ObjectCreated,
     ObjectPinned,
     ObjectsPinned,
     PinObjects,
@@ -38,7 +37,6 @@ from ..protocol.raylet_messages import (
     ReturnSlab,
     SealedObject,
     SealObjects,
-    SlabCreated,
     StoreStats,
     StoreStatsRequest,
     UnpinObjects,
@@ -46,7 +44,6 @@ from ..protocol.raylet_messages import (
 from .events import (
     ChunkWritten,
     Command,
-    DeleteFile,
     Event,
     Extended,
     FallbackMade,
@@ -60,23 +57,12 @@ from .events import (
     Tick,
     Warn,
 )
-from .exchange import Exchange
-from .index import Index
-from .records import Block, Record, State, Trigger, move
-from .relief import Relief
-from .report import check_store, holders, no_room_text, store_stats
-from .room import Kind, Request, Room
-from .slabs import Slabs
+from .lifecycle import FREED, LOST, SEAL_WAIT, Lifecycle
+from .records import State, Trigger, move
+from .report import check_store, store_stats
+from .room import Kind, Request
 
-__all__ = ["FREED", "LATE_SEAL", "LOST", "NO_ROOM", "PINNED", "SEAL_WAIT", "StoreMachine"]
-
-PINNED: Final = 0
-LOST: Final = 1
-FREED: Final = 2
-NO_ROOM: Final = 3
-
-SEAL_WAIT: Final = 2.0
-"""Seconds that an object which others know of may be unknown here: the seal is on its way, or its writer died."""
+__all__ = ["LATE_SEAL", "StoreMachine"]
 
 LATE_SEAL: Final = 1.0
 """Seconds that a dead process's memory is kept for seals that it had sent."""
@@ -85,7 +71,7 @@ DEAD_KNOWN: Final = 10_000
 """Dead processes remembered: objects of theirs that tasks still make are freed at once."""
 
 
-class StoreMachine:
+class StoreMachine(Lifecycle):
     """The rules of one node's store.
 
     Parameters
@@ -99,16 +85,8 @@ class StoreMachine:
     """
 
     def __init__(self, node_id: bytes, capacity: int, name_of: Callable[[bytes], str] = bytes.hex) -> None:
+        super().__init__(node_id, capacity, name_of)
         self._node_id = node_id
-        self._name_of = name_of
-        self._out: list[Command] = []
-        self._last_job = 0
-        self._answers: dict[bytes, list[ObjectPinned]] = {}
-        self.index = Index()
-        self.relief = Relief(self.index, self.release, self._keepers, self._emit, self._new_job)
-        self.room = Room(capacity, self, self.relief, self._emit, self._new_job)
-        self.slabs = Slabs(self.room)
-        self.exchange = Exchange(node_id, self.index, self, self._emit, self._new_job)
         self._dying: deque[tuple[float, bytes]] = deque()
         self._dead: dict[bytes, None] = {}
         self._events: dict[type, Callable[[Any, float], None]] = {
@@ -147,20 +125,18 @@ class StoreMachine:
         out, self._out = self._out, []
         return out
 
-    def _emit(self, command: Command) -> None:
-        self._out.append(command)
-
-    def _new_job(self) -> int:
-        self._last_job += 1
-        return self._last_job
-
     def _received(self, event: Received, now: float) -> None:
+        message = event.message
         if event.peer in self._dead:
             return
-        if type(event.message) is Chunk:
+        if type(message) is Chunk:
             self.exchange.chunk(event, now)
+        elif (isinstance(message, PinObjects) and len(message.nodes) != len(message.object_ids)) or (
+            isinstance(message, UnpinObjects) and len(message.counts) != len(message.object_ids)
+        ):
+            self._emit(Warn(f"refused: {self._name_of(event.peer)} sent lists of different lengths"))
         else:
-            self._messages[type(event.message)](event.peer, event.message, now)
+            self._messages[type(message)](event.peer, message, now)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -204,7 +180,7 @@ class StoreMachine:
         record = self.index.get_or_add(sealed.object_id, cause)
         if record.state is State.FREED:
             move(record, Trigger.SEAL, cause)
-            self._release(block)
+            self.release(block)
             self.index.set_deadline(record, 0.0)
             self._settle_freed(record, cause)
             return
@@ -218,135 +194,6 @@ class StoreMachine:
         if owner in self._dead:
             self._free_one(record, f"its owner {self._name_of(owner)} is dead")
             self._settle_freed(record, "its last pin went")
-
-    def _replace(self, record: Record) -> None:
-        """A new value is there: part with the old one, if there is any."""
-        self.exchange.cancel_pull(record.object_id)
-        self.exchange.drop_sends(record)
-        self._forget_disk(record)
-        if record.block is not None:
-            if record.pins:
-                record.stale.append(record.block)
-            else:
-                self._release(record.block)
-            record.block = None
-
-    def _arrive(self, record: Record, block: Block, trigger: Trigger, cause: str) -> None:
-        record.block = block
-        record.size = block.length
-        move(record, trigger, cause)
-        self.index.set_deadline(record, 0.0)
-        self.index.refile(record)
-
-    def _abort(self, record: Record, peer: bytes, cause: str, now: float) -> None:
-        """A process does not write this object after all."""
-        block = record.writers[peer]
-        self.index.remove_writer(record, peer)
-        if block is None:
-            object_id = record.object_id
-            self.room.cancel(lambda r: r.kind is Kind.CREATE and r.object_id == object_id and r.peer == peer)
-        else:
-            self._release(block)
-        if record.state is State.CREATED and not record.writers:
-            move(record, Trigger.ABORT, cause)
-            self._expect(record, now)
-        else:
-            self._settle_freed(record, cause)
-
-    # -- room --------------------------------------------------------------------------------------------------------
-
-    def grant(self, request: Request, block: Block, now: float) -> None:
-        """There is room for a request."""
-        if request.kind is Kind.SLAB:
-            self.slabs.add(request.peer, request.slab, block)
-            self._emit(Send(request.peer, SlabCreated(request.slab, block.offset, block.size)))
-            return
-        if request.kind is Kind.PULL:
-            self.exchange.granted(request.object_id, block, now)
-            return
-        record = self.index.records[request.object_id]
-        if request.kind is Kind.CREATE:
-            record.writers[request.peer] = block
-            answer = ObjectCreated(request.object_id, block.offset, request.size, block.path)
-            self._emit(Send(request.peer, answer))
-        else:
-            self.relief.read_back(record, block)
-
-    def refuse(self, request: Request, error: str, now: float) -> None:
-        """There will be no room for a request."""
-        if request.kind is Kind.SLAB:
-            self._emit(Send(request.peer, SlabCreated(request.slab, -1, 0)))
-            return
-        if request.kind is Kind.PULL:
-            self.exchange.refused(request.object_id, self._no_room(request, error), now)
-            return
-        record = self.index.records[request.object_id]
-        if request.kind is Kind.CREATE:
-            allocator = self.room.allocator
-            answer = ObjectCreated(
-                request.object_id,
-                -1,
-                request.size,
-                error=self._no_room(request, error),
-                holders=holders(self.index, self.slabs, self._name_of),
-                capacity=allocator.capacity,
-                used=allocator.used,
-            )
-            self._emit(Send(request.peer, answer))
-            self._abort(record, request.peer, "there is no room", now)
-        else:
-            move(record, Trigger.NO_ROOM, error)
-            self._dismiss(record, NO_ROOM, self._no_room(request, error))
-
-    def _no_room(self, request: Request, error: str) -> str:
-        return no_room_text(self.room, request.size, error, self.relief.spill_error)
-
-    def _keepers(self) -> list[bytes]:
-        processes = {*self.index.processes_with_pins(), *self.slabs.holders()}
-        return sorted(processes - self.exchange.receivers)
-
-    def request_room(self, request: Request, now: float) -> None:
-        """Room for what is being fetched."""
-        self.room.request(request, now)
-
-    def cancel_room(self, object_id: bytes) -> None:
-        """An object does not come back, or from elsewhere, after all."""
-        self.room.cancel(lambda r: r.object_id == object_id and r.kind in (Kind.PULL, Kind.RESTORE))
-
-    def release(self, block: Block) -> None:
-        """One user of a block fewer."""
-        self.room.release(block)
-
-    _release = release
-
-    # -- disk --------------------------------------------------------------------------------------------------------
-
-    def _restored(self, event: Restored, now: float) -> None:
-        found = self.relief.read(event)
-        if found is None:
-            return
-        record, block = found
-        if event.error:
-            self._release(block)
-            self._forget_disk(record)
-            move(record, Trigger.LOST, event.error)
-            self._dismiss(record, LOST, event.error)
-            self._expect(record, now)
-        else:
-            self._arrive(record, block, Trigger.RESTORED, "restored from disk")
-            self._ready(record, now)
-
-    def _restore(self, record: Record, cause: str, now: float) -> None:
-        move(record, Trigger.RESTORE, cause)
-        self.room.request(Request(Kind.RESTORE, record.size, object_id=record.object_id), now)
-
-    def _forget_disk(self, record: Record) -> None:
-        if record.state is State.RESTORING:
-            self.cancel_room(record.object_id)
-        record.job = 0
-        if record.disk:
-            self._emit(DeleteFile(record.disk))
-            record.disk = ""
 
     # -- pins --------------------------------------------------------------------------------------------------------
 
@@ -363,62 +210,11 @@ class StoreMachine:
                 record.waiters.append(peer)
                 self._fetch(record, nodes, cause, now)
 
-    def _fetch(self, record: Record, nodes: list[bytes], cause: str, now: float) -> None:
-        """Somebody waits for this object: do what brings it here."""
-        if record.state is State.SPILLED:
-            self._restore(record, cause, now)
-        elif record.state is State.PULLING:
-            self.exchange.add_nodes(record.object_id, nodes)
-        elif record.state is State.EXPECTED:
-            others = self.exchange.others(record.object_id, nodes)
-            if others:
-                move(record, Trigger.PULL, cause)
-                self.index.set_deadline(record, 0.0)
-                self.exchange.pull(record, others, now)
-            else:
-                self._expect(record, now)
-
-    def _expect(self, record: Record, now: float) -> None:
-        """Nothing is under way for this object: it is looked at again when its seal should have come."""
-        if record.writers:
-            move(record, Trigger.CREATE, "a process is writing it")
-        elif not record.deadline:
-            self.index.set_deadline(record, now + SEAL_WAIT)
-
-    def _answer(self, record: Record, peer: bytes) -> None:
-        block = record.block
-        assert block is not None
-        self._tell(peer, ObjectPinned(record.object_id, PINNED, block.offset, record.size, block.path))
-
-    def _tell(self, peer: bytes, answer: ObjectPinned) -> None:
-        self._answers.setdefault(peer, []).append(answer)
-
-    def _ready(self, record: Record, now: float) -> None:
-        """An object is in memory: give it to those who waited."""
-        record.early = {}
-        waiters, record.waiters = record.waiters, []
-        for peer in waiters:
-            self.index.pin(record, peer)
-            self._answer(record, peer)
-        askers, record.askers = record.askers, {}
-        for node, pull in askers.items():
-            self.exchange.serve(record, node, pull)
-        self.unpinned(record, now)
-
-    def _dismiss(self, record: Record, status: int, error: str = "") -> None:
-        """Tell those who wait for an object that they do in vain."""
-        waiters, record.waiters = record.waiters, []
-        for peer in waiters:
-            self._tell(peer, ObjectPinned(record.object_id, status, error=error))
-        askers, record.askers = record.askers, {}
-        for node, pull in askers.items():
-            self.exchange.deny(record.object_id, node, pull)
-
     def _unpin(self, peer: bytes, message: UnpinObjects, now: float) -> None:
         cause = f"{self._name_of(peer)} released a pin"
         for object_id, count in zip(message.object_ids, message.counts, strict=True):
             record = self.index.get_or_add(object_id, cause)
-            rest = self.index.unpin(record, peer, count)
+            rest = self.index.unpin(record, peer, max(count, 1))
             while rest and peer in record.waiters:
                 record.waiters.remove(peer)
                 rest -= 1
@@ -427,20 +223,6 @@ class StoreMachine:
                 if record.state is State.EXPECTED:
                     self._expect(record, now)
             self.unpinned(record, now)
-
-    def unpinned(self, record: Record, now: float) -> None:
-        """See what follows if an object has no pins any more."""
-        if record.pins:
-            return
-        stale, record.stale = record.stale, []
-        for block in stale:
-            self._release(block)
-        self._settle_freed(record, "its last pin went")
-        is_copy_on_disk = record.state is State.SEALED and not record.primary and record.block is not None
-        if is_copy_on_disk and record.block is not None and record.block.path and not record.writers:
-            block, record.block = record.block, None
-            self.index.forget(record, Trigger.EVICT, "a copy in a file is not worth keeping")
-            self._release(block)
 
     # -- freeing -----------------------------------------------------------------------------------------------------
 
@@ -466,28 +248,6 @@ class StoreMachine:
                 self.index.set_deadline(record, now + SEAL_WAIT)
             self._settle_freed(record, cause)
 
-    def _free_one(self, record: Record, cause: str) -> None:
-        self.exchange.cancel_pull(record.object_id)
-        self._forget_disk(record)
-        move(record, Trigger.FREE, cause)
-        self.index.set_deadline(record, 0.0)
-        self.index.refile(record)
-        self._dismiss(record, FREED)
-        record.early = {}
-        copies, record.copies = record.copies, set()
-        for node in sorted(copies):
-            self._emit(SendNode(node, FreeObjects([record.object_id], forwarded=True)))
-
-    def _settle_freed(self, record: Record, cause: str) -> None:
-        """Part with a freed object as far as nobody uses it."""
-        if record.state is not State.FREED or record.pins:
-            return
-        if record.block is not None:
-            self._release(record.block)
-            record.block = None
-        if not record.writers and not record.deadline:
-            self.index.forget(record, Trigger.FORGET, cause)
-
     # -- other nodes -------------------------------------------------------------------------------------------------
 
     def _asked_for(self, node: bytes, message: PullObject, now: float) -> None:
@@ -496,24 +256,11 @@ class StoreMachine:
         if record.is_in_memory:
             self.exchange.serve(record, node, message.pull)
         elif record.state in (State.PULLING, State.FREED):
-            self.exchange.deny(
-                message.object_id, node, message.pull
-            )  # two nodes that wait for each other would wait forever
+            # Two nodes that are fetching it and wait for each other would wait forever.
+            self.exchange.deny(message.object_id, node, message.pull)
         else:
             record.askers[node] = message.pull
             self._fetch(record, [], cause, now)
-
-    def pulled(self, record: Record, block: Block, source: bytes, now: float) -> None:
-        """An object has come from another node."""
-        record.primary = False
-        self._arrive(record, block, Trigger.PULLED, f"pulled from node {source.hex()}")
-        self._ready(record, now)
-
-    def not_pulled(self, record: Record, error: str, now: float) -> None:
-        """No node has an object, or there is no room for it."""
-        move(record, Trigger.LOST, error or "no node has it")
-        self._dismiss(record, NO_ROOM if error else LOST, error)
-        self._expect(record, now)
 
     # -- deaths and time ---------------------------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from himalia.cluster.object_store.events import MakeFallback, ReadSpill, Send, WriteSpill
-from himalia.cluster.object_store.machine import FREED, LATE_SEAL, LOST, NO_ROOM, PINNED, SEAL_WAIT
+from himalia.cluster.object_store.lifecycle import FREED, LOST, NO_ROOM, PINNED, SEAL_WAIT
+from himalia.cluster.object_store.machine import LATE_SEAL
 from himalia.cluster.object_store.records import TABLE, IllegalTransition, Record, State, Trigger, move
 from himalia.cluster.object_store.room import FALLBACK_AFTER
 from himalia.cluster.protocol.common import Address
@@ -181,6 +182,14 @@ def test_a_value_made_again_replaces_the_old_one_whose_readers_keep_it(node: Nod
     node.tell(DRIVER, UnpinObjects([A], [1]))
     node.tell(WORKER, UnpinObjects([A], [1]))
     assert used(node) == 50 * KB
+
+
+def test_lists_of_different_lengths_are_refused_with_a_warning(node: Node) -> None:
+    put(node, A)
+    node.tell(WORKER, PinObjects([A], []))
+    node.tell(WORKER, UnpinObjects([A], []))
+    assert len(node.warnings) == 2
+    assert not pinned(node, WORKER)
 
 
 # -- messages that overtake each other ---------------------------------------------------------------------------------

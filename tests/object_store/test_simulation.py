@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from himalia.cluster.object_store import exchange, room, transfer
-from himalia.cluster.object_store.machine import FREED, LOST, NO_ROOM, PINNED
+from himalia.cluster.object_store.lifecycle import FREED, LOST, NO_ROOM, PINNED
 from himalia.cluster.object_store.slab import SlabPart, SlabPool
 from himalia.cluster.protocol.common import Address
 from himalia.cluster.protocol.raylet_messages import (
@@ -329,6 +329,6 @@ def _small_steps() -> object:
 
 
 @given(st.integers(0, 1 << 32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_pinned_byte_changes_and_nothing_is_left(seed: int) -> None:
     run(seed)

@@ -6,7 +6,7 @@ import pytest
 
 from himalia.cluster.object_store import exchange, transfer
 from himalia.cluster.object_store.events import SendChunk, WriteChunk
-from himalia.cluster.object_store.machine import LOST, PINNED
+from himalia.cluster.object_store.lifecycle import LOST, PINNED
 from himalia.cluster.object_store.records import State
 from himalia.cluster.object_store.transfer import CREDIT, STALL, Outgoing, Pull, in_order_for
 from himalia.cluster.protocol.raylet_messages import (
