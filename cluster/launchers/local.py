@@ -112,9 +112,9 @@ class ClusterProcess:
         """Why the node ended, empty if it was asked to, or runs."""
         if self.is_running() or self._process.stdout is None:
             return ""
-        line = self._read_line(0.1)
-        if line is not None and line.ended is not None:
-            return line.ended
+        while (line := self._read_line(0.1)) is not None:
+            if line.ended is not None or line.error:
+                return line.ended or line.error
         code = self._process.returncode
         return f"its host was killed by {signal.Signals(-code).name}" if code < 0 else ""
 

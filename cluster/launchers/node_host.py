@@ -25,6 +25,7 @@ import select
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -102,14 +103,17 @@ class NodeHost:
                 self._announce(servers)
             reason = self._serve()
         except StartError as error:
-            self._say(Started(error=str(error)))
-            return 1
+            reason = str(error)
+        except Exception as error:  # noqa: BLE001 the logs go with the session: whoever started us is told
+            traceback.print_exc()
+            reason = f"the node host failed with {type(error).__name__}: {error}"
         finally:
             self._end_children(reason)
             if self.session_dir:
                 session.remove_session(self.session_dir, self.record)
-        self._say(Ended(ended=reason))
-        return 0
+        is_started = self._template is not None
+        self._say(Ended(ended=reason) if is_started else Started(error=reason))
+        return 0 if is_started else 1
 
     def _make_node(self) -> Servers:
         """Fork the servers; they start while this process goes on."""

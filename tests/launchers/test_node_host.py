@@ -261,11 +261,11 @@ def test_an_object_store_too_small_is_an_error(in_own_folder: Path) -> None:
     in_own_folder.rmdir()
 
 
-def test_a_worker_module_that_cannot_be_imported_ends_the_node(in_own_folder: Path) -> None:
+def test_a_worker_module_that_cannot_be_imported_ends_the_node_and_says_so(in_own_folder: Path) -> None:
     process = local.launch(NodeOptions(num_cpus=1, worker_module="no.such.module"))
     eventually(lambda: not process.is_running(), "its end")
+    assert "No module named 'no'" in process.end_reason()
     process.stop()
-    eventually(lambda: not list(in_own_folder.iterdir()), "the end of its folder")
     in_own_folder.rmdir()
 
 
