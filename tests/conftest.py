@@ -22,7 +22,7 @@ _FAILED = pytest.StashKey[bool]()
 
 # Clusters of this test run keep to a folder of their own: what is left in it is ours, whatever else runs here. Its path
 # is short, since that of a socket must be.
-_SESSION_FOLDERS = Path(tempfile.mkdtemp(prefix="hv-"))
+_SESSION_FOLDERS = Path(tempfile.mkdtemp(prefix=f"hv-{os.getpid()}-"))
 os.environ["HIMALIA_TMPDIR"] = str(_SESSION_FOLDERS)
 _GUARD = LeakGuard(_SESSION_FOLDERS)
 
@@ -39,6 +39,10 @@ warm_up(_open_zmq_instance)
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(_SESSION_FOLDERS, ignore_errors=True)
+    for folder in _SESSION_FOLDERS.parent.glob("hv-*-*"):
+        # Of a run that was killed and could not do this itself.
+        if not Path("/proc", folder.name.split("-")[1]).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.hookimpl(wrapper=True)
