@@ -36,6 +36,9 @@ EXTEND_STEP: Final = 64 << 20
 FALLBACK_AFTER: Final = 1.0
 """Seconds. Long enough for cores to answer `ReleasePins` and for short tasks to end; a user hardly notices it."""
 
+FALLBACK_AGAIN: Final = 0.1
+"""Seconds instead, while nothing was given back since the last request that fell back: cores have been asked."""
+
 RETRY_EXTEND_AFTER: Final = 5.0
 """Seconds until it is tried again whether shared memory, once full, has room."""
 
@@ -100,6 +103,7 @@ class Room:
         self._extending = False
         self._no_extension_before = 0.0
         self._extension_error = ""
+        self._was_freed = True  # any memory, since the last request that fell back
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
@@ -130,6 +134,7 @@ class Room:
             if self._press(request, now):
                 return
             self._queue.popleft()
+            self._was_freed = self._was_freed and rounded(request.size) > self.allocator.capacity
             job = self._new_job()
             self._falling_back[job] = request
             self._emit(MakeFallback(job, request.size))
@@ -173,7 +178,7 @@ class Room:
             return True
         if request.since < 0:
             request.since = now
-        return now - request.since < FALLBACK_AFTER
+        return now - request.since < (FALLBACK_AFTER if self._was_freed else FALLBACK_AGAIN)
 
     # -- the arena grows ---------------------------------------------------------------------------------------------
 
@@ -229,6 +234,7 @@ class Room:
             self.fallback_bytes -= block.size
             self._emit(DeleteFile(block.path))
         else:
+            self._was_freed = True
             self.allocator.free(block.offset)
 
     @property

@@ -420,6 +420,16 @@ def test_who_waits_too_long_gets_a_file(world: World, node: Node) -> None:
     assert not node.disk.files
 
 
+def test_the_next_to_wait_for_the_same_memory_waits_less(world: World, node: Node) -> None:
+    put(node, A, 600 * KB, pin_for=DRIVER)
+    node.tell(WORKER, CreateObject(B, 600 * KB, Address(WORKER)))
+    world.pass_time(FALLBACK_AFTER + 0.5)
+    node.answers(WORKER)
+    node.tell(WORKER, CreateObject(C, 600 * KB, Address(WORKER)))
+    world.pass_time(0.5)
+    assert [m.object_id for m in node.answers(WORKER) if isinstance(m, ObjectCreated)] == [C]
+
+
 def test_what_is_larger_than_the_arena_gets_a_file_at_once(node: Node) -> None:
     commands = node.tell(DRIVER, CreateObject(A, 2 << 20, Address(DRIVER)))
     assert any(isinstance(command, MakeFallback) for command in commands)
