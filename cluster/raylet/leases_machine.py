@@ -82,15 +82,35 @@ class Lease:
 class Demand:
     """What one owner wants of one class. ``waiting_since``: since when it has less than it wants; None when it has all.
 
-    ``refused``: what the owner was told last, so that it is told once. ``turn``: when it was served last.
+    ``refused``: what the owner was told last, so that it is told once. ``turn``: when it was served last. ``need``:
+    equal for demands that the same leases could meet.
     """
 
-    __slots__ = ("class_id", "held", "hops", "owner", "queued", "refused", "spec", "turn", "waiting_since", "want")
+    __slots__ = (
+        "class_id",
+        "held",
+        "hops",
+        "need",
+        "owner",
+        "queued",
+        "refused",
+        "spec",
+        "turn",
+        "waiting_since",
+        "want",
+    )
 
     def __init__(self, owner: bytes, class_id: int, spec: LeaseSpec) -> None:
         self.owner = owner
         self.class_id = class_id
         self.spec = spec
+        self.need = (
+            frozenset(spec.resources.items()),
+            spec.strategy,
+            frozenset(spec.labels.items()),
+            spec.job_id,
+            spec.runtime_env,
+        )
         self.want = 0
         self.held: dict[int, Lease] = {}
         self.hops = 0
@@ -230,31 +250,35 @@ class Leases:
         if not self._unmet:
             return
         kept = self._kept_for_longest()
-        full: set[int] = set()  # demands that got nothing in this call
+        full: set[object] = set()  # demands that got nothing in this call, and what they need
         while self._serve_first(full, kept):
             pass
 
-    def _serve_first(self, full: set[int], kept: tuple[Demand, Resources] | None) -> bool:
+    def _serve_first(self, full: set[object], kept: tuple[Demand, Resources] | None) -> bool:
         """Serve the first in line who can be served; False if nobody can."""
         for owner in sorted(self._unmet, key=self._rank):
             while (demand := self._next_class(owner, full)) is not None:
-                if self._serve(demand, kept):
+                if self._serve(demand, kept, full):
                     self._turn += 1
                     demand.turn = self._turns[owner] = self._turn
                     return True
-                full.add(id(demand))
+                full.add(demand)
         return False
 
     def _rank(self, owner: bytes) -> tuple[int, int]:
         """Who holds least comes first; of equals, who was served longest ago."""
         return self._shares.get(owner, 0), self._turns[owner]
 
-    def _next_class(self, owner: bytes, full: set[int]) -> Demand | None:
-        waiting = [demand for demand in self._unmet.get(owner, {}).values() if id(demand) not in full]
+    def _next_class(self, owner: bytes, full: set[object]) -> Demand | None:
+        classes = self._unmet.get(owner, {}).values()
+        waiting = [demand for demand in classes if demand not in full and (demand.need, demand.hops) not in full]
         return min(waiting, key=lambda demand: (len(demand.held), demand.turn), default=None)
 
-    def _serve(self, demand: Demand, kept: tuple[Demand, Resources] | None) -> bool:
-        """Grant it one lease, or send one wish elsewhere; False if neither can be."""
+    def _serve(self, demand: Demand, kept: tuple[Demand, Resources] | None, full: set[object]) -> bool:
+        """Grant it one lease, or send one wish elsewhere; False if neither can be.
+
+        What it lacks then, all who need the same lack too, and go into ``full``: a thousand of them cost one look.
+        """
         spec = demand.spec
         fits_here = self._ledger.fits(spec.resources) and not self._is_kept(demand, kept)
         choice = self._view.choose(spec, fits_here, demand.hops)
@@ -263,6 +287,8 @@ class Leases:
             return True
         if choice.wait:
             self._refuse(demand, choice.refused, choice.fatal)
+            if not choice.refused and kept is None:
+                full.add((demand.need, demand.hops))
             return False
         failure = self._pool.failure(demand.key)
         if failure:
@@ -270,6 +296,7 @@ class Leases:
             return False
         worker = self._pool.take(spec.job_id, spec.runtime_env)
         if worker is None:
+            full.add((demand.need, demand.hops))
             return False
         allocation = self._ledger.acquire(spec.resources)
         assert allocation is not None
@@ -328,14 +355,16 @@ class Leases:
             return needs
         kept = self._kept_for_longest()
         taken: list[Allocation] = []
+        full: set[object] = set()
         for classes in self._unmet.values():
             for demand in classes.values():
-                if self._is_kept(demand, kept) or self._pool.failure(demand.key):
+                if demand.need in full or self._is_kept(demand, kept) or self._pool.failure(demand.key):
                     continue
                 pool = self._pool.kind(demand.key)
                 for _ in range(demand.unmet):
                     allocation = self._ledger.acquire(demand.spec.resources)
                     if allocation is None:
+                        full.add(demand.need)
                         break
                     taken.append(allocation)
                     needs[pool] = needs.get(pool, 0) + 1
