@@ -31,6 +31,7 @@ from pathlib import Path
 #: In the environment of this process's descendants, to tell them from everybody else's.
 MARKER = "HIMALIA_TEST_RUN"
 _RUN = f"{os.getpid()}-{uuid.uuid4().hex}"
+_MARK = f"{MARKER}={_RUN}".encode()
 
 #: What the engine makes in these two places begins with this.
 PREFIX = "himalia"
@@ -155,20 +156,22 @@ class LeakGuard:
         self._ours &= current
         # Parents usually have the smaller id, so one ordered pass knows a parent before its children.
         for pid in sorted(current - self._seen):
-            self._seen.add(pid)
-            if pid != me and (_parent(pid) in {me, *self._ours} or _is_marked(pid)):
+            environment = _environment(pid)
+            # The system reports that a program was started a moment before its environment can be read: look again.
+            if environment != b"":
+                self._seen.add(pid)
+            if pid != me and (_parent(pid) in {me, *self._ours} or _MARK in environment.split(b"\0")):
                 self._ours.add(pid)
         for pid in sorted(self._ours):
             if _is_running(pid) and not any(kept in _command_line(pid) for kept in _KEPT_PROCESSES):
                 yield pid
 
 
-def _is_marked(pid: int) -> bool:
+def _environment(pid: int) -> bytes:
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
-        return False
-    return f"{MARKER}={_RUN}".encode() in environment.split(b"\0")
+        return b"not ours to read, or gone"
 
 
 def _named(folder: Path) -> Iterator[Path]:
