@@ -220,10 +220,27 @@ def _serialize_array(value: np.ndarray[Any, Any], what: str) -> Serialized:
     if value.nbytes < INLINE_BUFFER_LIMIT:
         data = _dumps(_read_only(value), 5)
         return Serialized(data, _NO_BUFFERS, _NO_REFS, len(data))
+    return _dump_with_buffers(value)
+
+
+def _dump_with_buffers(value: Any) -> Serialized:
+    """Pickle what consists of atoms and arrays by the C pickler, all memory that numpy exports out of band."""
     buffers: list[pickle.PickleBuffer] = []
     data = _dumps(value, 5, buffer_callback=buffers.append)
     views = [buffer.raw().toreadonly() for buffer in buffers]
     return Serialized(data, views, _NO_REFS, len(data) + sum(view.nbytes for view in views))
+
+
+def _serialize_with_arrays(values: tuple[Any, ...] | list[Any]) -> Serialized | None:
+    """Serialize a short flat container of atoms and large arrays; None if it holds anything else."""
+    for value in values:
+        cls = type(value)
+        if cls is np.ndarray:
+            if value.nbytes < INLINE_BUFFER_LIMIT or value.dtype.kind not in _EXPORTED:
+                return None
+        elif cls not in _ATOMS:
+            return None
+    return None if _custom else _dump_with_buffers(values)
 
 
 def _flat(values: Iterable[Any]) -> bool:
@@ -259,6 +276,8 @@ def serialize(value: Any, what: str = "value") -> Serialized:
         if len(value) <= _FLAT_LIMIT and (_ATOMS.issuperset(map(type, value)) or _flat(value)):
             data = _dumps(value, 5)
             return Serialized(data, _NO_BUFFERS, _NO_REFS, len(data))
+        if len(value) <= _FLAT_LIMIT and (done := _serialize_with_arrays(value)) is not None:
+            return done
     elif cls is dict:
         if (
             len(value) <= _FLAT_LIMIT
@@ -316,6 +335,8 @@ def serialize_args(args: tuple[Any, ...], kwargs: dict[str, Any], what: str = "t
         if _flat(kwargs.values()):
             data = _dumps([args, kwargs], 5)
             return Serialized(data, _NO_BUFFERS, _NO_REFS, len(data))
+    elif not kwargs and len(args) <= _FLAT_LIMIT and (done := _serialize_with_arrays(args)) is not None:
+        return done
     try:
         return _pickle_any([_lighten(args), _lighten(kwargs)] if kwargs else _lighten(args))
     except Exception as failure:  # as in _serialize_any
