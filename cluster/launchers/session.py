@@ -175,15 +175,19 @@ def _sessions() -> Iterator[Path]:
 
 
 def running_sessions() -> list[ConnectionInfo]:
-    """This user's nodes on this machine: first those that live by themselves, then those of drivers; newest first."""
-    found: list[tuple[bool, int, ConnectionInfo]] = []
+    """This user's nodes on this machine, in the order in which a driver would choose one.
+
+    Those that live by themselves come before those of drivers, head nodes before others, the newest first.
+    """
+    found: list[tuple[bool, bool, int, ConnectionInfo]] = []
     for folder in _sessions():
         record = read_record(folder)
         if record is None or not is_alive(record.pid, record.pid_started):
             continue
         with contextlib.suppress(OSError, ValueError):  # it ends at this moment, or is not ready yet
-            found.append((record.owner_pid == 0, record.pid_started, read_connection_file(folder)))
-    return [info for _, _, info in sorted(found, key=lambda item: item[:2], reverse=True)]
+            info = read_connection_file(folder)
+            found.append((record.owner_pid == 0, record.is_head, record.pid_started, info))
+    return [info for *_, info in sorted(found, key=lambda item: item[:3], reverse=True)]
 
 
 def remove_session(session_dir: str | Path, record: SessionRecord | None = None) -> None:

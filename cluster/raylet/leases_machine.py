@@ -136,7 +136,8 @@ class Leases:
         self._ledger = ledger
         self._pool = pool
         self._view = view
-        self._next_id = 0
+        # An owner holds leases of several nodes and tells them apart by number: the upper half names the node.
+        self._next_id = (int.from_bytes(context.config.node_id[1:5], "big") >> 1) << 32
         self.leases: dict[int, Lease] = {}
         self._demands: dict[bytes, dict[int, Demand]] = {}
         self._unmet: dict[bytes, dict[int, Demand]] = {}

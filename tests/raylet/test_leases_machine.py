@@ -347,3 +347,9 @@ def test_changes_are_reported_together_and_silence_is_broken() -> None:
     assert (second.available, second.pending) == ({"CPU": 0}, [(ONE_CPU, 3)])
     node.pass_time(2.5)
     assert len(node.told_gcs(NodeReport)) == 2
+
+
+def test_an_owner_can_tell_leases_of_several_nodes_apart_by_their_number() -> None:
+    node = warm()
+    (lease,) = node.demand(A, 1)
+    assert lease.lease_id >> 32 == int.from_bytes(node.config.node_id[1:5], "big") >> 1

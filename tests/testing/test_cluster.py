@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from himalia.cluster.launchers.local import find_connection
 from himalia.cluster.launchers.query import list_state
 from himalia.cluster.protocol.raylet_messages import LeaseGranted, LeaseRefused, LeaseSpec, LeaseSpill, SetDemand
 from himalia.cluster.testing import Cluster
@@ -100,3 +101,9 @@ def test_an_argument_that_no_node_takes_is_an_error(cluster: Cluster) -> None:
         Cluster(connect=True)
     with pytest.raises(ValueError, match="head_node_args"):
         Cluster(head_node_args={"num_cpus": 1})
+
+
+def test_a_driver_that_gives_the_address_joins_at_the_head_node(cluster: Cluster) -> None:
+    head = cluster.add_node(**NODE)
+    cluster.add_node(**NODE)
+    assert find_connection(cluster.address) == head.connection
