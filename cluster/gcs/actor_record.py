@@ -12,6 +12,7 @@ from ..protocol.gcs_messages import ActorInfo, ActorSpec
 from .lifecycle import History, new_history
 
 __all__ = [
+    "ON_NODE",
     "Actor",
     "ActorRecord",
     "ActorState",
@@ -44,6 +45,10 @@ class ActorState(enum.StrEnum):
     ENDING = "ENDING"
     STOPPING = "STOPPING"
     DEAD = "DEAD"
+
+
+ON_NODE = frozenset({ActorState.STARTING, ActorState.ALIVE, ActorState.ENDING, ActorState.STOPPING})
+"""States in which an actor has a node."""
 
 
 class ActorRecord(msgspec.Struct):

@@ -26,7 +26,9 @@ from ..protocol.common import Death, DeathKind
 from ..protocol.gcs_messages import ActorInfo, ActorSpec, ActorUpdate, ReportActor
 from ..protocol.ids import task_owner
 from ..protocol.raylet_messages import StartActor, StopActor
+from .actor_checks import check_actors
 from .actor_record import (
+    ON_NODE,
     Actor,
     ActorState,
     CallsEnd,
@@ -41,7 +43,7 @@ from .actor_record import (
 )
 from .commands import Outbox
 from .config import GcsConfig
-from .lifecycle import IllegalTransition, InvariantViolation, Step
+from .lifecycle import IllegalTransition, Step
 from .nodes_machine import Node, Nodes
 from .placement import affinity, choose_busy_node, choose_node, is_feasible
 from .waiting import WaitingActors
@@ -50,8 +52,6 @@ __all__ = ["Actors"]
 
 TABLE = "actors"
 SPEC_TABLE = "actor_specs"
-
-_ON_NODE = frozenset({ActorState.STARTING, ActorState.ALIVE, ActorState.ENDING, ActorState.STOPPING})
 
 
 def _no_handle() -> Death:
@@ -89,7 +89,7 @@ class Actors:
         wall: Callable[[float], float],
         infeasible: Callable[[Actor], None],
     ) -> None:
-        self._config = config
+        self.config = config
         self._out = out
         self.nodes = nodes
         self._wall = wall
@@ -306,13 +306,13 @@ class Actors:
         self.dead[actor_id] = None
         actor.spec = msgspec.structs.replace(actor.spec, args=b"", deps=b"")
         self._out.persist(SPEC_TABLE, actor_id, actor.spec)
-        while len(self.dead) > self._config.dead_actors_kept:
+        while len(self.dead) > self.config.dead_actors_kept:
             oldest, _ = self.dead.popitem(last=False)
             del self.by_id[oldest]
             self._out.persist(TABLE, oldest, None)
             self._out.persist(SPEC_TABLE, oldest, None)
             self._forgotten[oldest] = None
-            if len(self._forgotten) > self._config.forgotten_actors_kept:
+            if len(self._forgotten) > self.config.forgotten_actors_kept:
                 self._forgotten.popitem(last=False)
 
     def enter(self, actor: Actor) -> None:
@@ -431,7 +431,7 @@ class Actors:
                 death = actor.death if actor is not None and actor.death is not None else unknown_here()
                 self._out.raylet(node.node_id, StopActor(message.actor_id, death))
             return
-        if message.restart != actor.restarts or actor.node_id != node.node_id or actor.state not in _ON_NODE:
+        if message.restart != actor.restarts or actor.node_id != node.node_id or actor.state not in ON_NODE:
             return  # of an earlier life
         if message.rejected:
             self.take(actor, Rejected())
@@ -471,37 +471,4 @@ class Actors:
 
     def check(self) -> None:
         """Raise where two parts of the state contradict each other."""
-        for actor in self.by_id.values():
-            _check_actor(self, actor)
-        for (namespace, name), actor_id in self.by_name.items():
-            holder = self.by_id.get(actor_id)
-            if holder is None or holder.is_dead or (holder.spec.namespace, holder.spec.name) != (namespace, name):
-                raise InvariantViolation(f"the name {name!r} leads to {actor_id.hex()}, which does not live under it")
-        for worker_id, inhabitant in self.by_worker.items():
-            if inhabitant.address is None or inhabitant.address.worker_id != worker_id:
-                raise InvariantViolation(f"worker {worker_id.hex()} leads to an actor that is not there")
-        if len(self.dead) > self._config.dead_actors_kept:
-            raise InvariantViolation(f"{len(self.dead)} dead actors are kept")
-
-
-def _check_actor(actors: Actors, actor: Actor) -> None:
-    name, state = actor.actor_id.hex(), actor.state
-    on_node = actor.node_id is not None and actor.actor_id in actors.nodes.by_id[actor.node_id].promises
-    rules = {
-        "is on a node exactly if its state says so": on_node == (state in _ON_NODE),
-        "waits in the queue exactly if its state says so": (actor in actors.queue) == (state is ActorState.WAITING),
-        "has an address exactly if it takes calls": (actor.address is not None)
-        == (state in (ActorState.ALIVE, ActorState.ENDING)),
-        "is in the list of the dead exactly if it is": (actor.actor_id in actors.dead) == actor.is_dead,
-        "has a reason exactly if it is dead": (actor.death is not None) == actor.is_dead,
-        "has not lived more often than allowed": actor.spec.max_restarts < 0
-        or actor.restarts <= actor.spec.max_restarts,
-        "is in the indexes exactly if it lives": (actor.actor_id in actors.by_job.get(actor.spec.job_id, ()))
-        == (actor.actor_id in actors.by_owner.get(actor.spec.owner.worker_id, ()))
-        == (not actor.is_dead),
-        "does not run on a dead node": not on_node or not actors.nodes.by_id[actor.node_id or b""].is_dead,
-    }
-    broken = [rule for rule, holds in rules.items() if not holds]
-    if broken:
-        story = "".join(f"\n  {step}" for step in actor.history)
-        raise InvariantViolation(f"actor {name} ({state}) breaks: {'; '.join(broken)}. Its history:{story}")
+        check_actors(self)
