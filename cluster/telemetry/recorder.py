@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from ..protocol.core_messages import R_CANCELLED, R_ERROR, R_INLINE, R_MANY, R_STREAM_END, Result
-from .events import FLUSH_AT, Row, Source, TaskEventBuffer, TaskKind, TaskState, describe_error
+from .events import FLUSH_AT, Row, Source, TaskEventBuffer, TaskKind, TaskState
 
 if TYPE_CHECKING:
     from ..core.records import Record
@@ -75,8 +75,8 @@ class WorkerRecorder:
         if len(self.buffer.rows) >= FLUSH_AT:
             self.flush()
 
-    def created(self, job: Job, class_name: str, error: BaseException | None) -> None:
-        """An actor's constructor returned or raised, now."""
+    def created(self, job: Job, class_name: str, error: str) -> None:
+        """An actor's constructor returned, or raised ``error`` (`describe_error`), now."""
         source = Source(
             f"{class_name}.__init__",
             job.peer.worker_id,
@@ -86,9 +86,8 @@ class WorkerRecorder:
             job.loaded.cell,
             class_name,
         )
-        state = TaskState.FAILED if error is not None else TaskState.FINISHED
-        extra = describe_error(error) if error is not None else None
-        self._append((job.task.counter, job.task.attempt, source, state, job.started, time.time(), extra))
+        state = TaskState.FAILED if error else TaskState.FINISHED
+        self._append((job.task.counter, job.task.attempt, source, state, job.started, time.time(), error or None))
 
     def _has_children(self, source: Source, counter: int, after: int) -> None:
         task_id = source.owner + counter.to_bytes(8, "big")

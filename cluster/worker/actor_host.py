@@ -159,7 +159,7 @@ class ActorHost:
         cell_var.set(spec.cell)
         task_var.set(job)
         executor.running = job
-        error, detail = b"", ""
+        error, detail, described = b"", "", ""
         try:
             cls = import_function(core.fetch_function(spec.class_hash))
             args: tuple[Any, ...] = ()
@@ -177,8 +177,11 @@ class ActorHost:
         except BaseException as failure:  # the constructor's own, whatever it is
             result = executor.failed(job, failure, None, self.actor_id)
             error, detail = result.data, f"its constructor raised {type(failure).__name__}: {failure}"
+            described = job.error
         executor.running = None
         task_var.set(None)
+        if executor.events is not None:
+            executor.events.created(job, spec.class_name, described)
         executor.outgoing.finish_output(job)
         core.reactor.run_once()
         core.raylet_send(ActorStarted(self.actor_id, core.address, error, detail))

@@ -130,7 +130,7 @@ def test_calls_of_actors_have_the_name_they_were_given(
 
 
 def test_a_constructor_is_a_task(core: Core, worker: WorkerRecorder) -> None:
-    worker.created(job(1, actor_id=b"a" * 16), "A", ValueError("no"))
+    worker.created(job(1, actor_id=b"a" * 16), "A", "ValueError: no")
     worker.flush()
     (record,) = core.records()
     assert (record.name, record.state, record.error) == ("A.__init__", TaskState.FAILED, "ValueError: no")
