@@ -82,6 +82,7 @@ class NodeActors:
         self._lives: dict[tuple[bytes, int], NodeActor] = {}
         self._by_worker: dict[bytes, NodeActor] = {}
         self._unplaced: dict[tuple[bytes, int], NodeActor] = {}  # waiting or placed, first come first
+        self.is_draining = False
 
     # -- facts --------------------------------------------------------------------------------------------------------
 
@@ -95,8 +96,23 @@ class NodeActors:
         actor = NodeActor(message.actor_id, message.spec, message.restart, self._context.now)
         self._lives[key] = actor
         self._unplaced[key] = actor
-        if not self._ledger.could_fit(message.spec.resources):
+        if self.is_draining or not self._ledger.could_fit(message.spec.resources):
             self._reject(actor)
+
+    def drain(self, death: Death) -> None:
+        """The node is about to leave: those that have begun finish their calls, the others are for another node."""
+        self.is_draining = True
+        for actor in list(self._lives.values()):
+            worker = actor.worker
+            if actor.state == "waiting":
+                self._reject(actor)
+            elif worker is None:
+                actor.move("stop", self._context.now)
+                self._forget(actor)
+                self._report(actor, rejected=True)
+            elif worker.state != "stopping":
+                actor.move("stop", self._context.now)
+                self._pool.stop(worker, death, force=False, graceful=True)
 
     def stop(self, message: StopActor) -> None:
         """End all its lives here."""

@@ -409,6 +409,13 @@ class Leases:
         due = self._context.now + self._context.config.reclaim_after
         self._reclaim_at = due if self._reclaim_at is None else min(self._reclaim_at, due)
 
+    def reclaim_all(self) -> None:
+        """The node is about to leave: all leases are asked back."""
+        for lease in self.leases.values():
+            if lease.state == "granted":
+                lease.move("reclaim", self._context.now)
+                self._context.reply(lease.demand.owner, LeaseReclaim(lease.lease_id))
+
     def want_reclaim(self) -> None:
         """Somebody else (an actor) waits for resources that leases hold."""
         self._plan_reclaim()

@@ -98,6 +98,7 @@ class RayletMachine:
         self.leases.waiting_actors = self.actors.waiters
         self.drivers: dict[bytes, Driver] = {}
         self._is_ending = False
+        self._leaving = ""
         self._reported_at: float | None = None
         self._events: dict[type, Callable[..., None]] = {
             Received: self._received,
@@ -120,7 +121,7 @@ class RayletMachine:
             WorkerExiting: self._exiting,
             StartActor: lambda peer, message: self.actors.start(message),
             StopActor: lambda peer, message: self.actors.stop(message),
-            StopRaylet: lambda peer, message: self._end_node(message.reason),
+            StopRaylet: self._stop_raylet,
         }
 
     # -- one step -----------------------------------------------------------------------------------------------------
@@ -157,6 +158,9 @@ class RayletMachine:
         self.leases.tick()
         self._schedule()
         self._report()
+        if self._leaving and not self.leases.leases and not self.actors.allocations():
+            self._end_node(self._leaving)
+            self._leaving = ""
 
     def _schedule(self) -> None:
         """Serve whom can be served, and start the workers that are missing for it."""
@@ -358,6 +362,16 @@ class RayletMachine:
         self._context.add(ProcessEnded(process_id))
 
     # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _stop_raylet(self, peer: bytes, message: StopRaylet) -> None:
+        reason = message.reason or "the cluster was stopped"
+        if not message.graceful:
+            self._end_node(reason)
+            return
+        self._leaving = reason
+        self.view.is_draining = self.pool.is_closed = True
+        self.leases.reclaim_all()
+        self.actors.drain(Death(DeathKind.NODE_DIED, f"its node left the cluster: {reason}"))
 
     def _end_node(self, reason: str) -> None:
         """Have the host end the node; it answers with `NodeEnding`."""

@@ -62,6 +62,8 @@ class ClusterView:
         self._hops = hops
         self._others: dict[bytes, _Node] = {}
         self._turn = 0
+        self.is_draining = False
+        """Whether this node is about to leave: nothing new is for it."""
         self.is_known = False
         """Whether the GCS has told the nodes; before that nothing can be said to be infeasible."""
 
@@ -104,7 +106,7 @@ class ClusterView:
     def choose(self, spec: LeaseSpec, fits_here: bool, hops: int) -> Choice:
         """Where one lease of this class is to be had, ``fits_here`` saying whether this node has room now."""
         request = spec.resources
-        may_be_here = matches_labels(spec.labels, self._labels)
+        may_be_here = matches_labels(spec.labels, self._labels) and not self.is_draining
         others = [node for node in self._others.values() if matches_labels(spec.labels, node.info.labels)]
         wish = affinity(spec.strategy)
         if wish is not None:
@@ -150,6 +152,9 @@ class ClusterView:
 
     def _refuse_affinity(self, node_id: bytes, spec: LeaseSpec) -> Choice:
         name = node_id.hex()
+        if node_id == self._node_id and self.is_draining:
+            text = f"node {name} was asked for and is leaving the cluster: choose another, or use soft=True"
+            return Choice(wait=True, refused=text, fatal=True)
         if node_id == self._node_id or node_id in self._others:
             total = self._total if node_id == self._node_id else self._others[node_id].total
             return Choice(

@@ -30,7 +30,7 @@ from ..launchers import session, wire
 from ..launchers.boot import RayletBoot, Ready, report_ready
 from ..object_store.server import ObjectStoreServer
 from ..protocol.common import PROTOCOL_VERSION, Address, NodeInfo
-from ..protocol.gcs_messages import GcsReply, NodeHello, NodeReport, Welcome
+from ..protocol.gcs_messages import GcsReply, NodeHello, NodeReport, SayHello, Welcome
 from ..protocol.raylet_messages import Chunk, RayletMessage, RayletReply, WorkerDied
 from ..transport.bus import Bus, Frames
 from ..transport.keys import CurveKeys
@@ -207,7 +207,10 @@ class RayletServer:
         if peer == self._gcs:
             if isinstance(message, Welcome) and not self.joined.done():
                 self.joined.set_result(message.error)
-            self._handle(FromGcs(message))
+            if isinstance(message, SayHello):
+                self._say_hello()
+            else:
+                self._handle(FromGcs(message))
         elif isinstance(message, Chunk):
             self.store.handle(peer, message, frames)
         else:

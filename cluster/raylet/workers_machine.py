@@ -121,6 +121,8 @@ class WorkerPool:
         self._starting_count = 0
         self.failures: dict[PoolKey, list[tuple[float, str]]] = {}
         self._refill_at: float | None = None
+        self.is_closed = False
+        """Whether the node is about to leave: no more workers are started."""
         self._idle_limit = max(context.config.prestart, context.config.reserve)
 
     # -- starting ---------------------------------------------------------------------------------------------------
@@ -140,6 +142,8 @@ class WorkerPool:
 
         False if one of a kind cannot even be tried, see `failure`.
         """
+        if self.is_closed:
+            return True
         can_all = True
         for pool, count in needs.items():
             while (

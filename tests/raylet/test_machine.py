@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, precondition, rule
 
 from himalia.cluster.protocol.common import Address, Death, DeathKind
-from himalia.cluster.protocol.gcs_messages import ProcessDead, ReportProcessDeath, Welcome
+from himalia.cluster.protocol.gcs_messages import ProcessDead, ReportActor, ReportProcessDeath, Welcome
 from himalia.cluster.protocol.raylet_messages import (
     ActorStarted,
     AssignActor,
@@ -19,6 +19,7 @@ from himalia.cluster.protocol.raylet_messages import (
     KillWorker,
     LeaseGranted,
     LeaseReclaim,
+    LeaseSpill,
     ReturnLeases,
     SetDemand,
     StopActor,
@@ -57,6 +58,32 @@ def test_the_gcs_may_end_the_node() -> None:
     node = Node()
     node.receive(GCS, StopRaylet("stopped"))
     assert node.take(EndNode) == [EndNode("stopped")]
+
+
+def test_a_node_that_leaves_lets_what_has_started_end() -> None:
+    node = Node(cpus(2), prestart=1, reserve=1)
+    node.welcome(node_info(THERE))
+    (lease,) = node.leases(DRIVER, 1)
+    node.start_actor(b"actor")
+    node.start_workers()
+    (reply,) = [c for c in node.commands if isinstance(c, Reply) and isinstance(c.message, AssignActor)]
+    node.receive(GCS, StopRaylet("scaled down", graceful=True))
+    assert node.told(DRIVER, LeaseReclaim) == [LeaseReclaim(lease.lease_id)]
+    assert node.told(reply.peer, Exit)[0].graceful
+    assert node.demand(DRIVER, 2) == []
+    assert len(node.told(DRIVER, LeaseSpill)) == 1, "what is new goes elsewhere"
+    node.start_actor(b"late")
+    assert [report.rejected for report in node.told_gcs(ReportActor)] == [True]
+    node.pass_time(60)
+    assert node.take(EndNode) == []
+    node.exit(reply.peer)
+    (report,) = node.told_gcs(ReportActor)
+    assert report.death is not None
+    assert report.death.kind is DeathKind.NODE_DIED
+    assert node.take(EndNode) == []
+    node.demand(DRIVER, 0)
+    node.give_back(DRIVER, lease)
+    assert node.take(EndNode) == [EndNode("scaled down")]
 
 
 def test_a_node_that_the_cluster_refuses_ends() -> None:
