@@ -178,6 +178,7 @@ class ActorHost:
             result = executor.failed(job, failure, None, self.actor_id)
             error, detail = result.data, f"its constructor raised {type(failure).__name__}: {failure}"
             described = job.error
+            described = job.error
         executor.running = None
         task_var.set(None)
         if executor.events is not None:
@@ -272,7 +273,7 @@ class ActorHost:
             executor.interruptible = False
         except ActorExit as leaving:
             exiting = leaving
-            result = executor.results.of_value(job, None)
+            result = Result(task.counter, R_EXITING, b"", None, None, task.attempt)
         except BaseException as error:  # whatever the method raised goes to its caller
             executor.interruptible = False
             result = executor.failed(job, error, self.instance, self.actor_id)
@@ -419,7 +420,7 @@ class ActorHost:
                 del value
         except ActorExit:
             exiting = True
-            result = executor.results.of_value(job, None)
+            result = Result(task.counter, R_EXITING, b"", None, None, task.attempt)
         except asyncio.CancelledError as error:
             if not job.cancelled:
                 result = executor.failed(job, error, self.instance, self.actor_id)
