@@ -161,6 +161,8 @@ class ActorHost:
         executor.running = job
         error, detail, described = b"", "", ""
         try:
+            core.adopt_job(spec.job_id)
+            core.namespace = spec.namespace
             cls = import_function(core.fetch_function(spec.class_hash))
             args: tuple[Any, ...] = ()
             kwargs: dict[str, Any] = {}
@@ -177,7 +179,6 @@ class ActorHost:
         except BaseException as failure:  # the constructor's own, whatever it is
             result = executor.failed(job, failure, None, self.actor_id)
             error, detail = result.data, f"its constructor raised {type(failure).__name__}: {failure}"
-            described = job.error
             described = job.error
         executor.running = None
         task_var.set(None)
