@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,6 +31,7 @@ __all__ = [
     "NodeStartError",
     "find_connection",
     "launch",
+    "machine_address",
     "start_head",
     "start_node",
     "stop_all",
@@ -180,10 +182,29 @@ def launch(options: NodeOptions) -> ClusterProcess:
     return ClusterProcess(process)
 
 
+def machine_address() -> str:
+    """This machine's address as others reach it, by the route out of it; 127.0.0.1 if it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address for documentation: nothing is sent to it
+        except OSError:
+            return "127.0.0.1"
+        host: str = probe.getsockname()[0]
+        return host
+
+
+def _one_address(options: NodeOptions) -> NodeOptions:
+    """Name one address to listen on: others are told it, so "all" would mean nothing to them."""
+    if options.tcp_host not in ("0.0.0.0", "*"):
+        return options
+    return msgspec.structs.replace(options, tcp_host=machine_address())
+
+
 def head_options(options: NodeOptions) -> NodeOptions:
     """The options of a head node, with keys where it listens on TCP."""
     if options.gcs is not None:
         raise ValueError("a head node has its own GCS: use start_node to join a cluster")
+    options = _one_address(options)
     if not options.tcp_host or options.secret_key:
         return options
     keys = new_keys()
@@ -210,6 +231,7 @@ def start_node(connection: ConnectionInfo, options: NodeOptions) -> ClusterProce
             "The cluster can be reached from its own node only: start it with `himalia start --head`, "
             "which listens on TCP, to add nodes"
         )
+    options = _one_address(options)
     process = launch(
         msgspec.structs.replace(
             options,
@@ -218,7 +240,8 @@ def start_node(connection: ConnectionInfo, options: NodeOptions) -> ClusterProce
             gcs=connection.gcs,
             public_key=connection.public_key,
             secret_key=connection.secret_key,
-            tcp_host=options.tcp_host or "127.0.0.1",
+            # A cluster that listens on one machine only has its nodes there.
+            tcp_host=options.tcp_host or ("127.0.0.1" if "//127." in connection.gcs.tcp else machine_address()),
         )
     )
     process.wait_ready()

@@ -350,3 +350,9 @@ def test_a_detached_node_lives_on(start_node: StartNode) -> None:
     assert local.find_connection() == node.info
     assert local.stop_all() == 1
     os.waitpid(node.info.pid, 0)
+
+
+def test_a_node_told_to_listen_everywhere_names_the_address_that_others_reach(start_node: StartNode) -> None:
+    node = start_node(tcp_host="0.0.0.0")
+    assert f"//{local.machine_address()}:" in node.info.gcs.tcp
+    assert "0.0.0.0" not in node.info.raylet.tcp
