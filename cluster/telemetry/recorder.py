@@ -120,6 +120,8 @@ class WorkerRecorder:
         else:
             source = self._sources.get(job.loaded) or self._source(job)
             running = [(job.task.counter, job.task.attempt, source, TaskState.RUNNING, since, 0.0, None)]
+            if source.kind is TaskKind.NORMAL:
+                self._has_children(source, job.task.counter, self._core.next_counter())
         self.flush(running, now)
 
     def flush(self, extra: Iterable[Row] = (), now: float | None = None) -> None:

@@ -113,7 +113,7 @@ class TaskTable:
     def add(self, batch: Batch) -> list[TaskRecord]:
         """Merge one batch; returns the records that changed."""
         for task_id, first, after in batch.children:
-            bisect.insort(self._parents.setdefault(batch.worker_id, []), (first, after, task_id))
+            self._add_span(self._parents.setdefault(batch.worker_id, []), (first, after, task_id))
         sources = [self._shared(source) for source in batch.sources]
         merge = self._merge_owner if batch.is_owner else self._merge_worker
         changed: list[TaskRecord] = []
@@ -131,6 +131,15 @@ class TaskTable:
         while len(self._records) > self._limit:
             del self._records[next(iter(self._records))]
         return changed
+
+    @staticmethod
+    def _add_span(spans: list[tuple[int, int, bytes]], span: tuple[int, int, bytes]) -> None:
+        """Take in which counters belong to a task; said again, with more, while it runs."""
+        index = bisect.bisect_left(spans, span[0], key=lambda known: known[0])
+        if index < len(spans) and spans[index][0] == span[0]:
+            spans[index] = max(spans[index], span)
+        else:
+            spans.insert(index, span)
 
     def parent_of(self, record: TaskRecord) -> bytes:
         """The task that submitted a task; empty if that was not in a task, or is not known (yet)."""

@@ -113,9 +113,7 @@ def test_children_name_their_parent(ray: ModuleType, state: ModuleType, eventual
         return str(ray.get_runtime_context().get_task_id())
 
     parent_id = ray.get(parent.remote())
-    eventually(lambda: len(tasks_named(state, name)) == 1)
-    (task,) = tasks_named(state, name)
-    assert task.parent_task_id == parent_id
+    eventually(lambda: [task.parent_task_id for task in tasks_named(state, name)] == [parent_id])
 
 
 def test_one_task_can_be_asked_for(ray: ModuleType, state: ModuleType, eventually: Any) -> None:

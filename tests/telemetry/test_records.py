@@ -100,6 +100,15 @@ def test_children_know_their_parent_whichever_is_heard_first() -> None:
         assert parents == {"child6": parent_id, "child9": b"", "f1": b""}
 
 
+def test_a_task_that_runs_has_more_and_more_children() -> None:
+    parent_id = OWNER + (1).to_bytes(8, "big")
+    spans = [blob(children=[(parent_id, 5, after)]) for after in (8, 12, 9)]
+    child = blob((10, 0, Source("child", WORKER), TaskState.RUNNING, 1.0, 0.0, None), worker=b"\x01other__")
+    made = table(*spans, child)
+    (record,) = made
+    assert made.parent_of(record) == parent_id
+
+
 def test_equal_sources_of_many_batches_are_one_object() -> None:
     made = table(*(blob((n, 0, F, TaskState.FINISHED, 1.0, 2.0, None)) for n in range(5)))
     assert len({id(record.source) for record in made}) == 1
