@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..protocol.common import Address, Death
+from ..protocol.common import Address, Death, DeathKind
 from ..protocol.core_messages import (
     R_CANCELLED,
     R_ERROR,
@@ -58,7 +58,7 @@ class ActorClient(msgspec.Struct, eq=False):
     dirty: bool = False
     greeted: bool = False
     watched: bool = False
-    raylet: bytes = b""
+    unordered: bool = False  # a call may overtake one that waits for its arguments
 
 
 class ActorCalls:
@@ -171,6 +171,18 @@ class ActorCalls:
                 self._fail(client, record, self.unavailable_error(client, record))
         client.queue.extendleft(reversed(again))
 
+    def killed(self, actor_id: bytes, no_restart: bool) -> None:
+        """This process kills the actor: no call after this one reaches it in its present life."""
+        client = self.clients.get(actor_id)
+        if client is None or client.state == "DEAD":
+            return
+        death = Death(DeathKind.KILLED, "it was ended by himalia.kill")
+        if no_restart:
+            self.actor_update(ActorInfo(actor_id, "DEAD", None, client.restarts, death))
+        elif client.state == "ALIVE":
+            self._lost(client, ActorInfo(actor_id, "RESTARTING", None, client.restarts, death))
+            client.state = "RESTARTING"
+
     def process_died(self, worker_id: bytes) -> None:
         """A worker is gone. The GCS will say what that means for the actor; until then nothing is sent to it."""
         client = self.by_worker.get(worker_id)
@@ -258,10 +270,14 @@ class ActorCalls:
         peer = client.address.worker_id
         tasks: list[Task] = []
         templates: list[Template] = []
+        held: list[Record] = []
         while queue:
             record = queue[0]
             if record.waiting:
-                break
+                if not client.unordered:
+                    break
+                held.append(queue.popleft())
+                continue
             queue.popleft()
             task = record.task
             if task.deps is not None and (error := self.completion.fill(record)) is not None:
@@ -279,6 +295,7 @@ class ActorCalls:
                 tasks, templates = [], []
         if tasks:
             self._send(client, peer, tasks, templates)
+        queue.extend(held)
 
     def _send(self, client: ActorClient, peer: bytes, tasks: list[Task], templates: list[Template]) -> None:
         message = PushTasks(tasks, templates)

@@ -10,6 +10,7 @@ from ..protocol.common import Cell
 from ..protocol.gcs_messages import ActorSpec
 from ..serialization.functions import Exported, export_function
 from ..serialization.signature import CallSignature
+from ..serialization.values import deserialize, dumps_by_value
 from .api_core import require_core
 from .id_types import ActorID
 from .options import (
@@ -88,6 +89,8 @@ class ActorClass:
         core = require_core()
         name = options.get("name") or ""
         namespace = options.get("namespace") or core.namespace
+        if options.get("name") == "":
+            raise ValueError("the name of an actor can not be empty: leave it out for an actor without a name")
         if options.get("get_if_exists") and not name:
             raise ValueError("get_if_exists needs a name: …options(name=…, get_if_exists=True)")
         detached = options.get("lifetime") == "detached"
@@ -116,6 +119,7 @@ class ActorClass:
             core.merge_runtime_env(encode_runtime_env(options.get("runtime_env", core.default_runtime_env))),
             core.current_cell(),
             shared.methods,
+            unordered=bool(options.get("allow_out_of_order_execution")),
         )
         try:
             actor_id, ref = core.create_actor(
@@ -143,7 +147,10 @@ class _SharedClass:
     def __init__(self, cls: type) -> None:
         self.cls = cls
         self.name = cls.__name__
-        self.signature = CallSignature.compile(cls.__init__, skip_self=True, name=f"{cls.__name__}.__init__")
+        # A class without a constructor takes no arguments, whatever the signature of object's says.
+        plain = cls.__init__ is object.__init__
+        init = (lambda self: None) if plain else cls.__init__
+        self.signature = CallSignature.compile(init, skip_self=True, name=f"{cls.__name__}.__init__")
         self.methods: dict[str, dict[str, object]] = {}
         self.signatures: dict[str, CallSignature] = {}
         self.is_async = False
@@ -158,8 +165,11 @@ class _SharedClass:
                 options.setdefault("num_returns", "streaming")
             if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
                 self.is_async = True
-            self.methods[name] = options
+            if isinstance(options.get("retry_exceptions"), list | tuple):
+                options["retry_exceptions"] = dumps_by_value(tuple(options["retry_exceptions"]))
             is_bound = isinstance(raw, classmethod | staticmethod)
+            options["parameters"] = describe_parameters(function, not is_bound)
+            self.methods[name] = options
             self.signatures[name] = CallSignature.compile(
                 function, skip_self=not is_bound, name=f"{cls.__name__}.{name}"
             )
@@ -169,16 +179,39 @@ class _SharedClass:
     def exported(self, core: Core) -> Exported:
         """Pickle the class, once a session."""
         if self._exported is None or self._core is not core:
-            self._exported = export_function(self.cls)
+            self._exported = export_function(self.cls, on_large=lambda capture: core.warn(str(capture)))
             self._core = core
-            for warning in self._exported.warnings:
-                core.warn(str(warning))
         return self._exported
+
+
+def describe_parameters(function: Callable[..., Any], skip_self: bool) -> list[list[Any]] | None:
+    """The parameters of a method as plain data (name, kind, has a default), for handles made elsewhere."""
+    try:
+        parameters = list(inspect.signature(function, follow_wrapped=False).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    if inspect.ismethod(function):  # a class method: its first parameter is bound
+        skip_self = False
+    return [[p.name, int(p.kind), p.default is not p.empty] for p in parameters[1 if skip_self else 0 :]]
+
+
+def signature_of(name: str, parameters: list[list[Any]] | None) -> CallSignature | None:
+    """What `describe_parameters` told, ready to check calls."""
+    if parameters is None:
+        return None
+    kinds = {int(kind): kind for kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                                          inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY,
+                                          inspect.Parameter.VAR_KEYWORD)}
+    made = tuple(
+        inspect.Parameter(each, kinds[kind], default=None if has_default else inspect.Parameter.empty)
+        for each, kind, has_default in parameters
+    )
+    return CallSignature(name, made, False)
 
 
 def meta_of(spec: ActorSpec) -> dict[str, Any]:
     """What a handle carries of its actor's options."""
-    return {"retries": spec.max_task_retries, "limit": spec.max_pending_calls, "name": spec.name}
+    return {"retries": spec.max_task_retries, "limit": spec.max_pending_calls, "name": spec.name, "unordered": spec.unordered}
 
 
 class ActorHandle:
@@ -207,7 +240,10 @@ class ActorHandle:
         if methods is None or (name not in methods and name not in BUILTIN_METHODS):
             class_name = self.__dict__.get("_class_name", "?")
             raise AttributeError(f"actor class '{class_name}' has no method '{name}'")
-        signature = self._signatures.get(name) if self._signatures else None
+        if self._signatures is not None:
+            signature = self._signatures.get(name)
+        else:
+            signature = signature_of(f"{self._class_name}.{name}", methods.get(name, {}).get("parameters"))
         made = ActorMethod(self._id, self._class_name, name, methods.get(name, {}), self._ref, self._meta, signature)
         self.__dict__[name] = made
         return made
@@ -298,6 +334,8 @@ class ActorMethod:
         options = self._options
         num_returns = options.get("num_returns", 1)
         retry = options.get("retry_exceptions", False)
+        if isinstance(retry, bytes):
+            retry = deserialize(retry)
         retries = options.get("max_task_retries")
         more: dict[str, object] = {}
         if options.get("concurrency_group"):
@@ -316,6 +354,7 @@ class ActorMethod:
             options=more,
             cell=cell,
             name=options.get("name") or "",
+            unordered=bool(self._meta.get("unordered")),
         )
         self._core, self._cell = core, cell
 

@@ -76,6 +76,7 @@ class ActorOps:
         assert ref._x is not None
         if not spec.detached:
             ref._x.actor = client
+            self.references.findable[ref.binary()] = ref
         return actor_id, ref
 
     def _create_named(
@@ -150,6 +151,7 @@ class ActorOps:
         options: dict[str, object] | None = None,
         cell: Cell | None = None,
         name: str = "",
+        unordered: bool = False,
     ) -> Plan:
         """What all calls of a method, from this cell, share. ``ref`` keeps the actor alive while calls are under way."""
         self.templates += 1
@@ -158,6 +160,7 @@ class ActorOps:
         template = Template(self.templates, method, b"", None, actor_id, num_returns, cell, {}, options or {})
         plan = Plan(template, name or f"{class_name}.{method}", None, max_task_retries, retry_exceptions, num_returns)
         plan.actor = self.actor_calls.client(actor_id, class_name)
+        plan.actor.unordered = unordered
         plan.backpressure, plan.cell, plan.function = backpressure, cell, ref
         return plan
 
@@ -177,7 +180,12 @@ class ActorOps:
 
     def kill_actor(self: Core, actor_id: bytes, no_restart: bool) -> None:
         """End an actor's process at once."""
-        self.gcs_send(KillActor(actor_id, no_restart))
+
+        def act() -> None:
+            self.out.append(Send(self.gcs_id, KillActor(actor_id, no_restart)))
+            self.actor_calls.killed(actor_id, no_restart)
+
+        self.post(act)
 
     def _actor_out_of_scope(self: Core, client: ActorClient) -> None:
         if client.state != "DEAD":

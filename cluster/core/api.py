@@ -228,6 +228,11 @@ def remote(*args: Any, **options: Any) -> Any:
 def _make_remote(target: Any, options: dict[str, Any]) -> Any:
     if inspect.isclass(target):
         return ActorClass(target, options)
+    if inspect.iscoroutinefunction(target):
+        raise ValueError(
+            f"`{target.__name__}` is a coroutine function: a task is not. Make it a method of an actor, or call "
+            "asyncio.run inside a plain function"
+        )
     if inspect.isfunction(target) or inspect.isbuiltin(target) or _is_cython(target):
         return RemoteFunction(target, options)
     raise TypeError(f"@himalia.remote decorates a function or a class, not a {type(target).__name__}")

@@ -40,7 +40,6 @@ from ..protocol.raylet_messages import (
     SealedObject,
     SealObjects,
     SlabCreated,
-    SlabCreated,
     UnpinObjects,
 )
 from ..serialization.layout import pack, pack_into, pack_size, unpack
@@ -79,7 +78,6 @@ class ObjectOps:
         self._slabs = SlabPool()
         self.completion.pinned = self._own_pin
         self.tick_hooks.append(self._unpin_idle)
-        set_drop_hook(self._woken_by_drop)
 
     def _install_object_handlers(self: Core) -> None:
         answers = self.answer_handlers
@@ -226,6 +224,9 @@ class ObjectOps:
         for ref in refs:
             if ref._state == PENDING:
                 self._await(refs, deadline, timeout)
+                for done in refs:
+                    if done._state == ERROR:  # told at once, though others may still be pending
+                        raise failures.load_error(done._data)
                 break
         value = self._value
         return [value(ref, deadline, timeout) for ref in refs]
@@ -236,9 +237,15 @@ class ObjectOps:
         pending = list(refs)
         position = 0
         count = len(pending)
+        completion = self.completion
+        failed = completion.failed
 
         def done() -> bool:
-            nonlocal position
+            nonlocal position, failed
+            if completion.failed != failed:
+                failed = completion.failed
+                if any(ref._state == ERROR for ref in pending):
+                    return True
             while position < count and pending[position]._state:
                 position += 1
             return position == count
@@ -660,6 +667,8 @@ class ObjectOps:
         for state in message.states:
             ref = self.references.answered(state)
             if ref is not None:
+                if ref._state == ERROR:
+                    self.completion.failed += 1
                 self.completion.ready(ref)
 
     def _on_add_borrowers(self: Core, peer: bytes, message: AddBorrowers) -> None:

@@ -153,6 +153,11 @@ def _text(name: str, value: Any) -> None:
         raise ValueError('"" is not a valid namespace: leave it out for the default one')
 
 
+def _flag(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be a bool, got {value!r}")
+
+
 def _retry_exceptions(name: str, value: Any) -> None:
     if isinstance(value, bool):
         return
@@ -205,6 +210,9 @@ _CHECKS: Final[dict[str, Any]] = {
     "namespace": _text,
     "accelerator_type": _text,
     "concurrency_group": _text,
+    "get_if_exists": _flag,
+    "allow_out_of_order_execution": _flag,
+    "enable_task_events": _flag,
     "lifetime": _lifetime,
     "concurrency_groups": _groups,
     "runtime_env": _runtime_env,

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..protocol.common import NodeInfo, from_units
+from ..protocol.core_messages import RefInfo
 from ..protocol.gcs_messages import ActorInfo, ActorSpec, GetActor, ListState
+from ..protocol.ids import make_object_id, task_counter
 from .actor_class import ActorHandle, meta_of
 from .id_types import JobID
+from .refs import INLINE
 from .requests import RequestFailed
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from .runtime import Core
 
 __all__ = ["QueryOps"]
+
+NONE = b"\x80\x05N."  # the pickle stream of None
 
 
 class QueryOps:
@@ -46,7 +51,9 @@ class QueryOps:
     def resources(self: Core) -> tuple[dict[str, float], dict[str, float]]:
         """Total and free resources of all living nodes together."""
         answer = self.cluster_state("resources")
-        return from_units(answer["total"]), from_units(answer["available"])
+        total, free = from_units(answer["total"]), from_units(answer["available"])
+        # Tasks that went on after waiting may hold more than there is, for a while.
+        return total, {name: max(0.0, quantity) for name, quantity in free.items()}
 
     def task_records(self: Core) -> Any:
         """Records of all tasks that the GCS remembers."""
@@ -69,6 +76,27 @@ class QueryOps:
     def handle_of(self: Core, actor_id: bytes, spec: ActorSpec) -> ActorHandle:
         """A handle that does not keep the actor alive."""
         return ActorHandle(actor_id, spec.class_name, spec.methods, None, meta_of(spec))
+
+    def own_handle(self: Core, actor_id: bytes, spec: ActorSpec) -> ActorHandle:
+        """A handle of the actor of this process, which counts: its owner knows of it when this returns."""
+        if spec.detached:
+            return self.handle_of(actor_id, spec)
+        owner = spec.owner
+        object_id = make_object_id(owner.worker_id, task_counter(actor_id), 1)
+        with self._ref_lock:
+            ref = self.references.received(RefInfo(object_id, owner), registered=False)
+        ref._state, ref._data = INLINE, NONE
+        done: list[bool] = []
+
+        def act() -> None:
+            if ref._x is None or ref._x.registered or not self.references.register(
+                [ref], self.address, lambda: done.append(True)
+            ):
+                done.append(True)
+
+        self.post(act)
+        self.wait_until(lambda: done, None)
+        return ActorHandle(actor_id, spec.class_name, spec.methods, ref, meta_of(spec))
 
     def merge_runtime_env(self: Core, env: str) -> str:
         """A task's runtime environment over the job's."""

@@ -45,6 +45,7 @@ class References:
         self.out = out
         self.exported: dict[bytes, Exported] = {}
         self.borrowed: WeakValueDictionary[bytes, ObjectRef] = WeakValueDictionary()
+        self.findable: WeakValueDictionary[bytes, ObjectRef] = WeakValueDictionary()  # what others may find by id alone
         self.pinned_forever: list[ObjectRef] = []  # pickled by the user, out of our sight
         self.subscribers: dict[bytes, set[bytes]] = {}  # object id → peers that asked for its state
         self.acks: dict[int, Callable[[], None]] = {}
@@ -67,7 +68,10 @@ class References:
         """A process holds an object of ours; False if we do not know the object any more."""
         known = self.exported.get(object_id)
         if known is None:
-            return False
+            ref = self.findable.get(object_id)
+            if ref is None:
+                return False
+            known = self.export(ref)
         if borrower in self.dead:
             return True
         count = known.borrowers.get(borrower, 0) + 1

@@ -126,10 +126,8 @@ class _Shared:
     def exported(self, core: Core) -> Exported:
         """Pickle the function, once a session; it stays as it was at its first use."""
         if self._exported is None or self._core is not core:
-            self._exported = export_function(self.function)
+            self._exported = export_function(self.function, on_large=lambda capture: core.warn(str(capture)))
             self._core = core
-            for warning in self._exported.warnings:
-                core.warn(str(warning))
         return self._exported
 
 

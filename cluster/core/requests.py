@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable
 from itertools import count
@@ -11,7 +13,7 @@ import msgspec
 
 from ..protocol.common import Address
 from ..protocol.errors import GetTimeoutError
-from ..protocol.gcs_messages import Answer, Failed, KvGet
+from ..protocol.gcs_messages import Answer, Failed, KvGet, KvPut
 from .commands import Connect, Send
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class RequestOps:
 
     def _init_requests(self: Core) -> None:
         self._requests: dict[int, Callable[[Any], None]] = {}
+        self.adopted_job = b""
         self._next_request = count(1).__next__
 
     def gcs_send(self: Core, message: Any) -> None:
@@ -51,6 +54,25 @@ class RequestOps:
         """The payload of a function or class that its owner stored."""
         payload = self.gcs_call(KvGet(b"fn:" + content_hash.hex().encode(), wait=True))
         return bytes(payload)
+
+    def _publish_job(self: Core, job_id: bytes) -> None:
+        """Put where workers find it what they need to work as this driver would."""
+        assert self.options.job is not None
+        value = msgspec.msgpack.encode({"namespace": self.namespace, **self.options.job.config})
+        self.out.append(Send(self.gcs_id, KvPut(b"job:" + job_id, value)))
+
+    def adopt_job(self: Core, job_id: bytes) -> None:
+        """Work for a job from now on: with its import path, namespace and environment."""
+        if job_id == self.adopted_job:
+            return
+        config = msgspec.msgpack.decode(self.gcs_call(KvGet(b"job:" + job_id, wait=True)))
+        self.adopted_job = self.job_id = job_id
+        self.namespace = config["namespace"]
+        self.job_runtime_env = config.get("runtime_env", "")
+        known = set(sys.path)
+        sys.path.extend(path for path in config.get("sys_path", ()) if path not in known and os.path.exists(path))
+        for name, value in config.get("env", {}).items():
+            os.environ.setdefault(name, value)
 
     def ensure_connected(self: Core, address: Address) -> None:
         """Open the way to a process before something is sent to it."""

@@ -63,7 +63,7 @@ from .queries import QueryOps
 from .reactor import Reactor
 from .references import References
 from .records import Record
-from .refs import ERROR, PENDING, drops
+from .refs import ERROR, PENDING, drops, set_drop_hook
 from .requests import RequestOps
 from .submission import Submission
 from .tasks import TaskOps
@@ -160,6 +160,7 @@ class Core(TaskOps, ActorOps, ObjectOps, RequestOps, QueryOps):
             self.inbox.__len__,
             defer_sigint=options.kind == "driver",
         )
+        set_drop_hook(self._woken_by_drop)
         context.set_ref_factory(self.rebuild_ref)
         context.set_out_of_band_hook(self.pin_forever)
 
@@ -388,6 +389,9 @@ class Core(TaskOps, ActorOps, ObjectOps, RequestOps, QueryOps):
         self.cluster_id = message.cluster_id
         if message.job_id:
             self.job_id = message.job_id
+            self.base_cell = Cell(message.job_id)
+            if self.options.job is not None:
+                self._publish_job(message.job_id)
         for node in message.nodes:
             self.nodes[node.node_id] = node
 

@@ -81,6 +81,11 @@ class RuntimeContext:
             return None
         return f"{self._core.actor_name}.{job.loaded.method}" if job.loaded.method else str(job.loaded.name)
 
+    def is_canceled(self) -> bool:
+        """Whether somebody cancelled the running task or call: it should end soon."""
+        job = task_var.get()
+        return job is not None and bool(job.cancelled)
+
     def get_task_function_name(self) -> str | None:
         """The name of the task's function; None in a driver."""
         return self.get_task_name()
@@ -116,7 +121,7 @@ class RuntimeContext:
         actor = self._actor()
         if actor is None:
             raise RuntimeError("current_actor is for code that runs in an actor")
-        return self._core.handle_of(actor.actor_id, actor.spec)
+        return self._core.own_handle(actor.actor_id, actor.spec)
 
     def get_assigned_resources(self) -> dict[str, float]:
         """What the running task or actor holds."""

@@ -12,8 +12,8 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
-
 
 from ..launchers.boot import ConnectionInfo, NodeOptions, worker_ipc
 from ..launchers.local import ClusterProcess, find_connection, head_options, launch
@@ -25,7 +25,7 @@ from .api_core import set_auto_init
 from .options import encode_runtime_env
 from .runtime import Core, CoreOptions
 
-__all__ = ["ClientContext", "init", "is_initialized", "shutdown"]
+__all__ = ["ClientContext", "init", "is_initialized", "on_connect", "shutdown"]
 
 _log = logging.getLogger("himalia")
 
@@ -42,6 +42,9 @@ class Session:
 
 _session: Session | None = None
 _lock = threading.RLock()
+
+on_connect: list[Callable[[Core], None]] = []
+"""Called with every new core of this process, before `init` returns: a front end routes output and names cells here."""
 
 
 class ClientContext:
@@ -113,6 +116,8 @@ def init(options: NodeOptions | None, address: str | None, config: dict[str, Any
         core.start()
         _session = session
         atexit.register(shutdown)
+        for prepare in on_connect:
+            prepare(core)
     return ClientContext(context_info(session))
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from contextvars import ContextVar
+from collections import deque
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from ..protocol.common import Cell, Resources
-from ..protocol.core_messages import ARG_INLINE, Dep, RefInfo, StreamItem, Task, TaskResults, Template
+from ..protocol.core_messages import ARG_INLINE, CancelObjects, Dep, RefInfo, StreamItem, Task, TaskResults, Template
 from ..protocol.errors import RayTaskError
 from ..protocol.raylet_messages import (
     LeaseGranted,
@@ -27,6 +28,7 @@ from ..protocol.raylet_messages import (
 from ..serialization.error_values import deserialize_error
 from ..serialization.layout import pack
 from ..serialization.values import Serialized, serialize, serialize_args
+from .commands import Connect, Send
 from .generator import ObjectRefGenerator
 from .records import LeasedWorker, Plan, Record, Stream
 from .refs import PENDING, ObjectRef
@@ -54,6 +56,7 @@ class TaskOps:
 
     def _init_tasks(self: Core) -> None:
         self.templates = 0
+        self.base_cell: Cell | None = None  # outside of a notebook's cells: only the job
         self.context = threading.local()  # .cover: what covers references that this thread unpickles
         self.context.cover = None
 
@@ -66,14 +69,17 @@ class TaskOps:
         answers[LeaseRefused] = lambda peer, message: submission.lease_refused(message)
         answers[LeaseReclaim] = lambda peer, message: submission.lease_reclaim(message)
         answers[WorkerDied] = self._on_worker_died
+        self.handlers[CancelObjects] = self._on_cancel_objects
 
     # -- in user threads --------------------------------------------------------------------------------------------
 
     def current_cell(self: Core) -> Cell | None:
         """The cell on whose behalf this thread works."""
         if self.cell_provider is not None:
-            return self.cell_provider()
-        return cell_var.get()
+            cell = self.cell_provider()
+            if cell is not None:
+                return cell
+        return cell_var.get() or self.base_cell
 
     def make_plan(
         self: Core,
@@ -204,6 +210,10 @@ class TaskOps:
 
         def act() -> None:
             record = ref._data
+            if ref._state == PENDING and ref._w != self.worker_id and ref._x is not None and ref._x.owner is not None:
+                self.out.append(Connect(ref._x.owner))
+                self.out.append(Send(ref._w, CancelObjects([ref.binary()], force, recursive)))
+                return
             if ref._state != PENDING or type(record) is not Record:
                 return
             if record.plan.actor is not None:
@@ -252,6 +262,12 @@ class TaskOps:
             error = error.cause
         return isinstance(error, wanted)
 
+    def _on_cancel_objects(self: Core, peer: bytes, message: CancelObjects) -> None:
+        for object_id in message.object_ids:
+            known = self.references.exported.get(object_id)
+            if known is not None:
+                self.cancel(known.ref, message.force, message.recursive)
+
     def cancel_since(self: Core, counter: int) -> None:
         """Cancel what this process submitted from that counter on: the children of the task it runs."""
 
@@ -268,6 +284,54 @@ class TaskOps:
                         calls.cancel(record, True)
 
         self.post(act)
+
+    def cancel_cell(self: Core, cell: Cell) -> None:
+        """Cancel what a notebook cell has submitted and has not ended, with its children, and nothing else."""
+
+        def act() -> None:
+            submission, calls = self.submission, self.actor_calls
+            for cls in submission.by_id.values():
+                # At once: taking them out of a long queue one by one would take time in the square of its length.
+                queued = [record for record in cls.queue if record.plan.cell == cell]
+                if queued:
+                    cls.queue = deque(record for record in cls.queue if record.plan.cell != cell)
+                for record in queued:
+                    submission.cancel(record, False, True)
+            for record in self._pending_records():
+                if record.plan.cell != cell or record.cancelled:
+                    continue
+                if record.plan.actor is not None:
+                    calls.cancel(record, True)
+                elif record.create is None:
+                    submission.cancel(record, False, True)
+
+        self.post(act)
+
+    def _pending_records(self: Core) -> list[Record]:
+        """Every task and call of this process that has not ended. In the leader.
+
+        Those that wait for arguments are in no queue: they are found from what they wait for, which is made by a task
+        that is in one, or belongs to another process.
+        """
+        submission, calls = self.submission, self.actor_calls
+        found: dict[int, Record] = {}
+        known: list[Record] = []
+        for cls in submission.by_id.values():
+            known += cls.queue
+            for worker in cls.workers.values():
+                known += worker.inflight.values()
+        for client in calls.clients.values():
+            known += [*client.queue, *client.inflight.values()]
+        for ref in list(self.references.borrowed.values()):
+            known += [waiter for waiter in ref._wait or () if type(waiter) is Record]
+        for record in known:  # it grows while it is read
+            if id(record) in found:
+                continue
+            found[id(record)] = record
+            for returned in record.refs if record.refs is not None else (record.ref,):
+                if returned is not None:
+                    known += [waiter for waiter in returned._wait or () if type(waiter) is Record]
+        return list(found.values())
 
     def peek_counter(self: Core) -> int:
         """A counter below those of everything submitted later."""

@@ -21,6 +21,7 @@ __all__ = [
     "ARG_STORE",
     "Ack",
     "AddBorrowers",
+    "CancelObjects",
     "CancelTasks",
     "CoreMessage",
     "Dep",
@@ -259,7 +260,17 @@ class ReportLost(msgspec.Struct, array_like=True, tag=13):
     object_ids: list[bytes]
 
 
+class CancelObjects(msgspec.Struct, array_like=True, tag=14):
+    """Borrower to owner: cancel the tasks that make these."""
+
+    object_ids: list[bytes]
+    force: bool = False
+    recursive: bool = True
+
+
 CoreMessage = (
+    CancelObjects
+    |
     PushTasks
     | TaskResults
     | CancelTasks

@@ -73,6 +73,7 @@ class ActorSpec(msgspec.Struct):
     methods: dict[str, dict[str, object]] = {}  # options that @method gave, for handles made by name
     deps: bytes = b""  # msgpack of the creation task's Dep list and RefInfo list
     site: str = ""
+    unordered: bool = False  # calls may overtake those that wait for their arguments
 
 
 class ActorInfo(msgspec.Struct, array_like=True):

@@ -106,7 +106,8 @@ class RayletServer:
         self.machine = RayletMachine(config, os.urandom)
         self._info = NodeInfo(
             node_id=boot.node_id,
-            raylet=address,
+            # The cluster is told the way that works from every machine; processes of this node know the other.
+            raylet=msgspec.structs.replace(address, ipc="") if address.tcp else address,
             host=socket.gethostname(),
             pid=os.getpid(),
             total=config.total,

@@ -75,7 +75,9 @@ class Exported(NamedTuple):
     refs: tuple[Any, ...]
 
 
-def export_function(function: Callable[..., Any] | type, what: str = "") -> Exported:
+def export_function(
+    function: Callable[..., Any] | type, what: str = "", on_large: Callable[[Capture], None] | None = None
+) -> Exported:
     """Turn a function or a class into bytes.
 
     Parameters
@@ -84,6 +86,8 @@ def export_function(function: Callable[..., Any] | type, what: str = "") -> Expo
         By reference if it can be imported, by value if it belongs to the notebook.
     what
         How an error names it; ``task `f``` or ``actor `C``` if left out.
+    on_large
+        Is told of each large variable before anything is pickled, which takes long and much memory by then.
 
     Raises
     ------
@@ -97,6 +101,9 @@ def export_function(function: Callable[..., Any] | type, what: str = "") -> Expo
         for owner, variable, kind, value in captured
         if (size := estimate_size(value)) >= LARGE_CAPTURE
     )
+    if on_large is not None:
+        for capture in warnings:
+            on_large(capture)
     refs: list[Any] = []
     outer = state.refs_out
     state.refs_out = refs

@@ -13,6 +13,8 @@ import signal
 import time
 from typing import Any, Final
 
+import msgspec
+
 from ..launchers.boot import ConnectionInfo, NodeOptions
 from ..launchers.local import ClusterNotFoundError, ClusterProcess, start_head, start_node
 from ..launchers.query import list_state
@@ -165,7 +167,9 @@ class Cluster:
         if self.head_node is None:
             node = self.head_node = ClusterNode(start_head(options), is_head=True)
         else:
-            node = ClusterNode(start_node(self.head_node.connection, options), is_head=False)
+            head = self.head_node.connection
+            elsewhere = msgspec.structs.replace(head, gcs=msgspec.structs.replace(head.gcs, ipc=""))
+            node = ClusterNode(start_node(elsewhere, options), is_head=False)
             self.worker_nodes.add(node)
         if wait:
             self._wait_until(lambda alive: node.node_id in alive, f"node {node.node_id} to join", 30.0)

@@ -180,7 +180,8 @@ class Executor:
             running.cancelled = True
             if message.recursive:
                 self.core.cancel_since(self.first_child)
-            self.interrupt(running)
+            if self.actor is None:  # a method is only told: what state would an interrupt leave?
+                self.interrupt(running)
         if self.actor is not None:
             self.actor.cancel(peer_id, wanted, message.recursive)
 
@@ -256,6 +257,11 @@ class Executor:
             if self.exiting and not queue:
                 return
 
+    def drain(self) -> None:
+        """Before leaving on purpose: stay until nobody refers to an object of ours."""
+        exported = self.core.references.exported
+        self.core.reactor.drive(lambda: not exported)
+
     def _something_to_do(self) -> bool:
         return bool(self.queue) or bool(self.exiting) or (self.actor is not None and self.actor.ready_to_run())
 
@@ -281,8 +287,6 @@ class Executor:
                     result = self.stream(job, function(*args, **kwargs))
                 else:
                     value = function(*args, **kwargs)
-                    if loaded.is_coroutine:
-                        value = run_coroutine(value)
                     result = self.results.of_value(job, value)
                     del value
                 self.interruptible = False
@@ -350,6 +354,8 @@ class Executor:
 
     def load(self, loaded: Loaded) -> Any:
         """Unpickle a function, once for all templates that name it."""
+        if loaded.cell is not None:
+            self.core.adopt_job(loaded.cell.job_id)
         key = loaded.template.function
         function = self.loaded_functions.get(key)
         if function is None:
@@ -358,7 +364,6 @@ class Executor:
                 payload = self.core.fetch_function(key)
             function = self.loaded_functions[key] = import_function(payload)
         loaded.function = function
-        loaded.is_coroutine = inspect.iscoroutinefunction(function)
         loaded.is_generator = loaded.num_returns < 0
         return function
 
@@ -506,13 +511,6 @@ def set_visible_accelerators(accelerators: dict[str, list[int]]) -> None:
     """Let libraries see only the GPUs that the lease holds."""
     if "GPU" in accelerators:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in accelerators["GPU"])
-
-
-def run_coroutine(coroutine: Any) -> Any:
-    """Run the coroutine of an async function that is a task."""
-    import asyncio
-
-    return asyncio.run(coroutine)
 
 
 def sync_iterator(generator: Any) -> Any:

@@ -79,6 +79,7 @@ def _serve(boot: WorkerBoot) -> int:
     core.start()
     recorder = WorkerRecorder.install(core, executor)
     executor.run()
+    executor.drain()
     recorder.flush()
     core.reactor.run_once()
     core.reactor.close()
