@@ -71,7 +71,8 @@ def test_demand_goes_to_the_node_with_the_resource_it_asks_for(cluster: Cluster,
     other = cluster.add_node(num_cpus=1, resources={"special": 1}, **NODE)
     driver.tell(SetDemand(1, 1, LeaseSpec({"special": 10_000}, b"job1")))
     spill = driver.wait_for(LeaseSpill)
-    assert spill.raylet == other.connection.raylet
+    assert spill.raylet.tcp == other.connection.raylet.tcp
+    assert not spill.raylet.ipc, "between nodes there is TCP only"
     assert (spill.class_id, spill.count, spill.hops) == (1, 1, 1)
 
 
@@ -89,7 +90,7 @@ def test_what_no_node_has_is_refused_with_what_there_is(cluster: Cluster, driver
     assert not refused.fatal
     assert "1 special" in refused.text
     other = cluster.add_node(num_cpus=1, resources={"special": 1}, **NODE)
-    assert driver.wait_for(LeaseSpill).raylet == other.connection.raylet
+    assert driver.wait_for(LeaseSpill).raylet.node_id == other.connection.node_id
 
 
 def test_an_argument_that_no_node_takes_is_an_error(cluster: Cluster) -> None:
