@@ -218,8 +218,12 @@ class Leases:
         self._end(lease)
         self._context.reply(lease.demand.owner, WorkerDied(worker.worker_id, death, lease.lease_id))
 
-    def owner_ended(self, owner: bytes) -> None:
-        """A process that may hold leases is gone: what its tasks run on cannot be used for others."""
+    def owner_ended(self, owner: bytes) -> set[bytes]:
+        """A process that may hold leases is gone: what its tasks run on cannot be used for others.
+
+        Returns its jobs for which nobody else has asked for workers here.
+        """
+        jobs = {demand.spec.job_id for demand in self._demands.get(owner, {}).values()}
         for demand in self._demands.pop(owner, {}).values():
             demand.want = 0
             for lease in list(demand.held.values()):
@@ -231,6 +235,9 @@ class Leases:
         self._unmet.pop(owner, None)
         self._turns.pop(owner, None)
         self._shares.pop(owner, None)
+        if jobs:
+            jobs -= {demand.spec.job_id for classes in self._demands.values() for demand in classes.values()}
+        return jobs
 
     def set_blocked(self, worker: Worker, blocked: bool) -> None:
         """Its task waits for others, so they may have its CPUs; or it goes on."""

@@ -320,9 +320,8 @@ class RayletMachine:
         death = Death(death.kind, death.detail, pid=driver.pid)
         self._context.tell_gcs(ReportProcessDeath(driver_id, death, driver.job_id, is_driver=True))
         self._context.add(ProcessEnded(driver_id))
-        self.leases.owner_ended(driver_id)
-        if driver.job_id:
-            self.pool.end_job(driver.job_id)
+        for job_id in self.leases.owner_ended(driver_id) | {driver.job_id} - {b""}:
+            self.pool.end_job(job_id)
         if driver.owns_cluster:
             self._end_node(f"the driver (pid {driver.pid}) that owned the cluster ended")
 
@@ -358,7 +357,8 @@ class RayletMachine:
         if process_id in self.drivers:
             self._driver_ended(process_id, death)
             return
-        self.leases.owner_ended(process_id)
+        for job_id in self.leases.owner_ended(process_id):
+            self.pool.end_job(job_id)
         self._context.add(ProcessEnded(process_id))
 
     # -- the end ------------------------------------------------------------------------------------------------------

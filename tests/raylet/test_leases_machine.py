@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from himalia.cluster.protocol.common import DeathKind
-from himalia.cluster.protocol.gcs_messages import NodeReport, ReportProcessDeath
+from himalia.cluster.protocol.common import Death, DeathKind
+from himalia.cluster.protocol.gcs_messages import NodeReport, ProcessDead, ReportProcessDeath
 from himalia.cluster.protocol.raylet_messages import (
     Blocked,
     LeaseGranted,
@@ -308,6 +308,25 @@ def test_the_idle_workers_of_a_job_end_with_its_driver() -> None:
     node.give_back(A, lease)
     node.feed(DriverGone(A))
     assert all(worker.state == "stopping" for worker in node.machine.pool.workers.values())
+
+
+def test_a_driver_on_another_node_takes_the_idle_workers_of_its_job_with_it() -> None:
+    node = Node()
+    (lease,) = node.leases(A, 1)
+    node.demand(A, 0)
+    node.give_back(A, lease)
+    node.from_gcs(ProcessDead(A, Death(DeathKind.EXITED)))
+    assert [worker.state for worker in node.machine.pool.workers.values()] == ["stopping"]
+
+
+def test_the_idle_workers_of_a_job_stay_while_somebody_else_of_it_wants_some() -> None:
+    node = Node()
+    node.demand(B, 0)
+    (lease,) = node.leases(A, 1)
+    node.demand(A, 0)
+    node.give_back(A, lease)
+    node.from_gcs(ProcessDead(A, Death(DeathKind.CRASHED)))
+    assert [worker.state for worker in node.machine.pool.workers.values()] == ["idle"]
 
 
 def test_the_end_of_a_driver_that_owns_the_cluster_ends_the_node() -> None:
