@@ -125,6 +125,7 @@ class GcsServer:
                 data = self._encode(command.message)
                 for peer in command.peers:
                     self._bus.reply(peer, [data])
+                self._io.look_again()
             case SendRaylet():
                 raylet = self._raylets.get(command.node_id)
                 if raylet is not None and not self._io.send(raylet.worker_id, command.message):

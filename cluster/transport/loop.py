@@ -73,6 +73,10 @@ class BusLoop:
         self.bus.reply(peer, [self._encode(message), *(frames or ())])
         self._drain_soon()
 
+    def look_again(self) -> None:
+        """Say that something was sent past `send` and `reply`, by the bus itself."""
+        self._drain_soon()
+
     def _drain_soon(self) -> None:
         # A send may swallow the edge that announced a message: look again once this callback is over.
         if not self._again and not self._closed:
