@@ -332,6 +332,8 @@ class ActorMethod:
 
     def _replan(self, core: Core, cell: Cell | None) -> None:
         options = self._options
+        if self._ref is not None:
+            core.check_handle(self._ref, self._class_name)
         num_returns = options.get("num_returns", 1)
         retry = options.get("retry_exceptions", False)
         if isinstance(retry, bytes):

@@ -8,7 +8,7 @@ import msgspec
 
 from ..protocol.common import Cell, Death, DeathKind
 from ..protocol.core_messages import Task, Template
-from ..protocol.errors import PendingCallsLimitExceeded
+from ..protocol.errors import ActorHandleNotFoundError, PendingCallsLimitExceeded
 from ..protocol.gcs_messages import ActorInfo, ActorSpec, CreateActor, KillActor, KvPut
 from ..protocol.ids import make_task_id
 from .actor_calls import ActorClient
@@ -177,6 +177,17 @@ class ActorOps:
             raise PendingCallsLimitExceeded(limit=limit)
         client.pending += 1
         return self.submit(plan, args, kwargs)
+
+    def check_handle(self: Core, ref: ObjectRef, class_name: str) -> None:
+        """Refuse a handle of an earlier session of this process.
+
+        Raises
+        ------
+        ActorHandleNotFoundError
+            It is one.
+        """
+        if ref._w != self.worker_id and (ref._x is None or ref._x.owner is None):
+            raise ActorHandleNotFoundError(f"the handle of actor {class_name} is from a session that is over")
 
     def kill_actor(self: Core, actor_id: bytes, no_restart: bool) -> None:
         """End an actor's process at once."""

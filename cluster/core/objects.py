@@ -158,9 +158,14 @@ class ObjectOps:
         size = pack_size(packed)
         part = self._slabs.take(size, time.monotonic())
         if part is not None:
-            target = self.arena().writer(part.offset, size)
-            pack_into(target, packed)
-            target.release()
+            try:
+                target = self.arena().writer(part.offset, size)
+                pack_into(target, packed)
+                target.release()
+            except BaseException:  # an interrupt, or memory of the user's that can not be read
+                self._slabs.give_up(part)
+                self.post(self._send_slab_messages)
+                raise
             sealed = SealedObject(object_id, pin_for, part.slab, part.offset, size)
             self.post(lambda: self._seal(sealed))
             return part.offset, size, ""
@@ -174,10 +179,16 @@ class ObjectOps:
         self.wait_until(lambda: box, None)
         place = box[0]
         if place.error:
-            raise ObjectStoreFullError(place.error, requested=size, holders=place.holders)
-        target = self.arena().writer(place.offset, size, place.path)
-        pack_into(target, packed)
-        target.release()
+            raise ObjectStoreFullError(
+                place.error, requested=size, capacity=place.capacity, used=place.used, holders=place.holders
+            )
+        try:
+            target = self.arena().writer(place.offset, size, place.path)
+            pack_into(target, packed)
+            target.release()
+        except BaseException:
+            self.post(lambda: self.out.append(Send(self.raylet_id, FreeObjects([object_id]))))
+            raise
         self.post(lambda: self._seal(SealedObject(object_id, pin_for)))
         return place.offset, size, place.path
 
@@ -218,9 +229,14 @@ class ObjectOps:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         if type(refs) is ObjectRef:
+            if refs._w is not self.worker_id:
+                self._check_session(refs)
             if refs._state == PENDING:
                 self._await([refs], deadline, timeout)
             return self._value(refs, deadline, timeout)
+        for ref in refs:
+            if ref._w is not self.worker_id:
+                self._check_session(ref)
         for ref in refs:
             if ref._state == PENDING:
                 self._await(refs, deadline, timeout)
@@ -231,6 +247,15 @@ class ObjectOps:
         value = self._value
         return [value(ref, deadline, timeout) for ref in refs]
 
+    def _check_session(self: Core, ref: ObjectRef) -> None:
+        """Refuse a reference of an earlier session of this process."""
+        if ref._x is None or (ref._x.owner is None and ref._w != self.worker_id):
+            raise ObjectLostError(
+                ref.hex(),
+                message=f"{ref!r} belongs to a session of this process that is over; its value went with it",
+                hint="Make the object again in this session.",
+            )
+
     def _await(self: Core, refs: Sequence[ObjectRef], deadline: float | None, timeout: float | None) -> None:
         """Block until all are ready."""
         self._ask_owners(refs)
@@ -238,14 +263,16 @@ class ObjectOps:
         position = 0
         count = len(pending)
         completion = self.completion
-        failed = completion.failed
+        found = False
+        failed = -1  # look once at those that had failed before
 
         def done() -> bool:
-            nonlocal position, failed
+            nonlocal position, failed, found
             if completion.failed != failed:
                 failed = completion.failed
-                if any(ref._state == ERROR for ref in pending):
-                    return True
+                found = any(ref._state == ERROR for ref in pending)
+            if found:
+                return True
             while position < count and pending[position]._state:
                 position += 1
             return position == count
@@ -267,15 +294,11 @@ class ObjectOps:
             state = ref._state
             if state == INLINE:
                 data = ref._data
-                self.context.cover = ref
                 if data[0] == _PICKLE:
-                    return deserialize(data)
-                stream, buffers = unpack(memoryview(data))
-                return deserialize(stream, buffers)
+                    return deserialize(data) if ref._x is None else self._load(ref, data)
+                return self._load(ref, *unpack(memoryview(data)))
             if state == BUFFERS:
-                stream, buffers = ref._data
-                self.context.cover = ref
-                return deserialize(stream, buffers)
+                return self._load(ref, *ref._data)
             if state == STORE:
                 if self._hold_pin(ref, deadline, timeout):
                     return self._read(ref)
@@ -313,9 +336,17 @@ class ObjectOps:
         extra.last_used = time.monotonic()
         released = partial(self._releases.append, ref.binary())
         view = self.arena().reader(extra.offset, extra.size, extra.path, released)
-        self.context.cover = ref
-        stream, buffers = unpack(view)
-        return deserialize(stream, buffers)
+        return self._load(ref, *unpack(view))
+
+    def _load(self: Core, ref: ObjectRef, stream: bytes | memoryview, buffers: Sequence[Any] = ()) -> Any:
+        """Unpickle a value that may contain references: while that lasts, and no longer, `ref` covers these."""
+        context = self.context
+        outer = getattr(context, "cover", None)
+        context.cover = ref
+        try:
+            return deserialize(stream, buffers)
+        finally:
+            context.cover = outer
 
     def request_pin(self: Core, ref: ObjectRef, then: Callable[[int], None]) -> None:
         """Have an object here and pinned; ``then(status)`` with 0, or 1 if it was lost. In the leader."""
@@ -615,14 +646,18 @@ class ObjectOps:
                     drops.append(extra)
                     ref._x = None
             self._settle_memory()
+            done.append(True)
 
+        done: list[bool] = []
         self.post(act)
+        self.wait_until(lambda: done, None)
 
     # -- references of others ---------------------------------------------------------------------------------------
 
     def owner_of(self: Core, ref: ObjectRef) -> Address:
         """Address of a reference's owner."""
         if ref._w == self.worker_id:
+            self.references.findable[ref.binary()] = ref  # whoever unpickles it here finds it by its id
             return self.address
         if ref._x is None or ref._x.owner is None:
             raise (
@@ -632,8 +667,13 @@ class ObjectOps:
             )
         return ref._x.owner
 
-    def rebuild_ref(self: Core, object_id: bytes, owner: Address) -> ObjectRef:
+    def rebuild_ref(self: Core, object_id: bytes, owner: Address, cluster_id: str = "") -> ObjectRef:
         """Make a reference that came inside a value, and see that its owner knows of us before what covers us ends."""
+        if cluster_id and self.cluster_id and cluster_id != self.cluster_id:
+            raise ValueError(
+                f"ObjectRef({object_id.hex()}) belongs to another cluster ({cluster_id}, this one is {self.cluster_id}): "
+                "get its value there, and put it here"
+            )
         cover = getattr(self.context, "cover", None)
         with self._ref_lock:
             ref = self.references.received(RefInfo(object_id, owner), registered=False)

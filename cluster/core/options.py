@@ -234,7 +234,11 @@ def encode_runtime_env(env: Any) -> str:
     ValueError
         It asks for something that is not supported (yet): the field is named.
     """
-    if env is None or (isinstance(env, dict) and not env):
+    if env is None:
+        return ""
+    if not isinstance(env, Mapping):
+        raise TypeError(f"runtime_env must be a dict, got {env!r}")
+    if not env:
         return ""
     fields = dict(env)
     for field in fields:

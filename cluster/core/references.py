@@ -177,8 +177,9 @@ class References:
         """A reference that came in a message; ``registered``: the owner counts us already (perhaps twice)."""
         if info.owner.worker_id == self.address.worker_id:
             known = self.exported.get(info.object_id)
-            if known is not None:
-                ref = known.ref
+            found = known.ref if known is not None else self.findable.get(info.object_id)
+            if found is not None:
+                ref = found
                 if registered:  # whoever sent it registered us with ourselves, so that it lives until here
                     self.remove_borrower(info.object_id, self.address.worker_id)
                 return ref

@@ -159,8 +159,11 @@ class ObjectRef(msgspec.Struct, eq=False, weakref=True):
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         from .current import get_core
 
-        context.note_ref(self)
-        return context.rebuild_ref, (self.binary(), get_core().owner_of(self))
+        core = get_core()
+        owner = core.owner_of(self)
+        is_ours = context.note_ref(self)
+        # Where nobody collects references, this may be read anywhere: also in a process of another cluster.
+        return context.rebuild_ref, (self.binary(), owner) if is_ours else (self.binary(), owner, core.cluster_id)
 
     def __copy__(self) -> ObjectRef:
         return self

@@ -97,6 +97,8 @@ class RemoteFunction:
 
     def options(self, **options: Any) -> RemoteFunction:
         """The same function with other options, for this use."""
+        if "max_calls" in options:
+            raise ValueError("max_calls belongs to the function: give it to the decorator, not to .options()")
         return RemoteFunction(self._function, merge_options(self._options, options), self._shared)
 
     def __getstate__(self) -> dict[str, Any]:

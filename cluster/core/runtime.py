@@ -413,8 +413,11 @@ class Core(TaskOps, ActorOps, ObjectOps, RequestOps, QueryOps):
         self.process_died(message.worker_id, message.death)
 
     def process_died(self, worker_id: bytes, death: Death) -> None:
-        """A worker or driver is no more: what it borrowed is released, what it owned is lost."""
-        self.submission.worker_died(WorkerDied(worker_id, death), time.monotonic())
+        """A worker or driver is no more: what it borrowed is released, what it owned is lost.
+
+        Not the leases of it: its raylet knows which task it began last, and says so (`WorkerDied`). The GCS does not,
+        and may be heard first.
+        """
         self.actor_calls.process_died(worker_id)
         for ref in self.references.process_died(worker_id):
             if ref._state == PENDING:

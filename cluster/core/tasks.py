@@ -296,7 +296,8 @@ class TaskOps:
                 if queued:
                     cls.queue = deque(record for record in cls.queue if record.plan.cell != cell)
                 for record in queued:
-                    submission.cancel(record, False, True)
+                    record.cancelled = True
+                    self.completion.fail(record, submission.cancel_error(record))
             for record in self._pending_records():
                 if record.plan.cell != cell or record.cancelled:
                     continue

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..protocol.common import Death, Resources
+from ..protocol.common import RESOURCE_UNIT, Death, Resources
 from ..protocol.gcs_messages import ListState
 from .actor_record import Actor
 from .nodes_machine import Node
@@ -171,7 +171,10 @@ def _sum(parts: list[Resources]) -> Resources:
 
 def _resources(gcs: GcsMachine, message: ListState) -> dict[str, Resources]:
     nodes = gcs.nodes.living()
-    return {"total": _sum([node.total for node in nodes]), "available": _sum([node.available for node in nodes])}
+    available = _sum([node.available for node in nodes])
+    if "object_store_memory" in available:  # not leased, but filled: what is in the stores is not free
+        available["object_store_memory"] -= sum(node.store_used for node in nodes) * RESOURCE_UNIT
+    return {"total": _sum([node.total for node in nodes]), "available": available}
 
 
 def _stats(gcs: GcsMachine, message: ListState) -> dict[str, Any]:

@@ -54,6 +54,8 @@ def _serve(boot: WorkerBoot) -> int:
         )
     )
     core.job_id = boot.job_id
+    if boot.cwd:
+        sys.path.insert(0, boot.cwd)
     core._open_store(boot.arena_path, boot.arena_bytes)
     current.set_core(core)
     page = started_page(f"{boot.session_dir}/{boot.worker_id.hex()}.run")
