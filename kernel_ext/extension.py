@@ -1,0 +1,100 @@
+"""What loading the extension installs, and unloading takes away.
+
+- IPython's events tell which cell begins and how it ended; an interrupted cell takes its tasks along.
+- Every core of this process gets two hooks: which cell submits (`cell_provider`), where text goes (`log_sink`).
+- Formatters show references and actors with their state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from ..cluster.core import current, session
+from .cells import CellTable
+from .kernels import front_of
+from .output import OutputRouter
+
+if TYPE_CHECKING:
+    from ..cluster.core.runtime import Core
+
+__all__ = ["Extension"]
+
+
+class Extension:
+    """The extension in one IPython shell."""
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.front = front_of(shell)
+        self.cells = CellTable(self.front.running_cell)
+        self.router = OutputRouter(self.front, self.cells)
+
+    def load(self) -> None:
+        """Install everything."""
+        from .magics import ClusterMagics
+        from .reprs import install_formatters
+
+        self.cells.enter()  # the cell that loads the extension has begun already
+        self.cells.follow_threads()
+        self.shell.events.register("pre_run_cell", self._cell_begins)
+        self.shell.events.register("post_run_cell", self._cell_ended)
+        self.shell.register_magics(ClusterMagics(self.shell))
+        install_formatters(self.shell)
+        session.on_connect.append(self.attach)
+        core = current.find_core()
+        if core is not None:
+            self.attach(core)
+
+    def unload(self) -> None:
+        """Take everything away. A cluster that runs goes on, and its tasks print as in a script."""
+        from .magics import ClusterMagics
+        from .reprs import remove_formatters
+
+        self.shell.events.unregister("pre_run_cell", self._cell_begins)
+        self.shell.events.unregister("post_run_cell", self._cell_ended)
+        for kind, names in ClusterMagics.magics.items():
+            for name in names:
+                self.shell.magics_manager.magics[kind].pop(name, None)
+        self.shell.magics_manager.registry.pop(ClusterMagics.__name__, None)
+        remove_formatters(self.shell)
+        self.cells.unfollow_threads()
+        if self.attach in session.on_connect:
+            session.on_connect.remove(self.attach)
+        core = current.find_core()
+        if core is not None:
+            core.cell_provider = None
+            if core.log_sink is self.router:
+                core.log_sink = session.print_lines
+
+    def attach(self, core: Core) -> None:
+        """Route the output of a core's tasks, and name cells to it."""
+        current_cell = self.cells.current
+
+        def provide() -> Any:
+            cell = current_cell()
+            return cell.cell(core) if cell is not None else None
+
+        core.cell_provider = provide
+        if core.log_sink is not None:  # None: the user asked for no output
+            core.log_sink = self.router
+
+    def _cell_begins(self, info: Any) -> None:
+        self.cells.enter()
+
+    def _cell_ended(self, result: Any) -> None:
+        """An interrupted cell takes along what it submitted."""
+        core = current.find_core()
+        if core is None or not _was_interrupted(result):
+            return
+        cell = self.cells.current()
+        named = cell.named() if cell is not None else None
+        if named is not None:
+            core.cancel_cell(named)
+
+
+def _was_interrupted(result: Any) -> bool:
+    """Whether the user stopped a cell. No result at all means that its coroutine was cancelled, as SIGINT does."""
+    if result is None:
+        return True
+    return isinstance(result.error_in_exec, KeyboardInterrupt | asyncio.CancelledError)

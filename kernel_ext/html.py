@@ -1,0 +1,66 @@
+"""Small pieces of HTML that stand in a saved notebook as they are: no script, no server, light and dark.
+
+Colours come from the front end's own variables, with a fallback that can be read on both grounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import Final
+
+__all__ = ["BAD", "BUSY", "GOOD", "IDLE", "bar", "card", "note", "quantity", "text_card"]
+
+GOOD: Final = "var(--jp-success-color1, #2e9e4f)"
+BUSY: Final = "var(--jp-brand-color1, #2a7de1)"
+BAD: Final = "var(--jp-error-color1, #d0342c)"
+IDLE: Final = "var(--jp-ui-font-color3, #8a8a8a)"
+
+_BOX: Final = (
+    "font-family:var(--jp-ui-font-family,sans-serif);font-size:13px;line-height:1.6;"
+    "border-left:3px solid {colour};padding:2px 12px;margin:2px 0;display:inline-block"
+)
+
+
+def card(title: str, state: str, colour: str, rows: Iterable[tuple[str, str]]) -> str:
+    """A title, a state with its colour, and named values. Values are HTML, everything else is text."""
+    cells = "".join(f'<div style="opacity:.65">{escape(name)}</div><div>{value}</div>' for name, value in rows)
+    grid = (
+        f'<div style="display:grid;grid-template-columns:max-content auto;column-gap:16px">{cells}</div>'
+        if cells
+        else ""
+    )
+    head = f'<div><b>{escape(title)}</b>&ensp;<span style="color:{colour}">●</span> {escape(state)}</div>'
+    return f'<div style="{_BOX.format(colour=colour)}">{head}{grid}</div>'
+
+
+def note(text: str, colour: str) -> str:
+    """One sentence."""
+    return f'<div style="{_BOX.format(colour=colour)}">{escape(text)}</div>'
+
+
+def bar(share: float) -> str:
+    """How much of something is in use."""
+    filled = round(100 * min(1.0, max(0.0, share)))
+    return (
+        '<span style="display:inline-block;width:120px;height:9px;border-radius:4px;vertical-align:baseline;'
+        f'background:linear-gradient(to right,{BUSY} {filled}%,var(--jp-layout-color3,#9995) {filled}%)"></span>'
+    )
+
+
+def text_card(title: str, state: str, rows: Iterable[tuple[str, str]]) -> str:
+    """The plain-text twin of `card`; values are text."""
+    listed = list(rows)
+    width = max((len(name) for name, _ in listed), default=0)
+    return "\n".join([f"{title}: {state}", *(f"  {name:<{width}}  {value}" for name, value in listed)])
+
+
+def quantity(nbytes: float) -> str:
+    """A number of bytes as people read it."""
+    if nbytes < 1000:
+        return f"{nbytes:.0f} bytes"
+    for unit in ("kB", "MB", "GB"):
+        nbytes /= 1000
+        if nbytes < 999.95:
+            return f"{nbytes:.1f} {unit}"
+    return f"{nbytes / 1000:.1f} TB"

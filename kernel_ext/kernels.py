@@ -1,0 +1,103 @@
+"""What differs between kernels: the one place that knows ipykernel's releases, and IPython without a kernel.
+
+- A cell's request: ``kernel.get_parent()``, in all releases from 6.29 on. In 6.29 it is one for the whole process,
+  since 7.0 one for each context; both tell the right one where a cell begins to run.
+- Text for a cell that may be over: ``sys.stdout`` collects text by parent header and sends it every 0.2 s or when its
+  cell ends. Writing into it with the header of *our* cell set for the moment of the write keeps the order with what the
+  cell itself prints, in every release: 6.29 and 7.0 take the header from a context variable and else follow the thread
+  to the cell that started it, since 7.1 a thread without one writes under the latest cell. The variable is private
+  where there is no `set_thread_parent` yet; a stream that knows neither gets a message of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+from .cells import NotebookCell
+
+__all__ = ["KernelFront", "TerminalFront", "front_of"]
+
+_NAMES: Final = {1: "stdout", 2: "stderr"}
+
+
+class TerminalFront:
+    """IPython in a terminal: text goes below whatever is there."""
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+
+    def running_cell(self) -> NotebookCell | None:
+        """The input that is being executed, by its number."""
+        return NotebookCell("", self.shell.execution_count, {})
+
+    def write(self, cell: NotebookCell | None, number: int, text: str) -> None:
+        """Show text on stream 1 (stdout) or 2 (stderr)."""
+        stream = sys.stdout if number == 1 else sys.stderr
+        try:
+            stream.write(text)
+            stream.flush()
+        except ValueError:
+            return  # the stream is closed: the process is ending
+
+
+class KernelFront:
+    """An ipykernel: text goes under its cell."""
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.kernel = shell.kernel
+        self._streams = {number: _kernel_stream(name) for number, name in _NAMES.items()}
+
+    def running_cell(self) -> NotebookCell | None:
+        """What the kernel works on: an execute request, or a message to a widget."""
+        parent = self.kernel.get_parent("shell") or {}
+        header = parent.get("header") or {}
+        if not header.get("msg_id"):
+            return None
+        return NotebookCell(header["msg_id"], self.shell.execution_count, header)
+
+    def write(self, cell: NotebookCell | None, number: int, text: str) -> None:
+        """Show text on stream 1 (stdout) or 2 (stderr) under a cell; under the latest one if it is unknown."""
+        stream = self._streams[number]
+        if cell is None:
+            (stream or sys.stdout).write(text)
+            return
+        if stream is None:
+            self._publish(cell, number, text)
+            return
+        if hasattr(stream, "set_thread_parent"):
+            token = stream.set_thread_parent({"header": cell.header})
+            try:
+                stream.write(text)
+            finally:
+                stream.reset_thread_parent(token)
+            return
+        token = stream._parent_header.set(cell.header)
+        try:
+            stream.write(text)
+        finally:
+            stream._parent_header.reset(token)
+
+    def _publish(self, cell: NotebookCell, number: int, text: str) -> None:
+        """Send text as a message of its own, at once."""
+        name = _NAMES[number]
+        self.kernel.session.send(
+            self.kernel.iopub_socket,
+            "stream",
+            {"name": name, "text": text},
+            parent={"header": cell.header},
+            ident=f"stream.{name}".encode(),
+        )
+
+
+def _kernel_stream(name: str) -> Any:
+    """The kernel's stream of this name, if it is in place (``%%capture`` puts another there) and knows parents."""
+    stream = getattr(sys, name)
+    knows = hasattr(stream, "_parent_header") or hasattr(stream, "set_thread_parent")
+    return stream if knows and hasattr(stream, "pub_thread") else None
+
+
+def front_of(shell: Any) -> KernelFront | TerminalFront:
+    """How to reach the user of this shell."""
+    return KernelFront(shell) if getattr(shell, "kernel", None) is not None else TerminalFront(shell)

@@ -1,0 +1,80 @@
+"""What ``%cluster`` shows of a cluster."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from ..cluster.core import session
+from ..cluster.protocol.common import NodeInfo
+from .html import BAD, GOOD, bar, card, quantity, text_card
+
+if TYPE_CHECKING:
+    from ..cluster.core.runtime import Core
+
+__all__ = ["NAME_LABEL", "cluster_bundle", "gone_bundle"]
+
+NAME_LABEL = "himalia.io/cluster-name"
+"""Label of the head node that carries the name given to ``%cluster start --name``."""
+
+_IN_BYTES = frozenset({"memory", "object_store_memory"})
+_TITLES = {"CPU": "CPUs", "GPU": "GPUs", "memory": "memory", "object_store_memory": "object memory"}
+
+
+def cluster_bundle(core: Core) -> dict[str, str]:
+    """HTML and plain text about the cluster that this process is connected to.
+
+    Raises
+    ------
+    Exception
+        The cluster does not answer.
+    """
+    nodes = [node for node in core.list_nodes() if node.alive]
+    total, free = core.resources()
+    name = _name(nodes)
+    title = f"Himalia cluster {name}" if name else "Himalia cluster"
+    state = "running" if len(nodes) == 1 else f"running on {len(nodes)} nodes"
+    html: list[tuple[str, str]] = []
+    text: list[tuple[str, str]] = []
+    for resource in _order(total):
+        used, all_of_it = total[resource] - free.get(resource, 0.0), total[resource]
+        words = f"{_amount(resource, used)} of {_amount(resource, all_of_it)} in use"
+        html.append((_TITLES.get(resource, resource), f"{bar(used / all_of_it)} {escape(words)}"))
+        text.append((_TITLES.get(resource, resource), words))
+    address = address_of()
+    if address:
+        html.append(("address", f"<code>{escape(address)}</code>"))
+        text.append(("address", address))
+    return {"text/html": card(title, state, GOOD, html), "text/plain": text_card(title, state, text)}
+
+
+def gone_bundle(why: str) -> dict[str, str]:
+    """About a cluster that does not answer."""
+    rows = [("reason", why), ("next", "%cluster stop, then %cluster start")]
+    shown = [(name, escape(value)) for name, value in rows]
+    return {
+        "text/html": card("Himalia cluster", "gone", BAD, shown),
+        "text/plain": text_card("Himalia cluster", "gone", rows),
+    }
+
+
+def address_of() -> str:
+    """What another notebook of this machine gives to ``%cluster connect``."""
+    live = session.current_session()
+    return live.connection.session_dir if live is not None else ""
+
+
+def _name(nodes: list[NodeInfo]) -> str:
+    return next((node.labels[NAME_LABEL] for node in nodes if NAME_LABEL in node.labels), "")
+
+
+def _order(total: dict[str, float]) -> list[str]:
+    """Resources as they are shown: the usual ones first, then the user's own; not the engine's marks of nodes."""
+    usual = [name for name in _TITLES if total.get(name)]
+    return usual + sorted(
+        name for name in total if name not in _TITLES and not name.startswith("node:") and total[name]
+    )
+
+
+def _amount(resource: str, value: Any) -> str:
+    return quantity(value) if resource in _IN_BYTES else f"{value:g}"
