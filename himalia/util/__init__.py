@@ -1,5 +1,62 @@
-"""What programs use beside the core: pools, queues, and the state API."""
+"""What programs use beside the core: pools, queues, results as they come, and the state API.
+
+The names are those of `ray.util` where Ray has them. Nothing is imported before it is used, so that ``import himalia``
+stays quick; `himalia.util.queue`, `.multiprocessing`, `.joblib` and `.state` are modules of their own.
+"""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from himalia.cluster.serialization import deregister_serializer, inspect_serializability, register_serializer
+    from himalia.util.actor_pool import ActorPool
+    from himalia.util.executor import TaskExecutor
+    from himalia.util.inspection import get_node_ip_address, list_named_actors, log_once
+    from himalia.util.iteration import as_completed, map, map_unordered  # noqa: A004 - it is the parallel `map`
+
+__all__ = [
+    "ActorPool",
+    "TaskExecutor",
+    "as_completed",
+    "deregister_serializer",
+    "get_node_ip_address",
+    "inspect_serializability",
+    "list_named_actors",
+    "log_once",
+    "map",
+    "map_unordered",
+    "register_serializer",
+]
+
+_HOMES = {
+    "ActorPool": "himalia.util.actor_pool",
+    "TaskExecutor": "himalia.util.executor",
+    "as_completed": "himalia.util.iteration",
+    "deregister_serializer": "himalia.cluster.serialization",
+    "get_node_ip_address": "himalia.util.inspection",
+    "inspect_serializability": "himalia.cluster.serialization",
+    "list_named_actors": "himalia.util.inspection",
+    "log_once": "himalia.util.inspection",
+    "map": "himalia.util.iteration",
+    "map_unordered": "himalia.util.iteration",
+    "register_serializer": "himalia.cluster.serialization",
+}
+_MODULES = frozenset({"executor", "joblib", "multiprocessing", "queue", "scheduling_strategies", "state"})
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    home = _HOMES.get(name)
+    if home is not None:
+        value = getattr(importlib.import_module(home), name)
+        globals()[name] = value  # the next access does not come here
+        return value
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

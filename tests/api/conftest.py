@@ -37,7 +37,7 @@ DEFAULT_CLUSTER: dict[str, Any] = {
 
 #: Ray starts a worker in about a second, and several at once on few cores in many more.
 _PATIENCE = {"himalia": 20.0, "ray": 60.0}
-_TEST_LIMIT = {"himalia": 60.0, "ray": 120.0}
+_TEST_LIMIT = {"himalia": 60.0, "ray": 300.0}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -98,7 +98,14 @@ class Engine:
             return
         self.stop()
         # Never attach to a cluster that somebody else runs on this machine.
-        self.module.init("local", **options)
+        try:
+            self.module.init("local", **options)
+        except Exception:
+            if self.name != "ray":
+                raise
+            # On a busy machine Ray's node can need more than the 30 s that Ray gives it.
+            self.module.shutdown()
+            self.module.init("local", **options)
         self.running = options
 
     def stop(self) -> None:
@@ -130,7 +137,6 @@ def engine(pytestconfig: pytest.Config, leak_guard: LeakGuard) -> Iterator[Engin
         if name == "ray":
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-            os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # a busy machine needs more than its 30
             # What Ray leaves behind is removed at the end, but it is not for our tests to complain about.
             stack.enter_context(contextlib.suppress(AssertionError))
             stack.enter_context(leak_guard.shared("Ray"))

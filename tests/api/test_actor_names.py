@@ -79,9 +79,7 @@ def test_a_name_can_be_used_once(ray: ModuleType, box: Any, name: str) -> None:
         box.options(name=name).remote()
 
 
-def test_a_name_is_free_again_when_its_actor_was_killed(
-    ray: ModuleType, box: Any, name: str, eventually: Any
-) -> None:
+def test_a_name_is_free_again_when_its_actor_was_killed(ray: ModuleType, box: Any, name: str, eventually: Any) -> None:
     first = box.options(name=name).remote(1)
     ray.get(first.get.remote())
     ray.kill(first)
@@ -96,9 +94,7 @@ def test_a_name_is_free_again_when_its_actor_was_killed(
     assert ray.get(second.get.remote()) == 2
 
 
-def test_a_name_is_free_again_when_the_last_handle_went(
-    ray: ModuleType, box: Any, name: str, eventually: Any
-) -> None:
+def test_a_name_is_free_again_when_the_last_handle_went(ray: ModuleType, box: Any, name: str, eventually: Any) -> None:
     first = box.options(name=name).remote(1)
     ray.get(first.get.remote())
     del first

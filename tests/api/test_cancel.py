@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 
-def test_a_pending_task_is_cancelled(ray: ModuleType, signal: Any) -> None:
+@pytest.mark.only_engine("himalia", reason="Ray 2.60 aborts the driver when the argument arrives after the cancel")
+def test_a_task_that_waits_for_its_argument_is_cancelled(ray: ModuleType, signal: Any) -> None:
     gate = signal()
 
-    @ray.remote(num_cpus=4)
+    @ray.remote
     def blocked() -> str:
         ray.get(gate.wait.remote())
         return "done"
@@ -65,6 +66,7 @@ def test_a_running_task_is_interrupted(ray: ModuleType, signal: Any, eventually:
         ray.get(ref)
 
 
+@pytest.mark.only_engine("himalia", reason="Ray's interrupt is noticed when the sleep has ended")
 def test_a_long_sleep_is_interrupted(ray: ModuleType, signal: Any) -> None:
     started = signal()
 
@@ -148,7 +150,8 @@ def test_a_cancelled_task_is_not_retried(ray: ModuleType, counter: Any, signal: 
 
         ray.get(attempts.add.remote())
         ray.get(started.send.remote())
-        time.sleep(1000)
+        while True:
+            time.sleep(0.01)
 
     ref = forever.remote()
     ray.get(started.wait.remote())
@@ -365,19 +368,16 @@ def test_cancel_takes_references_only(ray: ModuleType, thing: Any) -> None:
         ray.cancel(thing)
 
 
-def test_many_pending_tasks_can_be_cancelled(ray: ModuleType, signal: Any) -> None:
+def test_many_pending_tasks_can_be_cancelled(ray: ModuleType, signal: Any, eventually: Any) -> None:
     gate = signal()
 
-    @ray.remote
-    def wait() -> None:
+    @ray.remote(num_cpus=0, resources={"slot": 2})
+    def hold() -> None:
         ray.get(gate.wait.remote())
 
-    @ray.remote
-    def after(_: None) -> str:
-        return "ran"
-
-    first = wait.remote()
-    refs = [after.remote(first) for _ in range(100)]
+    first = hold.remote()
+    eventually(lambda: ray.get(gate.waiting.remote()) == 1)
+    refs = [hold.remote() for _ in range(100)]
     for ref in refs:
         ray.cancel(ref)
     for ref in refs:

@@ -257,7 +257,7 @@ def test_an_exception_reaches_an_asynchronous_consumer(ray: ModuleType) -> None:
         seen = []
         with pytest.raises(ValueError, match="in the middle"):
             async for ref in fails.remote():
-                seen.append(await ref)
+                seen.append(await ref)  # noqa: PERF401 - what came before the error counts
         return seen
 
     assert asyncio.run(consume()) == [1]

@@ -74,10 +74,13 @@ def test_references_and_handles_of_an_old_session_are_refused(stopped_ray: Modul
     api.get(thing.ping.remote())
     api.shutdown()
     start(api)
-    with pytest.raises((api.exceptions.RayError, RuntimeError, ValueError)):
-        api.get(ref, timeout=10)
-    with pytest.raises((api.exceptions.RayError, RuntimeError, ValueError)):
-        api.get(thing.ping.remote(), timeout=10)
+    # Which exception it is, the documentation does not say; but it must not be a wait for what never comes.
+    with pytest.raises(Exception, match=r".") as of_reference:
+        api.get(ref, timeout=60)
+    with pytest.raises(Exception, match=r".") as of_handle:
+        api.get(thing.ping.remote(), timeout=60)
+    assert not isinstance(of_reference.value, TimeoutError)
+    assert not isinstance(of_handle.value, TimeoutError)
     assert api.get(api.put("new")) == "new"
 
 
@@ -243,6 +246,7 @@ def test_several_drivers_share_one_cluster(stopped_ray: ModuleType, run_script: 
     assert api.get(box.get.remote()) == "from the other driver"
 
 
+@pytest.mark.only_engine("himalia", reason="Ray looks for clusters among all processes of the machine")
 def test_attaching_to_no_cluster_is_a_connection_error(run_script: Any) -> None:
     out = run_script(
         """

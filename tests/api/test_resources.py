@@ -9,6 +9,12 @@ from typing import Any
 import pytest
 
 
+def another_node_id(ray: ModuleType) -> str:
+    """A well-formed id of a node that does not exist."""
+    known = str(ray.nodes()[0]["NodeID"])
+    return "".join(f"{15 - int(digit, 16):x}" for digit in known)
+
+
 def test_cluster_resources_are_those_given_to_init(ray: ModuleType) -> None:
     resources = ray.cluster_resources()
     assert resources["CPU"] == 4
@@ -45,7 +51,7 @@ def test_nodes_describe_this_machine(ray: ModuleType) -> None:
     (node,) = ray.nodes()
     assert node["Alive"] is True
     assert node["Resources"]["CPU"] == 4
-    assert len(node["NodeID"]) == 56
+    assert bytes.fromhex(node["NodeID"])
     assert node["NodeManagerAddress"]
 
 
@@ -126,7 +132,7 @@ def test_an_actor_that_no_node_can_place_can_be_killed(ray: ModuleType) -> None:
 
 def test_a_task_bound_to_a_node_that_is_not_there_is_unschedulable(ray: ModuleType, engine: Any) -> None:
     strategies = engine.submodule("util.scheduling_strategies")
-    elsewhere = strategies.NodeAffinitySchedulingStrategy(node_id="ff" * 28, soft=False)
+    elsewhere = strategies.NodeAffinitySchedulingStrategy(node_id=another_node_id(ray), soft=False)
 
     @ray.remote(scheduling_strategy=elsewhere)
     def f() -> None: ...
@@ -137,7 +143,7 @@ def test_a_task_bound_to_a_node_that_is_not_there_is_unschedulable(ray: ModuleTy
 
 def test_an_actor_bound_to_a_node_that_is_not_there_is_unschedulable(ray: ModuleType, engine: Any) -> None:
     strategies = engine.submodule("util.scheduling_strategies")
-    elsewhere = strategies.NodeAffinitySchedulingStrategy(node_id="ff" * 28, soft=False)
+    elsewhere = strategies.NodeAffinitySchedulingStrategy(node_id=another_node_id(ray), soft=False)
 
     @ray.remote(scheduling_strategy=elsewhere)
     class Thing:
@@ -157,7 +163,7 @@ def test_a_task_can_be_bound_to_a_node(ray: ModuleType, engine: Any) -> None:
 
     bound = strategies.NodeAffinitySchedulingStrategy(node_id=node_id, soft=False)
     assert ray.get(where.options(scheduling_strategy=bound).remote()) == node_id
-    wish = strategies.NodeAffinitySchedulingStrategy(node_id="ff" * 28, soft=True)
+    wish = strategies.NodeAffinitySchedulingStrategy(node_id=another_node_id(ray), soft=True)
     assert ray.get(where.options(scheduling_strategy=wish).remote()) == node_id
 
 

@@ -195,7 +195,9 @@ def test_actors_are_listed_with_name_and_state(ray: ModuleType, state: ModuleTyp
     eventually(lambda: state.list_actors(filters=[("name", "=", name)])[0].state == "DEAD")
 
 
-def test_actors_that_cannot_be_placed_are_listed_as_pending(ray: ModuleType, state: ModuleType, eventually: Any) -> None:
+def test_actors_that_cannot_be_placed_are_listed_as_pending(
+    ray: ModuleType, state: ModuleType, eventually: Any
+) -> None:
     name = named("pending")
 
     @ray.remote(resources={"no_such_resource": 1})

@@ -196,15 +196,6 @@ def test_arguments_are_freed_after_the_task(ray: ModuleType, quiet_store: float,
     eventually(lambda: _store_available(ray) > quiet_store - 1_000_000)
 
 
-def test_a_value_in_use_keeps_its_memory(ray: ModuleType, quiet_store: float, eventually: Any) -> None:
-    array = ray.get(ray.put(np.ones(2 * BIG)))
-    gc.collect()
-    eventually(lambda: _store_available(ray) < quiet_store - 14_000_000)
-    assert array.sum() == 2 * BIG
-    del array
-    eventually(lambda: _store_available(ray) > quiet_store - 1_000_000)
-
-
 def test_a_borrowed_reference_keeps_the_object(ray: ModuleType, quiet_store: float, eventually: Any) -> None:
     @ray.remote
     class Holder:
