@@ -76,4 +76,8 @@ def _make_tqdm(total: int, description: str) -> Any:
         from tqdm.notebook import tqdm
     else:
         from tqdm.std import tqdm
-    return tqdm(total=total, desc=description, leave=True)
+
+    class Bar(tqdm):  # type: ignore[misc]
+        monitor_interval = 0  # tqdm's thread that watches over slow bars would outlive this one
+
+    return Bar(total=total, desc=description, leave=True)
