@@ -15,24 +15,24 @@ from .actor_calls import ActorClient
 from .commands import Send
 from .records import Plan, Record
 from .refs import INLINE, PENDING, Extra, ObjectRef
+from .tasks import TaskOps
 
 if TYPE_CHECKING:
     from ..serialization.functions import Exported
-    from .runtime import Core
 
 __all__ = ["ActorOps"]
 
 _NONE = b"\x80\x05N."  # the pickle stream of None
 
 
-class ActorOps:
+class ActorOps(TaskOps):
     """Mixin of `Core`."""
 
-    def _init_actors(self: Core) -> None:
+    def _init_actors(self) -> None:
         self._stored_functions: set[bytes] = set()
         self._actor_args: dict[bytes, list[ObjectRef]] = {}  # constructor arguments of actors that may restart
 
-    def store_function(self: Core, function: Exported) -> None:
+    def store_function(self, function: Exported) -> None:
         """Put a function's or class's payload where any worker finds it by its hash, once."""
         if function.content_hash not in self._stored_functions:
             self._stored_functions.add(function.content_hash)
@@ -41,7 +41,7 @@ class ActorOps:
                 self.pin_forever(ref)
 
     def create_actor(
-        self: Core,
+        self,
         spec: ActorSpec,
         function: Exported,
         args: tuple[Any, ...],
@@ -80,7 +80,7 @@ class ActorOps:
         return actor_id, ref
 
     def _create_named(
-        self: Core, actor_id: bytes, spec: ActorSpec, task: Task, holds: list[ObjectRef] | None, get_if_exists: bool
+        self, actor_id: bytes, spec: ActorSpec, task: Task, holds: list[ObjectRef] | None, get_if_exists: bool
     ) -> bytes:
         if task.deps:
             assert holds is not None
@@ -102,11 +102,11 @@ class ActorOps:
             raise box[0]
         return box[0].actor_id
 
-    def _create_when_ready(self: Core, record: Record) -> None:
+    def _create_when_ready(self, record: Record) -> None:
         if record.task.deps is None or self.completion.await_dependencies(record):
             record.create()
 
-    def _fill_creation(self: Core, actor_id: bytes, spec: ActorSpec, record: Record) -> bytes | None:
+    def _fill_creation(self, actor_id: bytes, spec: ActorSpec, record: Record) -> bytes | None:
         error = self.completion.fill(record)
         holds = record.holds
         if holds:
@@ -119,7 +119,7 @@ class ActorOps:
             spec.deps = msgspec.msgpack.encode((record.task.deps, record.task.refs))
         return error
 
-    def _send_creation(self: Core, actor_id: bytes, spec: ActorSpec, record: Record, client: ActorClient) -> None:
+    def _send_creation(self, actor_id: bytes, spec: ActorSpec, record: Record, client: ActorClient) -> None:
         error = self._fill_creation(actor_id, spec, record)
         if error is not None:
             death = Death(DeathKind.CREATION_FAILED, "an argument of its constructor failed")
@@ -138,7 +138,7 @@ class ActorOps:
         self.actor_calls.watch(client)
 
     def actor_plan(
-        self: Core,
+        self,
         actor_id: bytes,
         class_name: str,
         method: str,
@@ -157,14 +157,15 @@ class ActorOps:
         self.templates += 1
         if name:  # the worker shows it; a template of an actor has the method where others have their name
             options = {**(options or {}), "name": name}
-        template = Template(self.templates, method, b"", None, actor_id, num_returns, cell, {}, options or {})
+        options = self._with_root(options or {})
+        template = Template(self.templates, method, b"", None, actor_id, num_returns, cell, {}, options)
         plan = Plan(template, name or f"{class_name}.{method}", None, max_task_retries, retry_exceptions, num_returns)
         plan.actor = self.actor_calls.client(actor_id, class_name)
         plan.actor.unordered = unordered
         plan.backpressure, plan.cell, plan.function = backpressure, cell, ref
         return plan
 
-    def call_actor(self: Core, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any], limit: int = -1) -> Any:
+    def call_actor(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any], limit: int = -1) -> Any:
         """Submit a call; its reference, references or generator.
 
         Raises
@@ -178,7 +179,7 @@ class ActorOps:
         client.pending += 1
         return self.submit(plan, args, kwargs)
 
-    def check_handle(self: Core, ref: ObjectRef, class_name: str) -> None:
+    def check_handle(self, ref: ObjectRef, class_name: str) -> None:
         """Refuse a handle of an earlier session of this process.
 
         Raises
@@ -189,7 +190,7 @@ class ActorOps:
         if ref._w != self.worker_id and (ref._x is None or ref._x.owner is None):
             raise ActorHandleNotFoundError(f"the handle of actor {class_name} is from a session that is over")
 
-    def kill_actor(self: Core, actor_id: bytes, no_restart: bool) -> None:
+    def kill_actor(self, actor_id: bytes, no_restart: bool) -> None:
         """End an actor's process at once."""
 
         def act() -> None:
@@ -198,17 +199,17 @@ class ActorOps:
 
         self.post(act)
 
-    def _actor_out_of_scope(self: Core, client: ActorClient) -> None:
+    def _actor_out_of_scope(self, client: ActorClient) -> None:
         if client.state != "DEAD":
             self.out.append(Send(self.gcs_id, KillActor(client.actor_id, True, True)))
         self.actor_calls.forget(client)
         self._forget_args(client.actor_id)
 
-    def _actor_changed(self: Core, info: ActorInfo) -> None:
+    def _actor_changed(self, info: ActorInfo) -> None:
         if info.state == "DEAD":
             self._forget_args(info.actor_id)
 
-    def _forget_args(self: Core, actor_id: bytes) -> None:
+    def _forget_args(self, actor_id: bytes) -> None:
         """The actor will not start again: let go of its constructor's arguments."""
         for ref in self._actor_args.pop(actor_id, ()):
             self.references.in_transit(ref, -1)

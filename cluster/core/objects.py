@@ -47,23 +47,27 @@ from ..serialization.values import Serialized, deserialize, serialize
 from . import failures
 from .commands import Reply, Send
 from .refs import BUFFERS, ERROR, FREED, INLINE, PENDING, STORE, Extra, ObjectRef, drops, set_drop_hook
-from .tasks import INLINE_LIMIT
+from .requests import RequestOps
 
 if TYPE_CHECKING:
     from ..object_store.client import ArenaClient
-    from .runtime import Core
 
-__all__ = ["ObjectOps"]
+__all__ = ["INLINE_LIMIT", "ObjectOps"]
+
+INLINE_LIMIT: Final = 100 * 1024
+"""Values up to this size travel inside messages and live in their owner; larger ones go to the object store."""
 
 PIN_LINGER: Final = 1.0  # seconds that an unused pin is kept
 _PICKLE: Final = 0x80  # first byte of a pickle stream; a packed region begins otherwise
 TASK_COVER: Final = object()
 
 
-class ObjectOps:
+class ObjectOps(RequestOps):
     """Mixin of `Core`."""
 
-    def _init_objects(self: Core) -> None:
+    def _init_objects(self) -> None:
+        self.context = threading.local()  # .cover: what covers references that this thread unpickles
+        self.context.cover = None
         self._arena: ArenaClient | None = None
         self._arena_place: tuple[str, int] | None = None
         self._pin_lock = threading.Lock()  # guards Extra.readers against unpinning
@@ -79,17 +83,17 @@ class ObjectOps:
         self.completion.pinned = self._own_pin
         self.tick_hooks.append(self._unpin_idle)
 
-    def _install_object_handlers(self: Core) -> None:
+    def _install_object_handlers(self) -> None:
         answers = self.answer_handlers
         answers[ObjectCreated] = self._on_object_created
         answers[ObjectsPinned] = self._on_objects_pinned
         answers[SlabCreated] = self._on_slab_created
         answers[ReleasePins] = lambda peer, message: self._release_pins()
 
-    def _open_store(self: Core, path: str, nbytes: int) -> None:
+    def _open_store(self, path: str, nbytes: int) -> None:
         self._arena_place = (path, nbytes)
 
-    def arena(self: Core) -> ArenaClient:
+    def arena(self) -> ArenaClient:
         """The node's object memory, mapped when it is first needed."""
         if self._arena is None:
             from ..object_store.client import ArenaClient
@@ -100,7 +104,7 @@ class ObjectOps:
             self._arena = ArenaClient(*self._arena_place)
         return self._arena
 
-    def _close_objects(self: Core) -> None:
+    def _close_objects(self) -> None:
         set_drop_hook(None)
         drops.clear()
         if self._arena is not None:
@@ -108,7 +112,7 @@ class ObjectOps:
 
     # -- put --------------------------------------------------------------------------------------------------------
 
-    def put(self: Core, value: Any) -> ObjectRef:
+    def put(self, value: Any) -> ObjectRef:
         """Store a value; its reference."""
         if self.fatal is not None:
             raise self.fatal
@@ -120,7 +124,7 @@ class ObjectOps:
             return ObjectRef(self.worker_id, self.next_counter(), 0, INLINE, packed.data)
         return self.put_serialized(packed)
 
-    def put_serialized(self: Core, packed: Serialized) -> ObjectRef:
+    def put_serialized(self, packed: Serialized) -> ObjectRef:
         """Store a value that is large or contains references."""
         counter = self.next_counter()
         ref = ObjectRef(self.worker_id, counter, 0)
@@ -140,13 +144,13 @@ class ObjectOps:
         ref._state = STORE
         return ref
 
-    def hold_contained(self: Core, extra: Extra) -> None:
+    def hold_contained(self, extra: Extra) -> None:
         """Keep what a value contains findable for whoever reads it."""
         for ref in extra.contained or ():
             self.references.in_transit(ref, 1)
 
     def write_object(
-        self: Core, object_id: bytes, packed: Serialized, owner: Address, pin_for: bytes
+        self, object_id: bytes, packed: Serialized, owner: Address, pin_for: bytes
     ) -> tuple[int, int, str]:
         """Write a value into the object store; its offset, size and file (empty: the arena).
 
@@ -192,24 +196,24 @@ class ObjectOps:
         self.post(lambda: self._seal(SealedObject(object_id, pin_for)))
         return place.offset, size, place.path
 
-    def _seal(self: Core, sealed: SealedObject) -> None:
+    def _seal(self, sealed: SealedObject) -> None:
         self.out.append(Send(self.raylet_id, SealObjects([sealed])))
         self._send_slab_messages()
 
-    def _send_slab_messages(self: Core) -> None:
+    def _send_slab_messages(self) -> None:
         for message in self._slabs.messages():
             self.out.append(Send(self.raylet_id, message))
 
-    def _on_slab_created(self: Core, peer: bytes, message: SlabCreated) -> None:
+    def _on_slab_created(self, peer: bytes, message: SlabCreated) -> None:
         self._slabs.on_created(message, time.monotonic())
         self._send_slab_messages()
 
-    def _on_object_created(self: Core, peer: bytes, message: ObjectCreated) -> None:
+    def _on_object_created(self, peer: bytes, message: ObjectCreated) -> None:
         box = self._creating.pop(message.object_id, None)
         if box is not None:
             box.append(message)
 
-    def pack_ref(self: Core, ref: ObjectRef) -> bytes:
+    def pack_ref(self, ref: ObjectRef) -> bytes:
         """The value of a reference that is ready and small, as bytes for a message."""
         if ref._state == BUFFERS:
             data, buffers = ref._data
@@ -219,7 +223,7 @@ class ObjectOps:
 
     # -- get --------------------------------------------------------------------------------------------------------
 
-    def get(self: Core, refs: ObjectRef | Sequence[ObjectRef], timeout: float | None) -> Any:
+    def get(self, refs: ObjectRef | Sequence[ObjectRef], timeout: float | None) -> Any:
         """The value of a reference, or the values of several.
 
         Raises
@@ -247,7 +251,7 @@ class ObjectOps:
         value = self._value
         return [value(ref, deadline, timeout) for ref in refs]
 
-    def _check_session(self: Core, ref: ObjectRef) -> None:
+    def _check_session(self, ref: ObjectRef) -> None:
         """Refuse a reference of an earlier session of this process."""
         if ref._x is None or (ref._x.owner is None and ref._w != self.worker_id):
             raise ObjectLostError(
@@ -256,7 +260,7 @@ class ObjectOps:
                 hint="Make the object again in this session.",
             )
 
-    def _await(self: Core, refs: Sequence[ObjectRef], deadline: float | None, timeout: float | None) -> None:
+    def _await(self, refs: Sequence[ObjectRef], deadline: float | None, timeout: float | None) -> None:
         """Block until all are ready."""
         self._ask_owners(refs)
         pending = list(refs)
@@ -283,12 +287,16 @@ class ObjectOps:
             waiting = [ref for ref in refs if ref._state == PENDING]
             raise GetTimeoutError(timeout=timeout, pending=[repr(ref) for ref in waiting[:10]], total=len(refs))
 
-    def _ask_owners(self: Core, refs: Sequence[ObjectRef]) -> None:
+    def _ask_owners(self, refs: Sequence[ObjectRef]) -> None:
         unasked = [ref for ref in refs if ref._x is not None and ref._x.owner is not None and not ref._x.asked]
         if unasked:
-            self.post(lambda: [self.references.ask(ref) for ref in unasked])
+            self.post(lambda: self._ask(unasked))
 
-    def _value(self: Core, ref: ObjectRef, deadline: float | None = None, timeout: float | None = None) -> Any:
+    def _ask(self, refs: list[ObjectRef]) -> None:
+        for ref in refs:
+            self.references.ask(ref)
+
+    def _value(self, ref: ObjectRef, deadline: float | None = None, timeout: float | None = None) -> Any:
         """The value of a reference that is ready; fetched if it lies in a store."""
         while True:
             state = ref._state
@@ -309,7 +317,7 @@ class ObjectOps:
                 raise ObjectFreedError(ref.hex())
             self._await([ref], deadline, timeout)
 
-    def _hold_pin(self: Core, ref: ObjectRef, deadline: float | None, timeout: float | None) -> bool:
+    def _hold_pin(self, ref: ObjectRef, deadline: float | None, timeout: float | None) -> bool:
         """Count a reader of a pinned object, pinning it first if need be; False if it turned out to be lost."""
         extra = ref._x
         assert extra is not None
@@ -330,7 +338,7 @@ class ObjectOps:
             extra.readers += 1
         return True
 
-    def _read(self: Core, ref: ObjectRef) -> Any:
+    def _read(self, ref: ObjectRef) -> Any:
         extra = ref._x
         assert extra is not None
         extra.last_used = time.monotonic()
@@ -338,7 +346,7 @@ class ObjectOps:
         view = self.arena().reader(extra.offset, extra.size, extra.path, released)
         return self._load(ref, *unpack(view))
 
-    def _load(self: Core, ref: ObjectRef, stream: bytes | memoryview, buffers: Sequence[Any] = ()) -> Any:
+    def _load(self, ref: ObjectRef, stream: bytes | memoryview, buffers: Sequence[Any] = ()) -> Any:
         """Unpickle a value that may contain references: while that lasts, and no longer, `ref` covers these."""
         context = self.context
         outer = getattr(context, "cover", None)
@@ -348,7 +356,7 @@ class ObjectOps:
         finally:
             context.cover = outer
 
-    def request_pin(self: Core, ref: ObjectRef, then: Callable[[int], None]) -> None:
+    def request_pin(self, ref: ObjectRef, then: Callable[[int], None]) -> None:
         """Have an object here and pinned; ``then(status)`` with 0, or 1 if it was lost. In the leader."""
         extra = ref._x
         assert extra is not None
@@ -364,7 +372,7 @@ class ObjectOps:
         self._pinning[object_id] = ref
         self.out.append(Send(self.raylet_id, PinObjects([object_id], [extra.nodes])))
 
-    def _on_objects_pinned(self: Core, peer: bytes, message: ObjectsPinned) -> None:
+    def _on_objects_pinned(self, peer: bytes, message: ObjectsPinned) -> None:
         for pinned in message.objects:
             object_id = pinned.object_id
             ref = self._pinning.pop(object_id, None)
@@ -386,7 +394,7 @@ class ObjectOps:
             for then in waiters:
                 then(pinned.status)
 
-    def object_lost(self: Core, ref: ObjectRef, freed: bool, why: str = "") -> None:
+    def object_lost(self, ref: ObjectRef, freed: bool, why: str = "") -> None:
         """No node has the object: rebuild it if we own it, else ask its owner to."""
         extra = ref._x
         assert extra is not None
@@ -413,7 +421,7 @@ class ObjectOps:
         error: Exception = ObjectFreedError(ref.hex()) if freed else ObjectLostError(ref.hex(), hint=why or None)
         ref._data, ref._state = failures.pickle_error(error), ERROR
 
-    def _node_lost(self: Core, node_id: bytes) -> None:
+    def _node_lost(self, node_id: bytes) -> None:
         """A node's store is gone: objects that lay only there are rebuilt when they are needed."""
         for known in list(self.references.exported.values()):
             extra = known.ref._x
@@ -422,23 +430,23 @@ class ObjectOps:
 
     # -- pins, drops ------------------------------------------------------------------------------------------------
 
-    def _woken_by_drop(self: Core) -> None:
+    def _woken_by_drop(self) -> None:
         if self.reactor.sleeping:
             self.reactor.wake()
 
-    def _unpin_idle(self: Core, now: float) -> None:
+    def _unpin_idle(self, now: float) -> None:
         self._settle_memory()
         self._slabs.tick(now)
         self._send_slab_messages()
         self._unpin([extra for extra in self._pins.values() if now - extra.last_used > PIN_LINGER])
 
-    def _release_pins(self: Core) -> None:
+    def _release_pins(self) -> None:
         self._settle_memory()
         self._unpin(list(self._pins.values()))
         self._slabs.release(time.monotonic())
         self._send_slab_messages()
 
-    def _unpin(self: Core, candidates: list[Extra]) -> None:
+    def _unpin(self, candidates: list[Extra]) -> None:
         ids: list[bytes] = []
         counts: list[int] = []
         with self._pin_lock:
@@ -452,7 +460,7 @@ class ObjectOps:
         if ids:
             self.out.append(Send(self.raylet_id, UnpinObjects(ids, counts)))
 
-    def _settle_memory(self: Core) -> None:
+    def _settle_memory(self) -> None:
         """Account for buffers and references that died. In the leader."""
         releases = self._releases
         finished: list[Extra] = []
@@ -487,7 +495,7 @@ class ObjectOps:
             nodes.discard(self.node_id)
             self.out.append(Send(self.raylet_id, FreeObjects(frees, list(nodes))))
 
-    def _dropped(self: Core, extra: Extra, frees: list[bytes], nodes: set[bytes]) -> None:
+    def _dropped(self, extra: Extra, frees: list[bytes], nodes: set[bytes]) -> None:
         """The last reference to an object of ours is gone."""
         if extra.contained:
             for ref in extra.contained:
@@ -501,12 +509,12 @@ class ObjectOps:
             if extra.pins > 0:
                 self._unpin([extra])
 
-    def _own_pin(self: Core, extra: Extra) -> None:
+    def _own_pin(self, extra: Extra) -> None:
         """An object was sealed with a pin in our name."""
         extra.last_used = time.monotonic()
         self._pins[extra.object_id()] = extra
 
-    def drain_releases(self: Core) -> None:
+    def drain_releases(self) -> None:
         """Account for buffers that died, from any thread."""
         done: list[bool] = []
 
@@ -517,7 +525,7 @@ class ObjectOps:
         self.post(act)
         self.wait_until(lambda: done, None)
 
-    def pin_covered(self: Core, object_id: bytes) -> None:
+    def pin_covered(self, object_id: bytes) -> None:
         """A task keeps an argument that its submitter pinned: take a pin of our own before the task ends."""
         worker_id, counter, index = object_owner(object_id), object_counter(object_id), object_index(object_id)
         extra = Extra(worker_id, counter, index, nodes=[self.node_id])
@@ -533,7 +541,7 @@ class ObjectOps:
     # -- wait, futures ----------------------------------------------------------------------------------------------
 
     def wait(
-        self: Core, refs: list[ObjectRef], num_returns: int, timeout: float | None, fetch_local: bool
+        self, refs: list[ObjectRef], num_returns: int, timeout: float | None, fetch_local: bool
     ) -> tuple[list[ObjectRef], list[ObjectRef]]:
         """Split references into ready and not ready, once ``num_returns`` are ready or the time is over."""
         self._ask_owners(refs)
@@ -562,7 +570,7 @@ class ObjectOps:
                 rest.append(ref)
         return ready, rest
 
-    def _here(self: Core, ref: ObjectRef, fetch_local: bool) -> bool:
+    def _here(self, ref: ObjectRef, fetch_local: bool) -> bool:
         """Whether `wait` counts a reference as ready; starts fetching one that lies on another node."""
         state = ref._state
         if state == STORE and fetch_local:
@@ -575,7 +583,7 @@ class ObjectOps:
             return False
         return state != PENDING
 
-    def when_ready(self: Core, ref: ObjectRef, then: Callable[[], None]) -> None:
+    def when_ready(self, ref: ObjectRef, then: Callable[[], None]) -> None:
         """Call ``then`` in the leader as soon as the value can be read without waiting."""
 
         def look(_: Any = None) -> None:
@@ -594,7 +602,7 @@ class ObjectOps:
 
         self.post(look)
 
-    def future(self: Core, ref: ObjectRef) -> Future[Any]:
+    def future(self, ref: ObjectRef) -> Future[Any]:
         """A ``concurrent.futures.Future`` of the value."""
         result: Future[Any] = Future()
 
@@ -609,7 +617,7 @@ class ObjectOps:
         self.when_ready(ref, deliver)
         return result
 
-    def async_future(self: Core, ref: ObjectRef) -> asyncio.Future[Any]:
+    def async_future(self, ref: ObjectRef) -> asyncio.Future[Any]:
         """An ``asyncio.Future`` of the value, on the running loop."""
         loop = asyncio.get_running_loop()
         result: asyncio.Future[Any] = loop.create_future()
@@ -634,7 +642,7 @@ class ObjectOps:
             loop.call_soon(deliver)
         return result
 
-    def free(self: Core, refs: Sequence[ObjectRef]) -> None:
+    def free(self, refs: Sequence[ObjectRef]) -> None:
         """Delete values although references exist: `get` raises `ObjectFreedError` from now on."""
 
         def act() -> None:
@@ -654,7 +662,7 @@ class ObjectOps:
 
     # -- references of others ---------------------------------------------------------------------------------------
 
-    def owner_of(self: Core, ref: ObjectRef) -> Address:
+    def owner_of(self, ref: ObjectRef) -> Address:
         """Address of a reference's owner."""
         if ref._w == self.worker_id:
             self.references.findable[ref.binary()] = ref  # whoever unpickles it here finds it by its id
@@ -667,7 +675,7 @@ class ObjectOps:
             )
         return ref._x.owner
 
-    def rebuild_ref(self: Core, object_id: bytes, owner: Address, cluster_id: str = "") -> ObjectRef:
+    def rebuild_ref(self, object_id: bytes, owner: Address, cluster_id: str = "") -> ObjectRef:
         """Make a reference that came inside a value, and see that its owner knows of us before what covers us ends."""
         if cluster_id and self.cluster_id and cluster_id != self.cluster_id:
             raise ValueError(
@@ -682,12 +690,12 @@ class ObjectOps:
             self.post(lambda: self._register(ref, cover))
         return ref
 
-    def _register(self: Core, ref: ObjectRef, cover: Any) -> None:
+    def _register(self, ref: ObjectRef, cover: Any) -> None:
         if ref._x is not None and not ref._x.registered:
             kept = [ref, cover]  # both live until the owner has answered
             self.references.register([ref], self.address, kept.clear)
 
-    def pin_forever(self: Core, ref: ObjectRef) -> None:
+    def pin_forever(self, ref: ObjectRef) -> None:
         """A reference was pickled where we can not see the copies: it lives as long as this process."""
 
         def act() -> None:
@@ -698,12 +706,12 @@ class ObjectOps:
 
         self.post(act)
 
-    def _on_get_objects(self: Core, peer: bytes, message: GetObjects) -> None:
+    def _on_get_objects(self, peer: bytes, message: GetObjects) -> None:
         states = self.references.asked(peer, message.object_ids)
         if states:
             self.out.append(Reply(peer, ObjectStates(states)))
 
-    def _on_object_states(self: Core, peer: bytes, message: ObjectStates) -> None:
+    def _on_object_states(self, peer: bytes, message: ObjectStates) -> None:
         for state in message.states:
             ref = self.references.answered(state)
             if ref is not None:
@@ -711,17 +719,17 @@ class ObjectOps:
                     self.completion.failed += 1
                 self.completion.ready(ref)
 
-    def _on_add_borrowers(self: Core, peer: bytes, message: AddBorrowers) -> None:
+    def _on_add_borrowers(self, peer: bytes, message: AddBorrowers) -> None:
         for object_id in message.object_ids:
             self.references.add_borrower(object_id, message.borrower.worker_id)
         if message.ack:
             self.out.append(Reply(peer, Ack(message.ack)))
 
-    def _on_remove_borrowers(self: Core, peer: bytes, message: RemoveBorrowers) -> None:
+    def _on_remove_borrowers(self, peer: bytes, message: RemoveBorrowers) -> None:
         for object_id in message.object_ids:
             self.references.remove_borrower(object_id, message.borrower or peer)
 
-    def _on_report_lost(self: Core, peer: bytes, message: ReportLost) -> None:
+    def _on_report_lost(self, peer: bytes, message: ReportLost) -> None:
         for object_id in message.object_ids:
             known = self.references.exported.get(object_id)
             if known is not None and known.ref._state == STORE:
@@ -730,6 +738,6 @@ class ObjectOps:
         if states:
             self.out.append(Reply(peer, ObjectStates(states)))
 
-    def object_id_of(self: Core, counter: int, index: int) -> bytes:
+    def object_id_of(self, counter: int, index: int) -> bytes:
         """Id of an object of ours."""
         return make_object_id(self.worker_id, counter, index)

@@ -14,54 +14,53 @@ from ..protocol.ids import make_object_id, task_counter
 from .actor_class import ActorHandle, meta_of
 from .id_types import JobID
 from .refs import INLINE
-from .requests import RequestFailed
+from .requests import RequestFailed, RequestOps
 
 if TYPE_CHECKING:
     from .generator import ObjectRefGenerator
     from .refs import ObjectRef
-    from .runtime import Core
 
 __all__ = ["QueryOps"]
 
 NONE = b"\x80\x05N."  # the pickle stream of None
 
 
-class QueryOps:
+class QueryOps(RequestOps):
     """Mixin of `Core`."""
 
-    def job_id_object(self: Core) -> JobID:
+    def job_id_object(self) -> JobID:
         """The job that this process works for."""
         return JobID(self.job_id) if len(self.job_id) == JobID.size() else JobID.nil()
 
     @property
-    def actor_exit(self: Core) -> type[BaseException]:
+    def actor_exit(self) -> type[BaseException]:
         """What `exit_actor` raises."""
         from ..worker.executor import ActorExit
 
         return ActorExit
 
-    def cluster_state(self: Core, what: str, limit: int = 10_000) -> Any:
+    def cluster_state(self, what: str, limit: int = 10_000) -> Any:
         """Nodes, actors, jobs, …: plain data from the GCS."""
         return self.gcs_call(ListState(what, limit))
 
-    def list_nodes(self: Core) -> list[NodeInfo]:
+    def list_nodes(self) -> list[NodeInfo]:
         """All nodes there are or were."""
         return msgspec.convert(self.cluster_state("nodes"), list[NodeInfo])
 
-    def resources(self: Core) -> tuple[dict[str, float], dict[str, float]]:
+    def resources(self) -> tuple[dict[str, float], dict[str, float]]:
         """Total and free resources of all living nodes together."""
         answer = self.cluster_state("resources")
         total, free = from_units(answer["total"]), from_units(answer["available"])
         # Tasks that went on after waiting may hold more than there is, for a while.
         return total, {name: max(0.0, quantity) for name, quantity in free.items()}
 
-    def task_records(self: Core) -> Any:
+    def task_records(self) -> Any:
         """Records of all tasks that the GCS remembers."""
         from ..telemetry.records import task_records
 
         return task_records(self.cluster_state("task_events"))
 
-    def find_actor(self: Core, name: str, namespace: str | None) -> ActorHandle:
+    def find_actor(self, name: str, namespace: str | None) -> ActorHandle:
         """The handle of a named actor."""
         space = namespace or self.namespace
         try:
@@ -73,11 +72,11 @@ class QueryOps:
         info, spec = msgspec.convert(answer, tuple[ActorInfo, ActorSpec])
         return self.handle_of(info.actor_id, spec)
 
-    def handle_of(self: Core, actor_id: bytes, spec: ActorSpec) -> ActorHandle:
+    def handle_of(self, actor_id: bytes, spec: ActorSpec) -> ActorHandle:
         """A handle that does not keep the actor alive."""
         return ActorHandle(actor_id, spec.class_name, spec.methods, None, meta_of(spec))
 
-    def own_handle(self: Core, actor_id: bytes, spec: ActorSpec) -> ActorHandle:
+    def own_handle(self, actor_id: bytes, spec: ActorSpec) -> ActorHandle:
         """A handle of the actor of this process, which counts: its owner knows of it when this returns."""
         if spec.detached:
             return self.handle_of(actor_id, spec)
@@ -98,7 +97,7 @@ class QueryOps:
         self.wait_until(lambda: done, None)
         return ActorHandle(actor_id, spec.class_name, spec.methods, ref, meta_of(spec))
 
-    def merge_runtime_env(self: Core, env: str) -> str:
+    def merge_runtime_env(self, env: str) -> str:
         """A task's runtime environment over the job's."""
         if not env or env == self.job_runtime_env or not self.job_runtime_env:
             return env or self.job_runtime_env
@@ -108,7 +107,7 @@ class QueryOps:
             merged["env_vars"] = {**base.get("env_vars", {}), **own.get("env_vars", {})}
         return json.dumps(merged, sort_keys=True)
 
-    def wait_mixed(self: Core, refs: list[Any], num_returns: int, timeout: float | None) -> tuple[list[Any], list[Any]]:
+    def wait_mixed(self, refs: list[Any], num_returns: int, timeout: float | None) -> tuple[list[Any], list[Any]]:
         """`wait` over references and generators; a generator is ready when its next item is."""
         import time
 

@@ -7,17 +7,15 @@ import sys
 import time
 from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from ..protocol.common import Address
 from ..protocol.errors import GetTimeoutError
 from ..protocol.gcs_messages import Answer, Failed, KvGet, KvPut
+from .base import CoreBase
 from .commands import Connect, Send
-
-if TYPE_CHECKING:
-    from .runtime import Core
 
 __all__ = ["RequestFailed", "RequestOps"]
 
@@ -34,34 +32,34 @@ class RequestFailed(Exception):
         return self.text
 
 
-class RequestOps:
+class RequestOps(CoreBase):
     """Mixin of `Core`."""
 
-    def _init_requests(self: Core) -> None:
+    def _init_requests(self) -> None:
         self._requests: dict[int, Callable[[Any], None]] = {}
         self.adopted_job = b""
         self._next_request = count(1).__next__
 
-    def gcs_send(self: Core, message: Any) -> None:
+    def gcs_send(self, message: Any) -> None:
         """Send to the GCS, in order with everything else that this thread submitted."""
         self.post(lambda: self.out.append(Send(self.gcs_id, message)))
 
-    def raylet_send(self: Core, message: Any) -> None:
+    def raylet_send(self, message: Any) -> None:
         """Send to the raylet of this node, in order with everything else that this thread submitted."""
         self.post(lambda: self.out.append(Send(self.raylet_id, message)))
 
-    def fetch_function(self: Core, content_hash: bytes) -> bytes:
+    def fetch_function(self, content_hash: bytes) -> bytes:
         """The payload of a function or class that its owner stored."""
         payload = self.gcs_call(KvGet(b"fn:" + content_hash.hex().encode(), wait=True))
         return bytes(payload)
 
-    def _publish_job(self: Core, job_id: bytes) -> None:
+    def _publish_job(self, job_id: bytes) -> None:
         """Put where workers find it what they need to work as this driver would."""
         assert self.options.job is not None
         value = msgspec.msgpack.encode({"namespace": self.namespace, **self.options.job.config})
         self.out.append(Send(self.gcs_id, KvPut(b"job:" + job_id, value)))
 
-    def adopt_job(self: Core, job_id: bytes) -> None:
+    def adopt_job(self, job_id: bytes) -> None:
         """Work for a job from now on: with its import path, namespace and environment."""
         if job_id == self.adopted_job:
             return
@@ -74,11 +72,11 @@ class RequestOps:
         for name, value in config.get("env", {}).items():
             os.environ.setdefault(name, value)
 
-    def ensure_connected(self: Core, address: Address) -> None:
+    def ensure_connected(self, address: Address) -> None:
         """Open the way to a process before something is sent to it."""
         self.post(lambda: self.out.append(Connect(address)))
 
-    def gcs_request(self: Core, message: Any, then: Callable[[Any], None]) -> None:
+    def gcs_request(self, message: Any, then: Callable[[Any], None]) -> None:
         """Ask the GCS; ``then`` gets the answer's value, or an exception, in the leader."""
         message.request = self._next_request()
 
@@ -91,7 +89,7 @@ class RequestOps:
 
         self.post(act)
 
-    def gcs_call(self: Core, message: Any, timeout: float | None = 30.0) -> Any:
+    def gcs_call(self, message: Any, timeout: float | None = 30.0) -> Any:
         """Ask the GCS and wait for the answer.
 
         Raises
@@ -113,7 +111,7 @@ class RequestOps:
             raise box[0]
         return box[0]
 
-    def wait_until(self: Core, done: Callable[[], Any], deadline: float | None) -> bool:
+    def wait_until(self, done: Callable[[], Any], deadline: float | None) -> bool:
         """Drive the core until ``done()``; False when the deadline passed first."""
         while not self.reactor.drive(lambda: done() or self.fatal is not None, deadline):
             if self.closed:
@@ -125,23 +123,23 @@ class RequestOps:
             raise self.session_error()
         return True
 
-    def session_error(self: Core) -> BaseException:
+    def session_error(self) -> BaseException:
         """What a call says after the session ended."""
         from .failures import session_over
 
         return self.fatal or session_over("the session was shut down; call himalia.init() again")
 
-    def _on_answer(self: Core, peer: bytes, message: Answer) -> None:
+    def _on_answer(self, peer: bytes, message: Answer) -> None:
         then = self._requests.pop(message.request, None)
         if then is not None:
             then(msgspec.msgpack.decode(message.value))
 
-    def _on_failed(self: Core, peer: bytes, message: Failed) -> None:
+    def _on_failed(self, peer: bytes, message: Failed) -> None:
         then = self._requests.pop(message.request, None)
         if then is not None:
             then(RequestFailed(message.kind, message.text))
 
-    def _fail_requests(self: Core, error: BaseException) -> None:
+    def _fail_requests(self, error: BaseException) -> None:
         waiting, self._requests = self._requests, {}
         for then in waiting.values():
             then(error)

@@ -95,7 +95,7 @@ class CoreOptions(msgspec.Struct, kw_only=True):
     namespace: str = ""
 
 
-class Core(TaskOps, ActorOps, ObjectOps, RequestOps, QueryOps):
+class Core(ActorOps, TaskOps, ObjectOps, QueryOps, RequestOps):
     """One process's part in a cluster."""
 
     def __init__(self, options: CoreOptions) -> None:
@@ -312,7 +312,7 @@ class Core(TaskOps, ActorOps, ObjectOps, RequestOps, QueryOps):
                     try:
                         bus.connect(command.address)
                     except ConnectionError as error:
-                        _log.warning("%s", error)
+                        _log.warning("%s", str(error))  # not the error, whose frames hold what the user has
                 else:
                     bus.disconnect(command.peer)
 

@@ -6,7 +6,6 @@ most of what a small task costs its owner, so the common case (no references, sm
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -30,17 +29,14 @@ from ..serialization.layout import pack
 from ..serialization.values import Serialized, serialize, serialize_args
 from .commands import Connect, Send
 from .generator import ObjectRefGenerator
+from .objects import INLINE_LIMIT, ObjectOps
 from .records import LeasedWorker, Plan, Record, Stream
 from .refs import PENDING, ObjectRef
 
 if TYPE_CHECKING:
     from ..serialization.functions import Exported
-    from .runtime import Core
 
-__all__ = ["INLINE_LIMIT", "TaskOps", "cell_var", "task_var"]
-
-INLINE_LIMIT: Final = 100 * 1024
-"""Values up to this size travel inside messages and live in their owner; larger ones go to the object store."""
+__all__ = ["TaskOps", "cell_var", "task_var"]
 
 STREAMING: Final = -1
 
@@ -51,16 +47,14 @@ task_var: ContextVar[Any] = ContextVar("himalia_task", default=None)
 """The task that the current thread or coroutine of a worker runs."""
 
 
-class TaskOps:
+class TaskOps(ObjectOps):
     """Mixin of `Core`."""
 
-    def _init_tasks(self: Core) -> None:
+    def _init_tasks(self) -> None:
         self.templates = 0
         self.base_cell: Cell | None = None  # outside of a notebook's cells: only the job
-        self.context = threading.local()  # .cover: what covers references that this thread unpickles
-        self.context.cover = None
 
-    def _install_task_handlers(self: Core) -> None:
+    def _install_task_handlers(self) -> None:
         answers = self.answer_handlers
         submission = self.submission
         clock = time.monotonic
@@ -73,7 +67,7 @@ class TaskOps:
 
     # -- in user threads --------------------------------------------------------------------------------------------
 
-    def current_cell(self: Core) -> Cell | None:
+    def current_cell(self) -> Cell | None:
         """The cell on whose behalf this thread works."""
         if self.cell_provider is not None:
             cell = self.cell_provider()
@@ -82,7 +76,7 @@ class TaskOps:
         return cell_var.get() or self.base_cell
 
     def make_plan(
-        self: Core,
+        self,
         name: str,
         function: Exported,
         *,
@@ -113,7 +107,7 @@ class TaskOps:
                 self.pin_forever(ref)
         return plan
 
-    def _with_root(self: Core, options: dict[str, object]) -> dict[str, object]:
+    def _with_root(self, options: dict[str, object]) -> dict[str, object]:
         """Where text that the tasks print is to go, if not to us: to the driver at the root of what we run."""
         job = task_var.get()
         if job is None:
@@ -121,7 +115,7 @@ class TaskOps:
         root = job.loaded.root or job.peer.address
         return {**options, "root": [root.worker_id, root.node_id, root.ipc, root.tcp]} if root else options
 
-    def submit(self: Core, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def submit(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Submit a task; returns its reference, its list of references, or its generator."""
         if self.fatal is not None:
             raise self.fatal
@@ -140,7 +134,7 @@ class TaskOps:
             return ref
         return self._submit_many(Record(task, plan, None, None, plan.max_retries, holds), counter)
 
-    def _submit_many(self: Core, record: Record, counter: int) -> Any:
+    def _submit_many(self, record: Record, counter: int) -> Any:
         num_returns = record.plan.num_returns
         if num_returns == STREAMING:
             ref = ObjectRef(self.worker_id, counter, 1, PENDING, record)
@@ -155,7 +149,7 @@ class TaskOps:
         return list(refs) if refs else None
 
     def _task_with_args(
-        self: Core, counter: int, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, counter: int, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Task, list[ObjectRef] | None]:
         deps: list[Dep] | None = None
         holds: list[ObjectRef] | None = None
@@ -184,7 +178,7 @@ class TaskOps:
         return bytes(pack(packed)) if packed.buffers else packed.data
 
     def _put_large(
-        self: Core,
+        self,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         deps: list[Dep] | None,
@@ -205,7 +199,7 @@ class TaskOps:
                     container[slot] = None  # type: ignore[index, call-overload]
         return deps, holds, serialize_args(tuple(values), named)
 
-    def cancel(self: Core, ref: ObjectRef, force: bool, recursive: bool) -> None:
+    def cancel(self, ref: ObjectRef, force: bool, recursive: bool) -> None:
         """Cancel the task that makes `ref`, unless it has ended."""
 
         def act() -> None:
@@ -225,7 +219,7 @@ class TaskOps:
 
     # -- in the leader ----------------------------------------------------------------------------------------------
 
-    def _on_results(self: Core, peer: bytes, message: TaskResults) -> None:
+    def _on_results(self, peer: bytes, message: TaskResults) -> None:
         worker = self.submission.workers.get(peer)
         if worker is not None:
             self.submission.results(worker, message, time.monotonic())
@@ -234,13 +228,13 @@ class TaskOps:
         if client is not None:
             self.actor_calls.results(client, message, time.monotonic())
 
-    def _on_stream_item(self: Core, peer: bytes, message: StreamItem) -> None:
+    def _on_stream_item(self, peer: bytes, message: StreamItem) -> None:
         holder: Any = self.submission.workers.get(peer) or self.actor_calls.by_worker.get(peer)
         record = holder.inflight.get(message.counter) if holder is not None else None
         if record is not None:
             self.completion.stream_item(record, message, peer)
 
-    def _on_spill(self: Core, peer: bytes, message: LeaseSpill) -> None:
+    def _on_spill(self, peer: bytes, message: LeaseSpill) -> None:
         import msgspec
 
         there = message.raylet.worker_id
@@ -248,11 +242,11 @@ class TaskOps:
             self._decoders[there] = msgspec.msgpack.Decoder(RayletReply).decode
         self.submission.lease_spill(message)
 
-    def _on_worker_died(self: Core, peer: bytes, message: WorkerDied) -> None:
+    def _on_worker_died(self, peer: bytes, message: WorkerDied) -> None:
         self.submission.worker_died(message, time.monotonic())
         self.actor_calls.process_died(message.worker_id)
 
-    def _should_retry(self: Core, record: Record, data: bytes) -> bool:
+    def _should_retry(self, record: Record, data: bytes) -> bool:
         """Whether the options of a task say to retry it after this exception."""
         wanted = record.plan.retry_exceptions
         if isinstance(wanted, bool):
@@ -262,13 +256,13 @@ class TaskOps:
             error = error.cause
         return isinstance(error, wanted)
 
-    def _on_cancel_objects(self: Core, peer: bytes, message: CancelObjects) -> None:
+    def _on_cancel_objects(self, peer: bytes, message: CancelObjects) -> None:
         for object_id in message.object_ids:
             known = self.references.exported.get(object_id)
             if known is not None:
                 self.cancel(known.ref, message.force, message.recursive)
 
-    def cancel_since(self: Core, counter: int) -> None:
+    def cancel_since(self, counter: int) -> None:
         """Cancel what this process submitted from that counter on: the children of the task it runs."""
 
         def act() -> None:
@@ -285,7 +279,7 @@ class TaskOps:
 
         self.post(act)
 
-    def cancel_cell(self: Core, cell: Cell) -> None:
+    def cancel_cell(self, cell: Cell) -> None:
         """Cancel what a notebook cell has submitted and has not ended, with its children, and nothing else."""
 
         def act() -> None:
@@ -308,7 +302,7 @@ class TaskOps:
 
         self.post(act)
 
-    def _pending_records(self: Core) -> list[Record]:
+    def _pending_records(self) -> list[Record]:
         """Every task and call of this process that has not ended. In the leader.
 
         Those that wait for arguments are in no queue: they are found from what they wait for, which is made by a task
@@ -334,16 +328,16 @@ class TaskOps:
                     known += [waiter for waiter in returned._wait or () if type(waiter) is Record]
         return list(found.values())
 
-    def peek_counter(self: Core) -> int:
+    def peek_counter(self) -> int:
         """A counter below those of everything submitted later."""
         return self.next_counter()
 
-    def stream_abandoned(self: Core, record: Record) -> None:
+    def stream_abandoned(self, record: Record) -> None:
         """Nobody will take the rest of a stream: its task is cancelled."""
         if record.ref is not None:
             self.cancel(record.ref, False, True)
 
-    def worker_of(self: Core, ref: ObjectRef) -> LeasedWorker | None:
+    def worker_of(self, ref: ObjectRef) -> LeasedWorker | None:
         """The worker that has the task of a reference, if it was pushed."""
         record = ref._data
         worker = record.worker if ref._state == PENDING and type(record) is Record else None

@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from ..core.refs import ObjectRef
-from ..core.tasks import INLINE_LIMIT
+from ..core.objects import INLINE_LIMIT
 from ..protocol.core_messages import R_CANCELLED, R_ERROR, R_INLINE, R_MANY, RefInfo, Result, ReturnValue
 from ..protocol.error_base import Origin
 from ..protocol.errors import RayTaskError, TaskCancelledError

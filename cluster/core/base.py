@@ -1,0 +1,84 @@
+"""What the parts of a core share, so that each part can be read and checked by itself.
+
+A `Core` is one object whose methods stand in several files by subject. A part derives from the parts that it builds on, and
+all from `CoreBase`, which has no code: it says which attributes `Core.__init__` makes before any part runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from ..protocol.common import Address, Cell, NodeInfo
+    from ..protocol.core_messages import LogLines
+    from ..protocol.raylet_messages import CoreWelcome
+    from ..transport.bus import Bus
+    from .actor_calls import ActorCalls, ActorClient
+    from .completion import Completion
+    from .reactor import Reactor
+    from .references import References
+    from .runtime import CoreOptions
+    from .submission import Submission
+
+__all__ = ["CoreBase", "Handler"]
+
+if TYPE_CHECKING:
+    Handler = Callable[[bytes, Any], None]
+    """Takes the id of the peer and its message."""
+
+
+class CoreBase:
+    """Attributes of every core. `Core` gives them their values."""
+
+    options: CoreOptions
+    worker_id: bytes
+    node_id: bytes
+    raylet_id: bytes
+    gcs_id: bytes
+    job_id: bytes
+    cluster_id: str
+    namespace: str
+    address: Address
+    pid: int
+    bus: Bus
+    reactor: Reactor
+    references: References
+    completion: Completion
+    submission: Submission
+    actor_calls: ActorCalls
+
+    next_counter: Callable[[], int]
+    inbox: deque[Any]  # records and actions that threads left for the leader
+    out: list[Any]  # commands of the machines, carried out by the leader
+    handlers: dict[type, Handler]  # for messages of other cores
+    answer_handlers: dict[type, Handler]  # for messages of raylets and the GCS
+    _decoders: dict[bytes, Callable[[bytes], Any]]  # for peers that are not cores
+    tick_hooks: list[Callable[[float], None]]
+    nodes: dict[bytes, NodeInfo]
+    welcome: CoreWelcome | None
+    fatal: BaseException | None  # why this process can do nothing any more
+    closed: bool
+
+    log_sink: Callable[[LogLines], None] | None
+    cell_provider: Callable[[], Cell | None] | None
+    before_flush: Callable[[], None] | None  # a worker's results join the messages here
+    blocking: Callable[[], AbstractContextManager[Any]]  # entered while a user thread waits
+    executor: Any
+    accelerators: dict[str, list[int]]
+    actor_id: bytes
+    actor_name: str
+    actor_restarts: int
+    default_runtime_env: Any
+    job_runtime_env: str
+
+    if TYPE_CHECKING:  # what a part needs of one that builds on it
+
+        def post(self, action: Callable[[], Any]) -> None:
+            """Have the leader run `action`, in order with submissions."""
+
+        def _actor_out_of_scope(self, client: ActorClient) -> None:
+            """The last handle of an actor of ours is gone."""
