@@ -1,9 +1,10 @@
 """Connections between the processes of a simulation, as ZeroMQ gives them.
 
 Strategy: a message is bytes. Whoever connected sends requests; who is connected to sends answers on the same
-connection. Each direction of a connection keeps its order; nothing else does: two directions, or two connections, overtake
-each other by what delay chance gives. Nothing is lost but with a process: what it had not yet sent when it died, and what
-was on its way to it. A cut between two groups of nodes holds messages back until it is healed, as TCP does.
+connection. Each direction of a connection keeps its order; nothing else does: two directions, or two connections,
+overtake each other by what delay chance gives. Nothing is lost but with a process: what it had not yet sent when it
+died, and what was on its way to it. A cut between two groups of nodes holds messages back until it is healed, as TCP
+does.
 """
 
 from __future__ import annotations
