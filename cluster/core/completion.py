@@ -172,10 +172,11 @@ class Completion:
     def set_value(self, ref: ObjectRef, value: ReturnValue, record: Record | None) -> None:
         """Give a reference the value that a worker returned."""
         if ref._state != PENDING:
+            for info in value.refs or ():  # it has a value already: what came in this one is let go
+                _ = self.references.received(info, registered=True)
             return
         if value.refs:
-            extra = self._extra(ref)
-            extra.contained = [self.references.received(info, registered=True) for info in value.refs]
+            self._contain(self._extra(ref), [self.references.received(info, registered=True) for info in value.refs])
         if value.size and not value.data:
             extra = self._extra(ref)
             extra.nodes, extra.size = [value.node], value.size
@@ -189,6 +190,14 @@ class Completion:
             ref._data, ref._state = value.data, ERROR if value.flags & 1 else INLINE
         if ref._wait is not None:
             self.ready(ref)
+
+    def _contain(self, extra: Extra, refs: list[ObjectRef]) -> None:
+        """A value has these in it: they stay findable for whoever reads it, until it is dropped or made again."""
+        before, extra.contained = extra.contained, refs
+        for ref in refs:
+            self.references.in_transit(ref, 1)
+        for ref in before or ():
+            self.references.in_transit(ref, -1)
 
     @staticmethod
     def _extra(ref: ObjectRef) -> Extra:
@@ -274,6 +283,7 @@ class Completion:
 
 def record_owner(record: Record) -> bytes:
     """Worker id of the owner, which its references carry."""
-    ref = record.ref if record.ref is not None else (record.refs or [None])[0]
-    assert ref is not None
-    return ref._w
+    if record.ref is not None:
+        return record.ref._w
+    assert record.refs
+    return record.refs[0]._w
