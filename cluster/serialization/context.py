@@ -35,7 +35,7 @@ class _State(threading.local):
 state: Final = _State()
 
 
-def _no_factory(id_bytes: bytes, owner: Any) -> Any:
+def _no_factory(id_bytes: bytes, owner: Any, *cluster: str) -> Any:
     raise RuntimeError(
         f"an ObjectRef ({id_bytes.hex()}) was unpickled in a process that is not connected to a Himalia cluster; "
         "call himalia.init() first"
@@ -46,12 +46,12 @@ def _ignore(ref: Any) -> None:
     """Do nothing: before `core` is loaded there are no references."""
 
 
-_ref_factory: Callable[[bytes, Any], Any] = _no_factory
+_ref_factory: Callable[..., Any] = _no_factory
 _out_of_band_hook: Callable[[Any], None] = _ignore
 
 
-def set_ref_factory(factory: Callable[[bytes, Any], Any] | None) -> None:
-    """Install what makes an `ObjectRef` of (id, owner's address); None takes it away."""
+def set_ref_factory(factory: Callable[..., Any] | None) -> None:
+    """Install what makes an `ObjectRef` of (id, owner's address[, cluster id]); None takes it away."""
     global _ref_factory
     _ref_factory = factory or _no_factory
 
@@ -62,13 +62,17 @@ def set_out_of_band_hook(hook: Callable[[Any], None] | None) -> None:
     _out_of_band_hook = hook or _ignore
 
 
-def note_ref(ref: Any) -> None:
-    """Report that a reference (or actor handle) is being pickled; its ``__reduce__`` calls this."""
+def note_ref(ref: Any) -> bool:
+    """Report that a reference (or actor handle) is being pickled; its ``__reduce__`` calls this.
+
+    False if it is pickled outside of `serialize`, so that nobody knows where it will be read.
+    """
     collecting = state.refs_out
     if collecting is None:
         _out_of_band_hook(ref)
-    else:
-        collecting.append(ref)
+        return False
+    collecting.append(ref)
+    return True
 
 
 def note_made(ref: Any) -> None:
@@ -78,8 +82,11 @@ def note_made(ref: Any) -> None:
         collecting.append(ref)
 
 
-def rebuild_ref(id_bytes: bytes, owner: Any) -> Any:
-    """Make the reference again in this process; what ``ObjectRef.__reduce__`` names."""
-    ref = _ref_factory(id_bytes, owner)
+def rebuild_ref(id_bytes: bytes, owner: Any, *cluster: str) -> Any:
+    """Make the reference again in this process; what ``ObjectRef.__reduce__`` names.
+
+    ``cluster``: the id of its cluster, for one that was pickled outside of `serialize`.
+    """
+    ref = _ref_factory(id_bytes, owner, *cluster)
     note_made(ref)
     return ref
