@@ -385,7 +385,7 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
         raise ValueError("get_actor() takes the name that the actor was created with")
     if namespace == "":
         raise ValueError('"" is not a valid namespace: leave it out for the default one')
-    return require_core().find_actor(name, namespace)  # type: ignore[no-any-return]
+    return require_core().find_actor(name, namespace)
 
 
 def nodes() -> list[dict[str, Any]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .records import Record
 from .refs import ObjectRef
 
 if TYPE_CHECKING:
-    from .runtime import Core
+    from .tasks import TaskOps
 
 __all__ = ["ObjectRefGenerator"]
 
@@ -18,10 +19,11 @@ __all__ = ["ObjectRefGenerator"]
 class ObjectRefGenerator:
     """Iterate (``for`` or ``async for``) to get each `ObjectRef` as soon as the task has yielded it.
 
-    An exception of the task is the last reference: `get` of it raises. Only the process that submitted the task can iterate.
+    An exception of the task is the last reference: `get` of it raises. Only the process that submitted the task can
+    iterate.
     """
 
-    def __init__(self, core: Core, record: Record) -> None:
+    def __init__(self, core: TaskOps, record: Record) -> None:
         self._core = core
         self._record = record
         assert record.ref is not None
@@ -50,10 +52,10 @@ class ObjectRefGenerator:
         return self
 
     async def __anext__(self) -> ObjectRef:
+        loop = asyncio.get_running_loop()
         while not self._available():
-            loop = asyncio.get_running_loop()
-            arrived = loop.create_future()
-            self._core.post(lambda: self._when_available(loop, arrived))
+            arrived: asyncio.Future[None] = loop.create_future()
+            self._core.post(partial(self._when_available, loop, arrived))
             await arrived
         ref = self._take()
         if ref is None:
@@ -84,8 +86,12 @@ class ObjectRefGenerator:
         return stream.taken < stream.arrived or stream.total >= 0
 
     def _when_available(self, loop: asyncio.AbstractEventLoop, arrived: asyncio.Future[None]) -> None:
+        def settle() -> None:
+            if not arrived.done():
+                arrived.set_result(None)
+
         def tell() -> None:
-            loop.call_soon_threadsafe(lambda: arrived.done() or arrived.set_result(None))
+            loop.call_soon_threadsafe(settle)
 
         stream = self._record.stream
         assert stream is not None

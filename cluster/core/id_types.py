@@ -46,7 +46,7 @@ class BaseID:
         return self._id.hex()
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other._id == self._id  # type: ignore[attr-defined]
+        return type(other) is type(self) and other._id == self._id
 
     def __hash__(self) -> int:
         return hash(self._id)

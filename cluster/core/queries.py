@@ -13,8 +13,9 @@ from ..protocol.gcs_messages import ActorInfo, ActorSpec, GetActor, ListState
 from ..protocol.ids import make_object_id, task_counter
 from .actor_class import ActorHandle, meta_of
 from .id_types import JobID
+from .objects import ObjectOps
 from .refs import INLINE
-from .requests import RequestFailed, RequestOps
+from .requests import RequestFailed
 
 if TYPE_CHECKING:
     from .generator import ObjectRefGenerator
@@ -25,7 +26,7 @@ __all__ = ["QueryOps"]
 NONE = b"\x80\x05N."  # the pickle stream of None
 
 
-class QueryOps(RequestOps):
+class QueryOps(ObjectOps):
     """Mixin of `Core`."""
 
     def job_id_object(self) -> JobID:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import msgspec
 
@@ -84,6 +84,7 @@ class Extra(msgspec.Struct, eq=False):
         return make_object_id(self.worker_id, self.counter, self.index)
 
 
+@final
 class ObjectRef(msgspec.Struct, eq=False, weakref=True):
     """A reference to an object: the result of a task, or what `put` stored.
 

@@ -95,7 +95,7 @@ class CoreOptions(msgspec.Struct, kw_only=True):
     namespace: str = ""
 
 
-class Core(ActorOps, TaskOps, ObjectOps, QueryOps, RequestOps):
+class Core(ActorOps, TaskOps, QueryOps, ObjectOps, RequestOps):
     """One process's part in a cluster."""
 
     def __init__(self, options: CoreOptions) -> None:

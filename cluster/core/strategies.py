@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .id_types import NodeID
 
 __all__ = ["NodeAffinitySchedulingStrategy", "encode_strategy"]
 
@@ -13,15 +16,15 @@ class NodeAffinitySchedulingStrategy:
     Parameters
     ----------
     node_id
-        In hexadecimal digits, as `nodes()` shows it.
+        A `NodeID`, or its hexadecimal digits as `nodes()` shows them.
     soft
         Whether another node may be taken when that one is gone or can not meet the request.
     """
 
-    def __init__(self, node_id: str, soft: bool) -> None:
+    def __init__(self, node_id: str | NodeID, soft: bool) -> None:
         if not isinstance(node_id, str):
             node_id = node_id.hex()
-        self.node_id = node_id
+        self.node_id: str = node_id
         self.soft = soft
 
     def __repr__(self) -> str:

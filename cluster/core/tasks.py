@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
@@ -188,15 +188,16 @@ class TaskOps(ObjectOps):
         deps, holds = deps or [], holds or []
         values = list(args)
         named = dict(kwargs)
-        for slots, container in ((range(len(values)), values), (list(named), named)):
+        places: list[tuple[Iterable[Any], Any]] = [(range(len(values)), values), (list(named), named)]
+        for slots, container in places:
             for slot in slots:
-                value = container[slot]  # type: ignore[index, call-overload]
+                value = container[slot]
                 one = serialize(value, "an argument")
                 if one.nbytes > INLINE_LIMIT:
                     ref = self.put_serialized(one)
                     deps.append(Dep(slot, ref.binary(), ARG_INLINE))
                     holds.append(ref)
-                    container[slot] = None  # type: ignore[index, call-overload]
+                    container[slot] = None
         return deps, holds, serialize_args(tuple(values), named)
 
     def cancel(self, ref: ObjectRef, force: bool, recursive: bool) -> None:
@@ -365,6 +366,3 @@ def take_refs(
                 holds.append(value)
                 named[name] = None
     return deps, holds, tuple(values), named
-
-
-Callback = Callable[[], None]

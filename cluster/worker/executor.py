@@ -104,7 +104,7 @@ class Executor:
         handlers[CancelTasks] = self.on_cancel
         handlers[StealTasks] = self.on_steal
         handlers[StreamConsumed] = self.on_consumed
-        core.blocking = self.blocking  # type: ignore[method-assign]
+        core.blocking = self.blocking
         signal.signal(signal.SIGINT, self.on_sigint)
 
     # -- messages, in the leader ------------------------------------------------------------------------------------
