@@ -86,7 +86,9 @@ __all__ = [
     "wait",
 ]
 
-_SUBMODULES = frozenset({"actor", "cluster_utils", "exceptions", "util"})
+_SUBMODULES = frozenset(
+    {"actor", "cluster_utils", "exceptions", "remote_function", "runtime_context", "runtime_env", "util"}
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..protocol.common import Cell
 from ..protocol.gcs_messages import ActorSpec
@@ -32,7 +32,7 @@ __all__ = ["ActorClass", "ActorHandle", "ActorMethod", "method"]
 
 _UNSET = object()
 _OPTIONS_ATTRIBUTE = "__himalia_method_options__"
-BUILTIN_METHODS = {"__ray_ready__": {}, "__ray_terminate__": {}, "__ray_call__": {}}
+BUILTIN_METHODS: Final = frozenset({"__ray_ready__", "__ray_terminate__", "__ray_call__"})
 
 
 def method(*args: Any, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -128,7 +128,7 @@ class ActorClass:
         except RequestFailed as failure:
             raise ValueError(failure.text) from None
         if ref is None and not detached:
-            return core.find_actor(name, namespace)  # type: ignore[no-any-return]
+            return core.find_actor(name, namespace)
         return ActorHandle(actor_id, shared.name, shared.methods, ref, meta_of(spec), shared.signatures)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -147,16 +147,13 @@ class _SharedClass:
     def __init__(self, cls: type) -> None:
         self.cls = cls
         self.name = cls.__name__
-        # A class without a constructor takes no arguments, whatever the signature of object's says.
-        plain = cls.__init__ is object.__init__
-        init = (lambda self: None) if plain else cls.__init__
-        self.signature = CallSignature.compile(init, skip_self=True, name=f"{cls.__name__}.__init__")
+        self.signature = CallSignature.compile_class(cls)
         self.methods: dict[str, dict[str, object]] = {}
         self.signatures: dict[str, CallSignature] = {}
         self.is_async = False
         for name, function in inspect.getmembers(cls, callable):
             raw = inspect.getattr_static(cls, name)
-            if name.startswith("__") and name not in ("__call__",) and not hasattr(raw, "__code__"):
+            if name.startswith("__") and name != "__call__" and not hasattr(raw, "__code__"):
                 continue
             if name in ("__init__", "__new__", "__class__", "__init_subclass__", "__subclasshook__"):
                 continue
@@ -211,12 +208,20 @@ def signature_of(name: str, parameters: list[list[Any]] | None) -> CallSignature
 
 def meta_of(spec: ActorSpec) -> dict[str, Any]:
     """What a handle carries of its actor's options."""
-    return {"retries": spec.max_task_retries, "limit": spec.max_pending_calls, "name": spec.name, "unordered": spec.unordered}
+    return {
+        "retries": spec.max_task_retries,
+        "limit": spec.max_pending_calls,
+        "name": spec.name,
+        "unordered": spec.unordered,
+    }
 
 
 class ActorHandle:
-    """Calls one actor: ``handle.method.remote(…)``. It can be passed to tasks and actors, and is counted: the actor ends
-    when the last handle is gone (unless it is detached)."""
+    """Calls one actor: ``handle.method.remote(…)``.
+
+    It can be passed to tasks and actors, and is counted: the actor ends when the last handle is gone (unless it is
+    detached).
+    """
 
     def __init__(
         self,

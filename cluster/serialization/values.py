@@ -23,15 +23,17 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from io import BytesIO
 from itertools import islice
 from types import FunctionType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cloudpickle
 import msgspec
-import numpy as np
 
 from ..protocol.errors import SerializationError
 from ..protocol.exception_state import can_rebuild, reduce_exception
 from .context import state
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
     "INLINE_BUFFER_LIMIT",
@@ -128,6 +130,18 @@ def _apply(deserializer: Callable[[Any], Any], content: Any) -> Any:
     return deserializer(content)
 
 
+# Numpy's class, once a value has brought it: importing numpy takes longer than importing all of Himalia.
+_ndarray: type | None = None
+
+
+def _is_array(cls: type) -> bool:
+    """Whether this is numpy's array class; remembers it."""
+    global _ndarray
+    if _ndarray is None and cls.__name__ == "ndarray" and cls.__module__ == "numpy":
+        _ndarray = cls
+    return cls is _ndarray
+
+
 def _read_only(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     view = array.view()
     view.flags.writeable = False
@@ -145,6 +159,8 @@ def _with_type(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[
 
 def _reduce_array(array: np.ndarray[Any, Any]) -> Any:
     """Reduce an array without objects so that it is read-only, with a large one's memory out of band."""
+    import numpy as np  # it is there: the value is one of its arrays
+
     dtype = array.dtype
     bare = dtype.kind in _EXPORTED or (dtype.type is np.void and dtype.names is None)
     if not bare and dtype.itemsize:
@@ -159,7 +175,7 @@ class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ha
         cls = type(obj)
         if _custom and (pair := _custom.get(cls)) is not None:
             return _apply, (pair[1], pair[0](obj))
-        if cls is np.ndarray:
+        if cls is _ndarray or (_ndarray is None and _is_array(cls)):
             return NotImplemented if obj.dtype.hasobject else _reduce_array(obj)
         if cls is not FunctionType and issubclass(cls, BaseException) and can_rebuild(cls):
             return reduce_exception(obj)
@@ -235,7 +251,7 @@ def _serialize_with_arrays(values: tuple[Any, ...] | list[Any]) -> Serialized | 
     """Serialize a short flat container of atoms and large arrays; None if it holds anything else."""
     for value in values:
         cls = type(value)
-        if cls is np.ndarray:
+        if cls is _ndarray or (_ndarray is None and _is_array(cls)):
             if value.nbytes < INLINE_BUFFER_LIMIT or value.dtype.kind not in _EXPORTED:
                 return None
         elif cls not in _ATOMS:
@@ -286,7 +302,7 @@ def serialize(value: Any, what: str = "value") -> Serialized:
         ):
             data = _dumps(value, 5)
             return Serialized(data, _NO_BUFFERS, _NO_REFS, len(data))
-    elif cls is np.ndarray:
+    elif cls is _ndarray or (_ndarray is None and _is_array(cls)):
         return _serialize_array(value, what)
     elif cls is bytes:
         if len(value) >= LARGE_BYTES:
