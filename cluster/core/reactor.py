@@ -1,12 +1,13 @@
 """Who drives a core's sockets: whoever waits for them.
 
 Strategy (leader and followers): a thread that blocks in `get` takes the lead, polls the sockets and runs the machines
-itself, so a result needs no hop between threads. When nobody waits, an IO thread leads. One lock says who does; everything
-under it (sockets, machines) needs no other. Rejected: an IO thread alone, which costs a call two context switches.
+itself, so a result needs no hop between threads. When nobody waits, an IO thread leads. One lock says who does;
+everything under it (sockets, machines) needs no other. Rejected: an IO thread alone, which costs a call two context
+switches.
 
 - User threads leave work in `inbox` (append is atomic) and wake the leader only if it sleeps in poll.
-- The IO thread stays away while user threads come and go (`GRACE`): taking the lead back between two calls would cost more
-  than what it does. It looks again after `GRACE`, so nothing waits longer than that.
+- The IO thread stays away while user threads come and go (`GRACE`): taking the lead back between two calls would cost
+  more than what it does. It looks again after `GRACE`, so nothing waits longer than that.
 - A user thread that finds another one leading waits for an event; the leader sets it when its condition holds.
 - SIGINT is noted while the main thread leads and raised when it has stopped: no machine is interrupted half way.
 """
@@ -233,7 +234,8 @@ class Reactor:
         try:
             while not self._closing:
                 drives = self._drives
-                if self._wanted or time.monotonic() - self._last_user < GRACE or not self._lock.acquire(blocking=False):
+                in_use = self._wanted > 0 or time.monotonic() - self._last_user < GRACE
+                if in_use or not self._lock.acquire(blocking=False):
                     time.sleep(GRACE)
                     if self._drives == drives and self._lock.locked() and not self._closing:
                         # A user thread has led all this time: it may do so for hours.
@@ -310,6 +312,8 @@ class Reactor:
                 except zmq.Again:
                     break
                 any_message = True
+                if bus.aliases and frames[0] in bus.aliases:
+                    frames[0] = bus.aliases[frames[0]]
                 handle(frames)
         return any_message
 

@@ -1,9 +1,9 @@
 """A process's connections: one ROUTER socket that serves, one that asks.
 
 Strategy: every process has a `server` socket (bound; requests come in and are answered on it) and a `client` socket
-(connected to many peers, each named by its process id). Two sockets rather than one, because a ROUTER that is both bound
-and connected drops one of two connections when two peers dial each other at once. Order holds per direction of one
-connection, and only there: nothing may rely on the order of a request against an answer on the other socket.
+(connected to many peers, each named by its process id). Two sockets rather than one, because a ROUTER that is both
+bound and connected drops one of two connections when two peers dial each other at once. Order holds per direction of
+one connection, and only there: nothing may rely on the order of a request against an answer on the other socket.
 
 A Bus belongs to one thread at a time; whoever drives it holds its lock elsewhere. It is not usable after a fork.
 Queues are unbounded (HWM 0): backpressure is a matter of the machines above, which know what may wait.
@@ -42,6 +42,12 @@ class Bus:
         self.client.setsockopt(zmq.ROUTING_ID, identity)
         self.zap: zmq.Socket[bytes] | None = None
         self._peers: dict[bytes, str] = {}
+        # libzmq aborts the process when a routing id is given to a new connection while the one it had before is still
+        # being closed, which goes on in its own time. So who is connected again gets another routing id each time.
+        self._ended: dict[bytes, int] = {}  # by peer: how many connections were closed
+        self._routes: dict[bytes, bytes] = {}  # by peer: its routing id, where that is not the peer's own
+        self.aliases: dict[bytes, bytes] = {}
+        """Routing ids that are not their peer's own, as first frames of what comes: the peer."""
         self._ipc_path = ""
         self._pid = os.getpid()
 
@@ -81,8 +87,7 @@ class Bus:
         self.server.setsockopt(zmq.ZAP_DOMAIN, b"himalia")
         self._tcp_options(self.server)
         self.server.bind(f"tcp://{host}:{port}" if port else f"tcp://{host}:*")
-        endpoint: str = self.server.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
-        return endpoint
+        return self.server.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
     @staticmethod
     def _tcp_options(sock: zmq.Socket[bytes]) -> None:
@@ -106,7 +111,13 @@ class Bus:
             self._tcp_options(self.client)
         else:
             self.client.setsockopt(zmq.CURVE_SERVER, 0)  # back to the NULL mechanism for a Unix socket
-        self.client.setsockopt(zmq.CONNECT_ROUTING_ID, peer.worker_id)
+        route = peer.worker_id
+        ended = self._ended.get(route)
+        if ended is not None:
+            route += ended.to_bytes(4, "little")
+            self._routes[peer.worker_id] = route
+            self.aliases[route] = peer.worker_id
+        self.client.setsockopt(zmq.CONNECT_ROUTING_ID, route)
         self.client.connect(endpoint)
         self._peers[peer.worker_id] = endpoint
 
@@ -118,6 +129,10 @@ class Bus:
         """Close the way to a peer that is gone; what was not sent is dropped."""
         endpoint = self._peers.pop(peer_id, None)
         if endpoint is not None:
+            self._ended[peer_id] = self._ended.get(peer_id, 0) + 1
+            route = self._routes.pop(peer_id, None)
+            if route is not None:
+                del self.aliases[route]
             try:
                 self.client.disconnect(endpoint)
             except zmq.ZMQError as error:
@@ -129,7 +144,7 @@ class Bus:
     def send(self, peer_id: bytes, frames: Sequence[bytes | memoryview]) -> bool:
         """Send to the server socket of a connected peer; False if the way is gone."""
         try:
-            self.client.send_multipart([peer_id, *frames], zmq.NOBLOCK, copy=True)
+            self.client.send_multipart([self._routes.get(peer_id, peer_id), *frames], zmq.NOBLOCK, copy=True)
         except zmq.ZMQError as error:
             if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 return False

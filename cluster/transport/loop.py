@@ -30,8 +30,8 @@ class BusLoop:
     """Drives ``bus`` on the running asyncio loop.
 
     ``on_request(peer, message, frames)`` gets what came to the server socket, decoded by ``requests``;
-    ``on_answer(peer, message, frames)`` what came back on the client socket, decoded by ``answers[peer]`` or ``answers[b""]``.
-    ``frames`` are those after the message.
+    ``on_answer(peer, message, frames)`` what came back on the client socket, decoded by ``answers[peer]`` or
+    ``answers[b""]``. ``frames`` are those after the message.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class BusLoop:
                 frames = sock.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return False
-            peer = frames[0]
+            peer = self.bus.aliases.get(frames[0], frames[0])
             decoder = self._requests if is_server else (self._answers.get(peer) or self._answers.get(b""))
             handler = self._on_request if is_server else on_answer
             if decoder is None or handler is None:
