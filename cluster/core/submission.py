@@ -1,10 +1,11 @@
 """An owner's tasks on leased workers: queues, leases, pushing, stealing back, retries. Pure: no IO, no clock.
 
 Strategy
-- A scheduling class (resources, strategy, runtime env) has one queue and the workers leased for it. A worker is given as
-  much work as is estimated to last `TARGET` seconds, so short tasks travel by the hundred and long ones one by one. The
-  estimate is learnt for each function from what workers report.
-- Nothing waits behind a long task: when a worker is idle and the queue empty, unstarted tasks are stolen from the fullest.
+- A scheduling class (resources, strategy, runtime env) has one queue and the workers leased for it. A worker is given
+  as much work as is estimated to last `TARGET` seconds, so short tasks travel by the hundred and long ones one by one.
+  The estimate is learnt for each function from what workers report.
+- Nothing waits behind a long task: when a worker is idle and the queue empty, unstarted tasks are stolen from the
+  fullest.
 - A task whose only missing arguments are results of tasks in flight at one worker is pushed right behind them: a chain
   runs in the worker without coming back for each link. If that cannot be after all, the worker returns it unstarted.
 - Demand is told to the raylet as a number of leases, rounded up to powers of two so that a burst costs few messages.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Final
 
 from ..protocol.common import Address, Death
@@ -223,6 +225,9 @@ class Submission:
         """A raylet lends us a worker."""
         cls = self.by_id.get(message.class_id)
         if cls is None or (not cls.queue and not self._outstanding(cls)):
+            if cls is not None:  # else the raylet would lend it again, and again
+                cls.asked[raylet] = self._held(cls, raylet)
+                self.out.append(Send(raylet, SetDemand(cls.class_id, cls.asked[raylet])))
             self.out.append(Send(raylet, ReturnLeases([message.lease_id])))
             return
         worker = LeasedWorker(
@@ -236,12 +241,12 @@ class Submission:
         self.out.append(Connect(message.worker))
         self._touch(cls)
 
-    def lease_spill(self, message: LeaseSpill) -> None:
-        """Another node has room: ask there."""
+    def lease_spill(self, raylet: bytes, message: LeaseSpill) -> None:
+        """Another node has room: ask there rather than at ``raylet``."""
         cls = self.by_id.get(message.class_id)
         if cls is None:
             return
-        cls.asked[self.raylet] = max(0, cls.asked.get(self.raylet, 0) - message.count)
+        cls.asked[raylet] = max(0, cls.asked.get(raylet, 0) - message.count)
         there = message.raylet.worker_id
         fresh = there not in cls.asked
         cls.asked[there] = cls.asked.get(there, 0) + message.count
@@ -249,12 +254,13 @@ class Submission:
         spec = cls.spec if fresh else None
         self.out.append(Send(there, SetDemand(cls.class_id, cls.asked[there], spec, message.hops)))
 
-    def lease_refused(self, message: LeaseRefused) -> None:
+    def lease_refused(self, raylet: bytes, message: LeaseRefused) -> None:
         """No node can meet this: warn once, or fail the tasks where it can never be."""
         cls = self.by_id.get(message.class_id)
         if cls is None:
             return
         if message.fatal:
+            cls.asked[raylet] = self._held(cls, raylet)  # our demand there is over: later tasks ask anew
             queue, cls.queue = cls.queue, deque()
             for record in queue:
                 self.completion.fail(record, self.refuse_error(record, message.text))
@@ -281,8 +287,6 @@ class Submission:
         cls = worker.scheduling
         del cls.workers[worker.lease_id]
         self.leases.pop(worker.lease_id, None)
-        if (asked := cls.asked.get(worker.raylet, 0)) > 0:
-            cls.asked[worker.raylet] = min(asked, self._held(cls, worker.raylet))
         records, worker.inflight = list(worker.inflight.values()), {}
         started = self._started(records, message.last_started)
         for position in range(len(records) - 1, -1, -1):
@@ -327,6 +331,7 @@ class Submission:
             cls = record.plan.scheduling
             if cls is not None and record in cls.queue:
                 cls.queue.remove(record)
+                self._touch(cls)  # it wants fewer leases now
             self.completion.fail(record, self.cancel_error(record))
         elif force:
             self.out.append(Send(worker.raylet, KillWorker(worker.worker_id, f"force cancel of {record.plan.name}")))
@@ -380,8 +385,8 @@ class Submission:
         templates: list[Template] = []
         queued_time = worker.queued_time
         known = worker.templates
-        room = min(share, MAX_DEPTH - len(inflight))
-        while queue and room > 0:
+        room = MAX_DEPTH - len(inflight)
+        while queue and share > 0 and room > 0:
             record = queue.popleft()
             if record.cancelled:
                 continue
@@ -392,6 +397,7 @@ class Submission:
             if plan.template.index not in known:
                 templates.append(self._introduce(worker, plan))
             queued_time += plan.estimate if plan.estimate >= 0 else TARGET
+            share -= 1  # of the queue; followers are in nobody else's
             room -= 1
             ref = record.ref
             if ref is not None and ref._wait is not None and room > 0:
@@ -440,7 +446,16 @@ class Submission:
             templates: list[Template] = []
             if self._push_follower(worker, record, tasks, templates):
                 worker.queued_time += record.plan.estimate if record.plan.estimate >= 0 else TARGET
-                self.out.append(Send(worker.worker_id, PushTasks(tasks, templates)))
+                self._send_along(worker, tasks, templates)
+
+    def _send_along(self, worker: LeasedWorker, tasks: list[Task], templates: list[Template]) -> None:
+        """Send tasks in the message that is about to leave for this worker, if that is the last one to leave."""
+        last = self.out[-1] if self.out else None
+        if type(last) is Send and last.peer == worker.worker_id and type(last.message) is PushTasks:
+            last.message.tasks += tasks
+            last.message.templates += templates
+        else:
+            self.out.append(Send(worker.worker_id, PushTasks(tasks, templates)))
 
     def _push_followers(
         self,
@@ -530,6 +545,8 @@ class Submission:
         victim = max(cls.workers.values(), key=_depth)
         depth = len(victim.inflight)
         if depth < 2 or victim.stealing or victim.blocked or victim.queued_time < USEFUL:
+            return
+        if not any(_can_run_elsewhere(record) for record in islice(victim.inflight.values(), 1, None)):
             return
         victim.stealing = True
         self.out.append(Send(victim.worker_id, StealTasks((depth - 1) * idle // (idle + 1) or 1)))
@@ -624,6 +641,11 @@ def _load(worker: LeasedWorker) -> float:
 
 def _depth(worker: LeasedWorker) -> int:
     return len(worker.inflight)
+
+
+def _can_run_elsewhere(record: Record) -> bool:
+    """Whether a task in flight could begin at another worker now: what follows others has to wait for them anywhere."""
+    return record.task.deps is None or all(ref._state for ref in record.holds or ())
 
 
 LeaseKey = tuple[Any, ...]

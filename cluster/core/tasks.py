@@ -60,7 +60,7 @@ class TaskOps(ObjectOps):
         clock = time.monotonic
         answers[LeaseGranted] = lambda peer, message: submission.lease_granted(peer, message, clock())
         answers[LeaseSpill] = self._on_spill
-        answers[LeaseRefused] = lambda peer, message: submission.lease_refused(message)
+        answers[LeaseRefused] = submission.lease_refused
         answers[LeaseReclaim] = lambda peer, message: submission.lease_reclaim(message)
         answers[WorkerDied] = self._on_worker_died
         self.handlers[CancelObjects] = self._on_cancel_objects
@@ -241,7 +241,7 @@ class TaskOps(ObjectOps):
         there = message.raylet.worker_id
         if there not in self._decoders:
             self._decoders[there] = msgspec.msgpack.Decoder(RayletReply).decode
-        self.submission.lease_spill(message)
+        self.submission.lease_spill(peer, message)
 
     def _on_worker_died(self, peer: bytes, message: WorkerDied) -> None:
         self.submission.worker_died(message, time.monotonic())
