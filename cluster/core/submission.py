@@ -645,7 +645,8 @@ def _depth(worker: LeasedWorker) -> int:
 
 def _can_run_elsewhere(record: Record) -> bool:
     """Whether a task in flight could begin at another worker now: what follows others has to wait for them anywhere."""
-    return record.task.deps is None or all(ref._state for ref in record.holds or ())
+    deps, holds = record.task.deps, record.holds
+    return deps is None or holds is None or all(ref._state for ref in islice(holds, len(deps)))
 
 
 LeaseKey = tuple[Any, ...]
