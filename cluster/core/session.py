@@ -1,7 +1,7 @@
 """`init` and `shutdown`: from nothing to a core, and back to nothing.
 
-Strategy: the node host is launched first; while it starts, this process prepares itself. A driver that starts a cluster owns
-it: the cluster ends with the driver, however that ends. A driver that attaches leaves it running.
+Strategy: the node host is launched first; while it starts, this process prepares itself. A driver that starts a cluster
+owns it: the cluster ends with the driver, however that ends. A driver that attaches leaves it running.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from ..launchers.boot import ConnectionInfo, NodeOptions, worker_ipc
 from ..launchers.local import ClusterProcess, find_connection, head_options, launch
 from ..protocol.common import Address
 from ..protocol.gcs_messages import JobInfo, ReportJobEnd
 from ..protocol.ids import process_id_from
+from ..serialization import context
 from . import current, failures
 from .api_core import set_auto_init
 from .options import encode_runtime_env
+from .refs import set_drop_hook
 from .runtime import Core, CoreOptions
 
 __all__ = ["ClientContext", "init", "is_initialized", "on_connect", "shutdown"]
@@ -42,6 +44,7 @@ class Session:
 
 _session: Session | None = None
 _lock = threading.RLock()
+_forked_from = 0  # pid of the connected process that this one is a fork of
 
 on_connect: list[Callable[[Core], None]] = []
 """Called with every new core of this process, before `init` returns: a front end routes output and names cells here."""
@@ -65,7 +68,7 @@ class ClientContext:
         """Same as `shutdown`."""
         shutdown()
 
-    def __enter__(self) -> ClientContext:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -215,7 +218,8 @@ def _watch(session: Session) -> None:
         why = session.cluster.end_reason() if session.cluster is not None else ""
         core.die(
             failures.session_over(
-                f"the cluster ended{f': {why}' if why else ''}; call himalia.shutdown() and himalia.init() to start again"
+                f"the cluster ended{f': {why}' if why else ''}; "
+                "call himalia.shutdown() and himalia.init() to start again"
             )
         )
 
@@ -243,7 +247,7 @@ def shutdown() -> None:
         if session.cluster is None and core.fatal is None:
             try:
                 core.gcs_call(ReportJobEnd(core.job_id), timeout=5.0)
-            except Exception as error:  # the cluster may be gone: then there is nothing to tell it
+            except Exception as error:  # noqa: BLE001 the cluster may be gone: then there is nothing to tell it
                 _log.debug("the end of the job could not be reported: %s", error)
         current.set_core(None)
         core.close()
@@ -258,12 +262,17 @@ def current_session() -> Session | None:
 
 
 def _after_fork() -> None:
-    """A forked child has no session: sockets and threads are the parent's."""
-    global _session, _lock
+    """A forked child has no session: sockets and threads are the parent's, also where that is a worker."""
+    global _session, _lock, _forked_from
     _lock = threading.RLock()
-    if _session is not None:
-        _session = None
-        current.set_core(None)
+    if current.find_core() is None:
+        return
+    _session = None
+    _forked_from = os.getppid()
+    current.set_core(None)
+    set_drop_hook(None)
+    context.set_ref_factory(None)
+    context.set_out_of_band_hook(None)
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -271,6 +280,13 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def use_default_cluster() -> None:
     """What the API does when it is used before `init`."""
+    if _forked_from:
+        # A pool of forked children would start a cluster each, by a mere `get` of a reference that they inherited.
+        raise RuntimeError(
+            f"this process was forked from one that is connected to a cluster (pid {_forked_from}), whose connection it "
+            "can not use: call himalia.init() for a session of its own, start it with spawn rather than fork, or let "
+            "tasks do its work"
+        )
     init(None, None, {})
 
 

@@ -1,7 +1,8 @@
 """Submitting, cancelling and ending tasks: the part of a core behind `f.remote()`.
 
-The first half runs in user threads and touches no machine: it makes a `Record` and leaves it in the inbox. What it costs is
-most of what a small task costs its owner, so the common case (no references, small plain arguments, one return) is straight.
+The first half runs in user threads and touches no machine: it makes a `Record` and leaves it in the inbox. What it
+costs is most of what a small task costs its owner, so the common case (no references, small plain arguments, one
+return) is straight.
 """
 
 from __future__ import annotations
@@ -162,6 +163,10 @@ class TaskOps(ObjectOps):
                 if type(value) is ObjectRef:
                     deps, holds, args, kwargs = take_refs(args, kwargs)
                     break
+        if holds is not None:
+            for ref in holds:
+                if ref._w is not self.worker_id:
+                    self._check_session(ref)
         packed = serialize_args(args, kwargs)
         if not packed.buffers and not packed.refs and packed.nbytes <= INLINE_LIMIT:
             return Task(counter, plan.template.index, packed.data, deps), holds
