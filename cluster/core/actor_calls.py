@@ -1,9 +1,9 @@
 """A caller's side of actors: calls in order, restarts, ends. Pure: no IO, no clock.
 
 Strategy: calls of one caller to one actor are pushed in the order they were made, over one connection, straight to the
-actor's worker; the head of the queue waits for its arguments and holds back what follows. What the GCS says of the actor
-(`ActorUpdate`) is the only truth about where it is: a call in flight when the actor goes away is tried again if its
-options allow (`max_task_retries`), in the old order, or fails with the reason.
+actor's worker; the head of the queue waits for its arguments and holds back what follows. What the GCS says of the
+actor (`ActorUpdate`) is the only truth about where it is: a call in flight when the actor goes away is tried again if
+its options allow (`max_task_retries`), in the old order, or fails with the reason.
 
 States of an actor as its callers see it: PENDING → ALIVE → RESTARTING → ALIVE … → DEAD.
 """

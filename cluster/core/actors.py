@@ -153,7 +153,10 @@ class ActorOps(TaskOps):
         name: str = "",
         unordered: bool = False,
     ) -> Plan:
-        """What all calls of a method, from this cell, share. ``ref`` keeps the actor alive while calls are under way."""
+        """What all calls of a method, from this cell, share.
+
+        ``ref`` keeps the actor alive while calls are under way.
+        """
         self.templates += 1
         if name:  # the worker shows it; a template of an actor has the method where others have their name
             options = {**(options or {}), "name": name}

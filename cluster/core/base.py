@@ -1,7 +1,7 @@
 """What the parts of a core share, so that each part can be read and checked by itself.
 
-A `Core` is one object whose methods stand in several files by subject. A part derives from the parts that it builds on, and
-all from `CoreBase`, which has no code: it says which attributes `Core.__init__` makes before any part runs.
+A `Core` is one object whose methods stand in several files by subject. A part derives from the parts that it builds on,
+and all from `CoreBase`, which has no code: it says which attributes `Core.__init__` makes before any part runs.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class Completion:
                 if ref._wait is not None:
                     ref._wait = [waiter for waiter in ref._wait if waiter is not record]
         waiting = 0
-        for dep, ref in zip(deps, holds, strict=False):
+        for ref in holds[: len(deps)]:
             if ref._state == PENDING:
                 waiting += 1
                 if ref._wait is None:

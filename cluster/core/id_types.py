@@ -13,7 +13,7 @@ class BaseID:
     __slots__ = ("_id",)
     _size: ClassVar[int] = 0
 
-    def __init__(self, id: bytes) -> None:
+    def __init__(self, id: bytes) -> None:  # noqa: A002 programs written for Ray may name it
         if len(id) != self._size:
             raise ValueError(f"a {type(self).__name__} has {self._size} bytes, got {len(id)}")
         self._id = id

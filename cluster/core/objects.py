@@ -1,9 +1,9 @@
 """Values: put, get, wait, and the object store as seen by one process.
 
-Strategy: what is small lives in its owner (`INLINE`, or `BUFFERS` with the arrays' memory beside the stream, so that reading
-it again copies nothing). What is large lies in the arena of the node: this process writes and reads the mapped memory itself
-and only asks the raylet for places and pins. A pin is kept for a moment after its last use (`PIN_LINGER`), so that `get` of
-the same object asks nobody; the raylet can ask for such pins back (`ReleasePins`).
+Strategy: what is small lives in its owner (`INLINE`, or `BUFFERS` with the arrays' memory beside the stream, so that
+reading it again copies nothing). What is large lies in the arena of the node: this process writes and reads the mapped
+memory itself and only asks the raylet for places and pins. A pin is kept for a moment after its last use
+(`PIN_LINGER`), so that `get` of the same object asks nobody; the raylet can ask for such pins back (`ReleasePins`).
 """
 
 from __future__ import annotations
@@ -611,7 +611,7 @@ class ObjectOps(RequestOps):
                 return
             try:
                 result.set_result(self._value(ref))
-            except BaseException as error:  # the future carries whatever the task raised
+            except BaseException as error:  # noqa: BLE001 the future carries whatever the task raised
                 result.set_exception(error)
 
         self.when_ready(ref, deliver)
@@ -629,7 +629,7 @@ class ObjectOps(RequestOps):
                 result.set_result(self._value(ref))
             except StopIteration as error:  # asyncio refuses it as an exception of a future
                 result.set_exception(RuntimeError(f"the task raised StopIteration: {error}"))
-            except BaseException as error:  # the future carries whatever the task raised
+            except BaseException as error:  # noqa: BLE001 the future carries whatever the task raised
                 result.set_exception(error)
 
         def arrived() -> None:
@@ -679,8 +679,8 @@ class ObjectOps(RequestOps):
         """Make a reference that came inside a value, and see that its owner knows of us before what covers us ends."""
         if cluster_id and self.cluster_id and cluster_id != self.cluster_id:
             raise ValueError(
-                f"ObjectRef({object_id.hex()}) belongs to another cluster ({cluster_id}, this one is {self.cluster_id}): "
-                "get its value there, and put it here"
+                f"ObjectRef({object_id.hex()}) belongs to another cluster "
+                f"({cluster_id}, this one is {self.cluster_id}): get its value there, and put it here"
             )
         cover = getattr(self.context, "cover", None)
         with self._ref_lock:

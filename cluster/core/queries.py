@@ -89,8 +89,10 @@ class QueryOps(ObjectOps):
         done: list[bool] = []
 
         def act() -> None:
-            if ref._x is None or ref._x.registered or not self.references.register(
-                [ref], self.address, lambda: done.append(True)
+            if (
+                ref._x is None
+                or ref._x.registered
+                or not self.references.register([ref], self.address, lambda: done.append(True))
             ):
                 done.append(True)
 

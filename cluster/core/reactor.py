@@ -83,7 +83,10 @@ class Reactor:
         self._thread.start()
 
     def watch_fd(self, fd: int, handler: Callable[[], None]) -> None:
-        """Call `handler` when `fd` is readable (a pidfd: when the process has ended). Before `start`, or by the leader."""
+        """Call `handler` when `fd` is readable (a pidfd: when the process has ended).
+
+        Before `start`, or by the leader.
+        """
         self._fd_handlers[fd] = handler
         self._poller.register(fd, zmq.POLLIN)
 

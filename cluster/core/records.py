@@ -68,7 +68,6 @@ class Record(msgspec.Struct, eq=False):
     weak: list[weakref.ref[ObjectRef]] | None = None  # its returns, once it is only lineage: these hold it
     create: Any = None  # an actor's creation waits for its arguments: what to send then
 
-
     def rest(self) -> None:
         """Become lineage: the returns hold the record now, so it must not hold them."""
         refs = self.refs if self.refs is not None else [self.ref] if self.ref is not None else []
@@ -80,9 +79,7 @@ class Record(msgspec.Struct, eq=False):
         assert self.weak is not None
         alive = [watch() for watch in self.weak]
         known = next(ref for ref in alive if ref is not None)
-        made = [
-            ref if ref is not None else ObjectRef(known._w, known._n, index) for index, ref in enumerate(alive, 1)
-        ]
+        made = [ref if ref is not None else ObjectRef(known._w, known._n, index) for index, ref in enumerate(alive, 1)]
         if self.refs is None:
             self.ref = made[0]
         else:

@@ -3,10 +3,11 @@
 Rules (the counting itself is CPython's, see refs.py):
 
 - An object of ours that leaves this process inside a message is `exported`: kept by id, so that it can be found, and by
-  borrower, so that it lives. A borrower's count is signed: a removal may overtake the result that announces the borrower.
-- A reference that came inside the arguments of a task is covered by that task: its submitter holds it. What is still held
-  when the task ends is registered first: with the result itself if the submitter is the owner, else by `AddBorrowers`,
-  whose `Ack` the result waits for.
+  borrower, so that it lives. A borrower's count is signed: a removal may overtake the result that announces the
+  borrower.
+- A reference that came inside the arguments of a task is covered by that task: its submitter holds it. What is still
+  held when the task ends is registered first: with the result itself if the submitter is the owner, else by
+  `AddBorrowers`, whose `Ack` the result waits for.
 - A reference that came inside another object is covered by that object's owner; we register at once, and hold the
   containing object until the owner acknowledges.
 - A reference inside a result is registered for the receiver before the result leaves.
@@ -203,7 +204,10 @@ class References:
         return ref
 
     def register(self, refs: list[ObjectRef], borrower: Address, then: Callable[[], None] | None) -> int:
-        """Tell owners that ``borrower`` holds these; ``then`` runs when each has acknowledged. Returns how many to wait for."""
+        """Tell owners that ``borrower`` holds these; ``then`` runs when each has acknowledged.
+
+        Returns how many to wait for.
+        """
         by_owner: dict[bytes, list[ObjectRef]] = {}
         for ref in refs:
             if ref._w not in self.dead:

@@ -1,10 +1,10 @@
 """`ObjectRef`: the name of a value that is here, elsewhere, or not yet.
 
-Strategy: the reference is the owner's entry. State and value lie in the object that the user holds, so `get` of something
-ready looks nothing up, and the local reference count is CPython's own: who needs an object (a task's arguments, a value
-that contains it, a borrower's registration) holds the `ObjectRef`. When the last of them goes, `__del__` leaves a note for
-the core if there is anything to do elsewhere (store memory, a registration at the owner); for an inline value there is not.
-An explicit count in a table was rejected: it cost three dictionary operations a task.
+Strategy: the reference is the owner's entry. State and value lie in the object that the user holds, so `get` of
+something ready looks nothing up, and the local reference count is CPython's own: who needs an object (a task's
+arguments, a value that contains it, a borrower's registration) holds the `ObjectRef`. When the last of them goes,
+`__del__` leaves a note for the core if there is anything to do elsewhere (store memory, a registration at the owner);
+for an inline value there is not. An explicit count in a table was rejected: it cost three dictionary operations a task.
 
 In a process there is at most one `ObjectRef` for an object, so identity is equality.
 """
@@ -88,7 +88,8 @@ class Extra(msgspec.Struct, eq=False):
 class ObjectRef(msgspec.Struct, eq=False, weakref=True):
     """A reference to an object: the result of a task, or what `put` stored.
 
-    Pass it to `get`, `wait`, `cancel` or as an argument of tasks; ``await`` it; ask for a ``concurrent.futures.Future``.
+    Pass it to `get`, `wait`, `cancel` or as an argument of tasks; ``await`` it; ask for a
+    ``concurrent.futures.Future``.
     """
 
     _w: bytes  # worker id of its owner

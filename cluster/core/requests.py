@@ -1,4 +1,7 @@
-"""Questions with one answer, to the GCS: key-value, actors by name, state. Blocking for user threads, callbacks inside."""
+"""Questions with one answer, to the GCS: key-value, actors by name, state.
+
+They block user threads; the core itself uses callbacks.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ __all__ = ["RequestFailed", "RequestOps"]
 
 
 class RequestFailed(Exception):
-    """The GCS could not meet a request. ``kind`` is for programs (``not_found``, ``name_taken``), the text for people."""
+    """The GCS could not meet a request.
+
+    ``kind`` is for programs (``not_found``, ``name_taken``), the text for people.
+    """
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(kind, text)

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from ..protocol.common import Address, Death
 from ..protocol.core_messages import (
+    ARG_ERROR,
     ARG_LOCAL,
     R_CANCELLED,
     R_ERROR,
@@ -51,7 +52,7 @@ from ..protocol.raylet_messages import (
     WorkerDied,
 )
 from .commands import Connect, Send
-from .completion import Completion
+from .completion import Completion, resolve
 from .records import LeasedWorker, Plan, Record, SchedulingClass
 
 __all__ = ["Submission"]
@@ -492,7 +493,7 @@ class Submission:
     ) -> bool:
         deps, holds = record.task.deps, record.holds
         assert deps is not None and holds is not None
-        for dep, ref in zip(deps, holds, strict=False):
+        for ref in holds[: len(deps)]:
             if ref._state:
                 continue
             maker = ref._data
@@ -513,9 +514,6 @@ class Submission:
 
     def _fill_ready(self, record: Record) -> bool:
         """Put in place those arguments of a follower that are ready; True if one of them failed."""
-        from .completion import resolve
-        from ..protocol.core_messages import ARG_ERROR
-
         deps, holds = record.task.deps, record.holds
         assert deps is not None and holds is not None
         for dep, ref in zip(deps, holds, strict=False):
@@ -587,12 +585,12 @@ class Submission:
     # -- demand -----------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def _outstanding(cls: SchedulingClass) -> int:
-        return len(cls.queue) + sum(len(w.inflight) for w in cls.workers.values())
+    def _outstanding(of: SchedulingClass) -> int:
+        return len(of.queue) + sum(len(w.inflight) for w in of.workers.values())
 
     @staticmethod
-    def _held(cls: SchedulingClass, raylet: bytes) -> int:
-        return sum(1 for w in cls.workers.values() if w.raylet == raylet)
+    def _held(of: SchedulingClass, raylet: bytes) -> int:
+        return sum(1 for w in of.workers.values() if w.raylet == raylet)
 
     def _tell_demand(self, cls: SchedulingClass) -> None:
         workers, queue = cls.workers, cls.queue

@@ -23,7 +23,10 @@ __all__ = [
 PROTOCOL_VERSION: Final = 1
 
 RESOURCE_UNIT: Final = 10_000
-"""Quantities travel and are added as integers of 1/10,000: sums of fractions are exact, so nothing leaks by rounding."""
+"""Quantities travel and are added as integers of 1/10,000.
+
+Sums of fractions are exact that way, so nothing leaks by rounding.
+"""
 
 Resources = dict[str, int]
 """Resource name to quantity in units of 1/10,000. Zero quantities are left out."""
@@ -51,8 +54,8 @@ def from_units(resources: Resources) -> dict[str, float]:
 class Address(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a process (driver, worker, raylet or GCS) serves requests.
 
-    ``ipc`` is valid on the node's machine (same ``node_id`` or same host), ``tcp`` (with CURVE) from anywhere; either may be empty.
-    For raylet and GCS ``worker_id`` is the process id of that server.
+    ``ipc`` is valid on the node's machine (same ``node_id`` or same host), ``tcp`` (with CURVE) from anywhere; either
+    may be empty. For raylet and GCS ``worker_id`` is the process id of that server.
     """
 
     worker_id: bytes

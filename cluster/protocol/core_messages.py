@@ -1,8 +1,9 @@
 """The channel between two cores (driver or worker): tasks, results, objects, references, log lines.
 
-Strategy: what is the same for many tasks (function, options, cell) is a `Template`, sent once to each worker and then named
-by a number; a task itself is a counter, a template number and its pickled arguments. A message carries as many tasks or
-results as there are. Everything is addressed by the owner's counter, since a channel's peer id names the owner.
+Strategy: what is the same for many tasks (function, options, cell) is a `Template`, sent once to each worker and then
+named by a number; a task itself is a counter, a template number and its pickled arguments. A message carries as many
+tasks or results as there are. Everything is addressed by the owner's counter, since a channel's peer id names the
+owner.
 """
 
 from __future__ import annotations
@@ -19,6 +20,13 @@ __all__ = [
     "ARG_LOCAL",
     "ARG_REMOTE",
     "ARG_STORE",
+    "R_CANCELLED",
+    "R_ERROR",
+    "R_EXITING",
+    "R_INLINE",
+    "R_MANY",
+    "R_RETURNED",
+    "R_STREAM_END",
     "Ack",
     "AddBorrowers",
     "CancelObjects",
@@ -30,13 +38,6 @@ __all__ = [
     "ObjectState",
     "ObjectStates",
     "PushTasks",
-    "R_CANCELLED",
-    "R_ERROR",
-    "R_EXITING",
-    "R_INLINE",
-    "R_MANY",
-    "R_RETURNED",
-    "R_STREAM_END",
     "RefInfo",
     "RemoveBorrowers",
     "ReportLost",
@@ -122,7 +123,10 @@ class Task(msgspec.Struct, array_like=True, gc=False):
 
 
 class PushTasks(msgspec.Struct, array_like=True, tag=1):
-    """Owner to worker: run these, in this order. ``accelerators``: instance numbers that the lease holds, e.g. GPU → [0]."""
+    """Owner to worker: run these, in this order.
+
+    ``accelerators``: instance numbers that the lease holds, e.g. GPU → [0].
+    """
 
     tasks: list[Task]
     templates: list[Template] = []
@@ -132,9 +136,10 @@ class PushTasks(msgspec.Struct, array_like=True, tag=1):
 
 
 class ReturnValue(msgspec.Struct, array_like=True, gc=False):
-    """One return of several, or one that is not a plain inline value. ``size`` > 0 and empty ``data``: in ``node``'s store.
+    """One return of several, or one that is not a plain inline value.
 
-    ``flags`` bit 0: the value is a pickled error. ``refs``: references inside it, for which the owner is registered already.
+    ``size`` > 0 and empty ``data``: in ``node``'s store. ``flags`` bit 0: the value is a pickled error. ``refs``:
+    references inside it, for which the owner is registered already.
     """
 
     data: bytes = b""
@@ -176,7 +181,10 @@ class CancelTasks(msgspec.Struct, array_like=True, tag=3):
 
 
 class StealTasks(msgspec.Struct, array_like=True, tag=4):
-    """Owner to worker: return up to ``count`` tasks that have not started, newest first (answered with `R_RETURNED`)."""
+    """Owner to worker: return up to ``count`` tasks that have not started, newest first.
+
+    Answered with `R_RETURNED`.
+    """
 
     count: int
 
@@ -204,7 +212,10 @@ class GetObjects(msgspec.Struct, array_like=True, tag=7):
 
 
 class ObjectState(msgspec.Struct, array_like=True, gc=False):
-    """A ready object: inline ``data``, or ``nodes`` whose stores hold it. ``status``: 0 ready, 1 freed or unknown, 2 lost."""
+    """A ready object: inline ``data``, or ``nodes`` whose stores hold it.
+
+    ``status``: 0 ready, 1 freed or unknown, 2 lost.
+    """
 
     object_id: bytes
     status: int = 0
@@ -270,8 +281,7 @@ class CancelObjects(msgspec.Struct, array_like=True, tag=14):
 
 CoreMessage = (
     CancelObjects
-    |
-    PushTasks
+    | PushTasks
     | TaskResults
     | CancelTasks
     | StealTasks

@@ -1,8 +1,8 @@
 """The channel of the GCS: with raylets and with every core.
 
-Strategy: whoever needs a view subscribes with its first message and is sent changes on the same connection. A request that
-has one answer carries ``request`` (the sender's own number), which comes back in the answer. Task events are kept as they
-came, undecoded: the GCS pays nothing for a task.
+Strategy: whoever needs a view subscribes with its first message and is sent changes on the same connection. A request
+that has one answer carries ``request`` (the sender's own number), which comes back in the answer. Task events are kept
+as they came, undecoded: the GCS pays nothing for a task.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ __all__ = [
 
 
 class ActorSpec(msgspec.Struct):
-    """Everything needed to start an actor, again and again. ``args`` is what a task's args are; class payload in the kv as ``fn:<hex>``."""
+    """Everything needed to start an actor, again and again.
+
+    ``args`` is what a task's args are; the payload of the class is in the kv as ``fn:<hex>``.
+    """
 
     class_hash: bytes
     class_name: str
@@ -77,7 +80,10 @@ class ActorSpec(msgspec.Struct):
 
 
 class ActorInfo(msgspec.Struct, array_like=True):
-    """An actor as its callers know it. ``state``: PENDING, ALIVE, RESTARTING or DEAD; ``restarts``: lives before this one."""
+    """An actor as its callers know it.
+
+    ``state``: PENDING, ALIVE, RESTARTING or DEAD; ``restarts``: lives before this one.
+    """
 
     actor_id: bytes
     state: str
@@ -146,7 +152,10 @@ class ReportActor(msgspec.Struct, array_like=True, tag=4):
 
 
 class DriverHello(msgspec.Struct, array_like=True, tag=10):
-    """A driver, worker or tool: who I am. A driver (``job`` set) starts a job. All are told of nodes and dead processes."""
+    """A driver, worker or tool: who I am.
+
+    A driver (``job`` set) starts a job. All are told of nodes and dead processes.
+    """
 
     protocol: int
     address: Address
@@ -174,7 +183,10 @@ class CreateActor(msgspec.Struct, array_like=True, tag=12):
 
 
 class GetActor(msgspec.Struct, array_like=True, tag=13):
-    """By name and namespace, or by id. Answered with `Answer` of `(ActorInfo, ActorSpec)` or `Failed` (kind "not_found")."""
+    """By name and namespace, or by id.
+
+    Answered with `Answer` of `(ActorInfo, ActorSpec)` or `Failed` (kind "not_found").
+    """
 
     name: str = ""
     namespace: str = ""
@@ -242,9 +254,11 @@ class TaskEvents(msgspec.Struct, array_like=True, tag=20):
 
 
 class ListState(msgspec.Struct, array_like=True, tag=21):
-    """State API. ``what``: nodes, actors, jobs, workers, named_actors, task_events, resources, stats. Answer: plain data.
+    """State API. The answer is plain data.
 
-    ``after`` (of task_events): only batches after that number; the answer's ``next`` is the number to ask with next time.
+    ``what``: nodes, actors, jobs, workers, named_actors, task_events, resources, stats.
+    ``after`` (of task_events): only batches after that number; the answer's ``next`` is the number to ask with next
+    time.
     """
 
     what: str
@@ -311,7 +325,10 @@ class NodeUpdate(msgspec.Struct, array_like=True, tag=2):
 
 
 class ResourceView(msgspec.Struct, array_like=True, tag=3):
-    """To raylets: what is free where (node id, available, total), for spillback; only nodes that changed since the last."""
+    """To raylets: what is free where (node id, available, total), for spillback.
+
+    Only nodes that changed since the last.
+    """
 
     nodes: list[tuple[bytes, Resources, Resources]]
 

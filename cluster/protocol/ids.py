@@ -1,9 +1,9 @@
 """Identifiers, and how they are made without a system call.
 
-Strategy: a process draws eight random bytes once (its worker id) and counts from there. A task id is the worker id of its
-owner and a counter; an object id is a task id and an index. So the owner of anything is readable from its id, ids are
-unique without agreement, and the hot path moves plain integers (the counter) instead of bytes. Random ids for each task
-were rejected: a system call or a random generator a task, and no owner in them.
+Strategy: a process draws eight random bytes once (its worker id) and counts from there. A task id is the worker id of
+its owner and a counter; an object id is a task id and an index. So the owner of anything is readable from its id, ids
+are unique without agreement, and the hot path moves plain integers (the counter) instead of bytes. Random ids for each
+task were rejected: a system call or a random generator a task, and no owner in them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The channel of a raylet: with the cores of its node, owners elsewhere, other raylets, and the GCS.
 
-Strategy: demand is declarative. An owner says how many leases of a class it wants in all (`SetDemand`); the raylet grants,
-spills to another node, or says why not. Saying the same again is harmless, so no request has to be matched to an answer.
-Objects are named by id; a process that may be reading memory holds a pin in its own name, so that its death releases it.
+Strategy: demand is declarative. An owner says how many leases of a class it wants in all (`SetDemand`); the raylet
+grants, spills to another node, or says why not. Saying the same again is harmless, so no request has to be matched to
+an answer. Objects are named by id; a process that may be reading memory holds a pin in its own name, so that its death
+releases it.
 """
 
 from __future__ import annotations
@@ -73,7 +74,10 @@ class LeaseSpec(msgspec.Struct, array_like=True, frozen=True):
 
 
 class CoreHello(msgspec.Struct, array_like=True, tag=1):
-    """First message of a driver or worker of this node. ``token`` is what the raylet gave a worker when it started it."""
+    """First message of a driver or worker of this node.
+
+    ``token`` is what the raylet gave a worker when it started it.
+    """
 
     protocol: int
     address: Address
@@ -181,7 +185,7 @@ class StoreStatsRequest(msgspec.Struct, array_like=True, tag=11):
 
 
 class ActorStarted(msgspec.Struct, array_like=True, tag=12):
-    """Worker to raylet (which tells the GCS): the constructor of ``actor_id`` returned, or raised ``error`` (pickled)."""
+    """Worker to raylet, which tells the GCS: the constructor of ``actor_id`` returned, or raised ``error`` (pickled)."""
 
     actor_id: bytes
     address: Address

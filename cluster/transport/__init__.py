@@ -1,1 +1,4 @@
-"""ZeroMQ sockets, CURVE keys and the loops that drive them. Knows frames and peers, nothing of what the messages mean."""
+"""ZeroMQ sockets, CURVE keys and the loops that drive them.
+
+Knows frames and peers, nothing of what the messages mean.
+"""

@@ -66,7 +66,9 @@ class Bus:
         endpoint = f"ipc://{path}"
         if self.zap is not None:
             # A listener keeps the options it was bound with, and those of TCP cannot all be taken back.
-            raise RuntimeError("bind the Unix socket before the TCP port: it would ask for a key, which nobody sends there")
+            raise RuntimeError(
+                "bind the Unix socket before the TCP port: it would ask for a key, which nobody sends there"
+            )
         self.server.bind(endpoint)
         self._ipc_path = path
         return endpoint

@@ -1,8 +1,8 @@
 """The CURVE key pair of a cluster, and the ZAP rule that admits only those who hold it.
 
 Strategy: one key pair a cluster, kept in its connection file (mode 0600). Who can read the file is a member: each TCP
-connection proves the key in both directions, and the ZAP rule below refuses any other client key. A pair for each node was
-rejected for now: it needs a signer, and whoever owns the connection file could sign anyway.
+connection proves the key in both directions, and the ZAP rule below refuses any other client key. A pair for each node
+was rejected for now: it needs a signer, and whoever owns the connection file could sign anyway.
 """
 
 from __future__ import annotations

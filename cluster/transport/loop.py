@@ -117,7 +117,7 @@ class BusLoop:
                 continue
             try:
                 handler(peer, message, frames[2:])
-            except Exception:
+            except Exception:  # noqa: BLE001 one message that a handler fails at must not end the server
                 _log.exception("handling %s of %s failed", type(message).__name__, peer.hex())
         return True
 

@@ -1,8 +1,8 @@
 """A worker that has become an actor: one instance, and calls in order, in threads, or on an event loop.
 
-Strategy: a plain actor (concurrency 1) runs calls on the main thread just as tasks run, in the order they came. With more
-concurrency or groups, each group has a thread pool. If any method is a coroutine, the main thread runs an asyncio loop and
-the IO thread leads the core; calls of one batch are started in order by one callback.
+Strategy: a plain actor (concurrency 1) runs calls on the main thread just as tasks run, in the order they came. With
+more concurrency or groups, each group has a thread pool. If any method is a coroutine, the main thread runs an asyncio
+loop and the IO thread leads the core; calls of one batch are started in order by one callback.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class ActorHost:
                 self.instance = cls(*args, **kwargs)
             del args, kwargs
             executor.settle_arguments(job, watched, Result(0, 0))
-        except BaseException as failure:  # the constructor's own, whatever it is
+        except BaseException as failure:  # noqa: BLE001 the constructor's own, whatever it is
             result = executor.failed(job, failure, None, self.actor_id)
             error, detail = result.data, f"its constructor raised {type(failure).__name__}: {failure}"
             described = job.error
@@ -194,8 +194,8 @@ class ActorHost:
         return True
 
     @staticmethod
-    async def _construct_in_loop(cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return cls(*args, **kwargs)
+    async def _construct_in_loop(made: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return made(*args, **kwargs)
 
     def _load(self, job: Job) -> Any:
         loaded = job.loaded
@@ -275,7 +275,7 @@ class ActorHost:
         except ActorExit as leaving:
             exiting = leaving
             result = Result(task.counter, R_EXITING, b"", None, None, task.attempt)
-        except BaseException as error:  # whatever the method raised goes to its caller
+        except BaseException as error:  # noqa: BLE001 whatever the method raised goes to its caller
             executor.interruptible = False
             result = executor.failed(job, error, self.instance, self.actor_id)
         args, kwargs = (), {}
@@ -427,7 +427,7 @@ class ActorHost:
                 result = executor.failed(job, error, self.instance, self.actor_id)
             else:
                 result = Result(task.counter, R_CANCELLED, b"", None, None, task.attempt)
-        except BaseException as error:  # whatever the method raised goes to its caller
+        except BaseException as error:  # noqa: BLE001 whatever the method raised goes to its caller
             result = executor.failed(job, error, self.instance, self.actor_id)
         args, kwargs = (), {}
         if watched:

@@ -1,12 +1,12 @@
 """Runs tasks and calls on the worker's main thread, and keeps order between what arrives and what leaves.
 
-Strategy: the main thread takes the lead of the core while it has nothing to do, so a task is run by the very thread that
-received it. Results, stream items and printed text go into one queue, `outgoing`, in the order they came to be; whoever
-leads next packs them into messages. Between short tasks that happens every `FLUSH` seconds; under a long one the IO thread
-takes over within a few milliseconds, so a finished result never waits for the task behind it.
+Strategy: the main thread takes the lead of the core while it has nothing to do, so a task is run by the very thread
+that received it. Results, stream items and printed text go into one queue, `outgoing`, in the order they came to be;
+whoever leads next packs them into messages. Between short tasks that happens every `FLUSH` seconds; under a long one
+the IO thread takes over within a few milliseconds, so a finished result never waits for the task behind it.
 
-Before a task begins, its counter is written into a page of shared memory: should the worker die, the raylet can tell which
-tasks may have run.
+Before a task begins, its counter is written into a page of shared memory: should the worker die, the raylet can tell
+which tasks may have run.
 """
 
 from __future__ import annotations
@@ -292,7 +292,7 @@ class Executor:
                 self.interruptible = False
             except LocalGone:
                 result = Result(task.counter, R_RETURNED, b"", None, None, task.attempt)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 whatever the task raised goes to its owner
                 self.interruptible = False
                 result = self.failed(job, error)
             finally:
@@ -457,7 +457,7 @@ class Executor:
         limit = job.loaded.backpressure
         flushed = time.perf_counter()
         for value in generator:
-            index += 1
+            index += 1  # noqa: SIM113 enumerate would keep the value alive while the next one is made
             self.send_item(job, index, value)
             del value
             if limit > 0:

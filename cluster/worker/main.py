@@ -25,7 +25,10 @@ __all__ = ["run_worker"]
 
 
 def run_worker(boot: WorkerBoot) -> NoReturn:
-    """Serve tasks until told to leave, then end the process without the interpreter's clean-up, which user code may hang."""
+    """Serve tasks until told to leave.
+
+    Then end the process without the interpreter's clean-up, which user code may hang.
+    """
     code = 1
     try:
         code = _serve(boot)

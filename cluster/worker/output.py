@@ -1,8 +1,8 @@
 """What tasks print: to the worker's log file, and to the driver whose cell submitted the task.
 
-Strategy: ``sys.stdout`` and ``sys.stderr`` are replaced by streams that write through and collect whole lines together with
-the task that wrote them, so the driver can show them under the right cell. They leave with the next flush, before the
-result of the task, on the same connection: what a task printed is there when `get` returns.
+Strategy: ``sys.stdout`` and ``sys.stderr`` are replaced by streams that write through and collect whole lines together
+with the task that wrote them, so the driver can show them under the right cell. They leave with the next flush, before
+the result of the task, on the same connection: what a task printed is there when `get` returns.
 """
 
 from __future__ import annotations

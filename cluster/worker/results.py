@@ -5,8 +5,8 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ..core.refs import ObjectRef
 from ..core.objects import INLINE_LIMIT
+from ..core.refs import ObjectRef
 from ..protocol.core_messages import R_CANCELLED, R_ERROR, R_INLINE, R_MANY, RefInfo, Result, ReturnValue
 from ..protocol.error_base import Origin
 from ..protocol.errors import RayTaskError, TaskCancelledError
@@ -152,5 +152,5 @@ class ResultMaker:
 def _safe_repr(actor: Any) -> str:
     try:
         return repr(actor)
-    except Exception:  # a broken __repr__ must not hide the error
+    except Exception:  # noqa: BLE001 a broken __repr__ must not hide the error
         return object.__repr__(actor)
