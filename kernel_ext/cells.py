@@ -71,19 +71,19 @@ class CellTable:
     Parameters
     ----------
     ask_kernel
-        Tells what the kernel works on at this moment; used for code of its main thread only.
+        Tells what the kernel is about to execute (True) or works on at this moment (False).
     """
 
-    def __init__(self, ask_kernel: Callable[[], NotebookCell | None]) -> None:
+    def __init__(self, ask_kernel: Callable[[bool], NotebookCell | None]) -> None:
         self._ask_kernel = ask_kernel
         self._current: ContextVar[NotebookCell | None] = ContextVar("himalia_notebook_cell", default=None)
         self._by_key: OrderedDict[tuple[str, int], NotebookCell] = OrderedDict()
         self._lock = threading.Lock()
         self._start: Any = None
 
-    def enter(self) -> None:
-        """A cell begins to run in this context."""
-        found = self._ask_kernel()
+    def enter(self, begins: bool = True) -> None:
+        """A cell begins to run in this context, or has done so already."""
+        found = self._ask_kernel(begins)
         self._current.set(self.remember(found) if found is not None else None)
 
     def current(self) -> NotebookCell | None:
@@ -97,7 +97,7 @@ class CellTable:
             return left
         if thread is not threading.main_thread():
             return None
-        asked = self._ask_kernel()
+        asked = self._ask_kernel(False)
         return self.remember(asked) if asked is not None else None
 
     def remember(self, cell: NotebookCell) -> NotebookCell:

@@ -27,7 +27,7 @@ class Extension:
     def __init__(self, shell: Any) -> None:
         self.shell = shell
         self.front = front_of(shell)
-        self.cells = CellTable(self.front.running_cell)
+        self.cells = CellTable(self.front.cell)
         self.router = OutputRouter(self.front, self.cells)
 
     def load(self) -> None:
@@ -35,7 +35,7 @@ class Extension:
         from .magics import ClusterMagics
         from .reprs import install_formatters
 
-        self.cells.enter()  # the cell that loads the extension has begun already
+        self.cells.enter(begins=False)  # the cell that loads the extension has done so before
         self.cells.follow_threads()
         self.shell.events.register("pre_run_cell", self._cell_begins)
         self.shell.events.register("post_run_cell", self._cell_ended)

@@ -1,5 +1,6 @@
 """What differs between kernels: the one place that knows ipykernel's releases, and IPython without a kernel.
 
+- A cell's number: `_input_number`.
 - A cell's request: ``kernel.get_parent()``, in all releases from 6.29 on. In 6.29 it is one for the whole process,
   since 7.0 one for each context; both tell the right one where a cell begins to run.
 - Text for a cell that may be over: ``sys.stdout`` collects text by parent header and sends it every 0.2 s or when its
@@ -27,9 +28,9 @@ class TerminalFront:
     def __init__(self, shell: Any) -> None:
         self.shell = shell
 
-    def running_cell(self) -> NotebookCell | None:
-        """The input that is being executed, by its number."""
-        return NotebookCell("", self.shell.execution_count, {})
+    def cell(self, begins: bool) -> NotebookCell | None:
+        """The input that is being executed, or is about to be (``begins``), by its number."""
+        return NotebookCell("", _input_number(self.shell, begins), {})
 
     def write(self, cell: NotebookCell | None, number: int, text: str) -> None:
         """Show text on stream 1 (stdout) or 2 (stderr)."""
@@ -49,13 +50,13 @@ class KernelFront:
         self.kernel = shell.kernel
         self._streams = {number: _kernel_stream(name) for number, name in _NAMES.items()}
 
-    def running_cell(self) -> NotebookCell | None:
-        """What the kernel works on: an execute request, or a message to a widget."""
+    def cell(self, begins: bool) -> NotebookCell | None:
+        """What the kernel works on, or is about to (``begins``): an execute request, or a message to a widget."""
         parent = self.kernel.get_parent("shell") or {}
         header = parent.get("header") or {}
         if not header.get("msg_id"):
             return None
-        return NotebookCell(header["msg_id"], self.shell.execution_count, header)
+        return NotebookCell(header["msg_id"], _input_number(self.shell, begins), header)
 
     def write(self, cell: NotebookCell | None, number: int, text: str) -> None:
         """Show text on stream 1 (stdout) or 2 (stderr) under a cell; under the latest one if it is unknown."""
@@ -89,6 +90,12 @@ class KernelFront:
             parent={"header": cell.header},
             ident=f"stream.{name}".encode(),
         )
+
+
+def _input_number(shell: Any, begins: bool) -> int:
+    """The n of ``In [n]``. ``shell.execution_count`` tells it too late or too early, by IPython's release: its history
+    grows between the beginning of a cell and its execution in all of them, and begins with an empty entry."""
+    return len(shell.history_manager.input_hist_parsed) - (0 if begins else 1)
 
 
 def _kernel_stream(name: str) -> Any:

@@ -1,0 +1,115 @@
+"""A real JupyterLab with a notebook open in a headless Chromium."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_START_SECONDS = 40.0
+
+#: No network but this machine's and no profile but a fresh one; in root's containers there is nothing to sandbox with.
+CHROMIUM_OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def chromium() -> str | None:
+    """Path of an installed Chromium."""
+    return next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
+
+
+@contextlib.contextmanager
+def lab_server(folder: Path) -> Iterator[str]:
+    """JupyterLab over a folder, with settings and runtime files of its own; its URL, with the token."""
+    state = folder / ".jupyter-state"
+    environment = {
+        **os.environ,
+        **{f"JUPYTER_{kind}_DIR": str(state / kind.lower()) for kind in ("RUNTIME", "CONFIG", "DATA")},
+        "JUPYTERLAB_SETTINGS_DIR": str(state / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(state / "workspaces"),
+        "IPYTHONDIR": str(state / "ipython"),
+    }
+    # The question whether to fetch news would cover part of the page.
+    notification = state / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    notification.parent.mkdir(parents=True)
+    notification.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.port=0"]
+    command += [f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True"]
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        yield _address(process, state / "runtime", folder / "server.log")
+    finally:
+        process.terminate()  # it ends its kernels, and they their clusters
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _address(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        for file in runtime.glob("jpserver-*.json"):
+            with contextlib.suppress(json.JSONDecodeError):  # it is being written
+                info = json.loads(file.read_text())
+                return f"{info['url']}lab/tree/{{}}?token={info['token']}"
+        time.sleep(0.05)
+    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()}")
+
+
+class LabPage:
+    """A notebook in JupyterLab. ``page`` is Playwright's."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+
+    def command(self, name: str) -> Any:
+        """Run a command of JupyterLab, to its end."""
+        return self.page.evaluate("name => window.jupyterapp.commands.execute(name).then(() => null)", name)
+
+    def run_all(self) -> None:
+        """Run all cells, and save the notebook with what it shows."""
+        self.command("runmenu:run-all")
+        self.command("docmanager:save")
+
+
+@contextlib.contextmanager
+def open_notebook(
+    url: str, name: str, *, width: int = 1200, height: int = 1400, dark: bool = False
+) -> Iterator[LabPage]:
+    """Open a notebook and wait for its kernel."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_OPTIONS))
+        try:
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.set_default_timeout(60_000)
+            page.goto(url.format(name))
+            page.wait_for_function("window.jupyterapp && window.jupyterapp.shell.currentWidget?.context?.isReady")
+            if dark:
+                page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+            page.wait_for_function(
+                "window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status === 'idle'"
+            )
+            yield LabPage(page)
+        finally:
+            browser.close()
