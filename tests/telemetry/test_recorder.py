@@ -13,7 +13,7 @@ from himalia.cluster.core.records import Plan, Record
 from himalia.cluster.protocol.common import Death, DeathKind
 from himalia.cluster.protocol.core_messages import R_CANCELLED, R_ERROR, R_INLINE, R_RETURNED, Result, Task, Template
 from himalia.cluster.telemetry.events import FLUSH_AT, TaskKind, TaskState
-from himalia.cluster.telemetry.recorder import OwnerRecorder, WorkerRecorder
+from himalia.cluster.telemetry.recorder import SWITCH, OwnerRecorder, WorkerRecorder
 from himalia.cluster.telemetry.records import TaskRecord, TaskTable, task_records
 from himalia.cluster.worker.peers import Job, Loaded, Peer
 
@@ -198,3 +198,17 @@ def test_ends_without_a_workers_word_are_recorded_where_their_error_is_made(core
         3: (TaskState.CANCELLED, ""),
         4: (TaskState.FAILED, "ActorDiedError: gone"),
     }
+
+
+def test_nothing_is_hooked_in_where_it_is_switched_off(
+    core: Core, executor: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, "0")
+    before = core.submission.death_error
+
+    WorkerRecorder.install(core, executor)  # type: ignore[arg-type]
+    OwnerRecorder.install(core)  # type: ignore[arg-type]
+
+    assert executor.events is None
+    assert core.tick_hooks == []
+    assert core.submission.death_error is before
