@@ -132,7 +132,6 @@ class Submission:
         inflight = worker.inflight
         completion = self.completion
         results = message.results
-        returned: list[Record] = []
         done = 0
         record: Record | None = None
         for result in results:
@@ -148,7 +147,8 @@ class Submission:
                 record.worker = None
                 if kind == R_EXITING:
                     worker.reclaim = True
-                returned.append(record)
+                # At once: the next result may be what it waits for, and must find it waiting.
+                self._take_back(record)
             else:
                 record.worker = None
                 done += 1
@@ -167,8 +167,6 @@ class Submission:
         else:
             estimate = record.plan.estimate if record is not None and record.plan.estimate >= 0 else TARGET
             worker.queued_time = min(max(0.0, worker.queued_time - len(results) * estimate), len(inflight) * TARGET)
-        for record in returned:
-            self._take_back(record)
         self._touch(worker.scheduling)
 
     @staticmethod
@@ -347,6 +345,8 @@ class Submission:
         if ready:
             self.completion.ready_records = []
             for record in ready:
+                if record.cancelled:
+                    continue  # that was its end
                 if record.create is not None:
                     record.create()
                 elif record.plan.scheduling is not None:

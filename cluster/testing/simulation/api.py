@@ -93,6 +93,8 @@ def outcome(key: str, ref: ObjectRef, *, ends: bool = True) -> Any:
     """The value, or the error as a user would see it; noted as the end of the task."""
     try:
         value: Any = get(ref)
+    except AssertionError:
+        raise  # of the core itself
     except Exception as error:  # noqa: BLE001 - it is the outcome
         value = error.cause if isinstance(error, RayTaskError) and isinstance(error.cause, Exception) else error
         value.__traceback__ = None

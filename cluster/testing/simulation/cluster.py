@@ -123,8 +123,8 @@ class SimulatedCluster:
             if name.startswith((f"{base}.", f"{worker}.")) and getattr(module, "time", None) is time
         ]
         was_collecting = gc.isenabled()
-        gc.collect()
         gc.disable()  # the moment of a collection would be chance that no seed determines
+        gc.freeze()  # and what was there before is not looked at again and again
         drops.clear()
         _active = self
         logger = logging.getLogger("himalia")
@@ -138,6 +138,7 @@ class SimulatedCluster:
                 self._clear()
                 _active = None
                 logger.disabled = was_disabled
+                gc.unfreeze()
                 if was_collecting:
                     gc.enable()
 

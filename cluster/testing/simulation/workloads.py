@@ -16,6 +16,7 @@ from ...protocol.errors import (
     NodeDiedError,
     OwnerDiedError,
     TaskCancelledError,
+    TaskUnschedulableError,
     WorkerCrashedError,
 )
 from .api import Flaky, attempt, get, here, outcome, put, sleep, submit, wait
@@ -71,6 +72,8 @@ def judge(key: str, error: Exception, *, depends: bool = False) -> None:
         )
         return
     if isinstance(error, OwnerDiedError) and depends and book.kills:
+        return
+    if isinstance(error, TaskUnschedulableError) and active().fork_failures:
         return
     raise AssertionError(f"{key} failed with {type(error).__name__}: {error}")
 
@@ -234,10 +237,12 @@ def retried(context: Context) -> None:
         again = context.random.random() < 0.7
         found = outcome(key, submit(flaky, key, failures, retries=retries, retry_exceptions=again))
         allowed = retries if again else 0
+        # A death of its worker may have taken a try.
+        lost = active().book.kills - active().book.entries[key].kills_before
         if isinstance(found, Flaky):
-            # A death of its worker may have taken a try.
-            lost = active().book.kills - active().book.entries[key].kills_before
             assert failures > allowed - lost, f"{key} was given up too early"
+        elif isinstance(found, WorkerCrashedError):
+            assert lost, f"{key}: its worker died, which nobody killed"
         elif isinstance(found, Exception):
             judge(key, found)
         else:
