@@ -26,7 +26,7 @@ _NONE = b"\x80\x05N."  # the pickle stream of None
 
 
 class ActorOps(TaskOps):
-    """Mixin of `Core`."""
+    """Part of `Core`."""
 
     def _init_actors(self) -> None:
         self._stored_functions: set[bytes] = set()

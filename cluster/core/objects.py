@@ -2,8 +2,7 @@
 
 Strategy: what is small lives in its owner (`INLINE`, or `BUFFERS` with the arrays' memory beside the stream, so that
 reading it again copies nothing). What is large lies in the arena of the node: this process writes and reads the mapped
-memory itself and only asks the raylet for places and pins. A pin is kept for a moment after its last use
-(`PIN_LINGER`), so that `get` of the same object asks nobody; the raylet can ask for such pins back (`ReleasePins`).
+memory itself and only asks the raylet for places and pins (see pins.py).
 """
 
 from __future__ import annotations
@@ -11,13 +10,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from ..object_store.slab import SlabPool
 from ..protocol.common import Address
 from ..protocol.core_messages import (
     Ack,
@@ -29,86 +26,46 @@ from ..protocol.core_messages import (
     ReportLost,
 )
 from ..protocol.errors import GetTimeoutError, ObjectFreedError, ObjectLostError, ObjectStoreFullError
-from ..protocol.ids import make_object_id, object_counter, object_index, object_owner
 from ..protocol.raylet_messages import (
     CreateObject,
     FreeObjects,
     ObjectCreated,
-    ObjectsPinned,
-    PinObjects,
-    ReleasePins,
     SealedObject,
     SealObjects,
-    SlabCreated,
-    UnpinObjects,
 )
 from ..serialization.layout import pack, pack_into, pack_size, unpack
 from ..serialization.values import Serialized, deserialize, serialize
 from . import failures
 from .commands import Reply, Send
-from .refs import BUFFERS, ERROR, FREED, INLINE, PENDING, STORE, Extra, ObjectRef, drops, set_drop_hook
-from .requests import RequestOps
-
-if TYPE_CHECKING:
-    from ..object_store.client import ArenaClient
+from .pins import PinOps
+from .refs import BUFFERS, ERROR, FREED, INLINE, PENDING, STORE, Extra, ObjectRef
 
 __all__ = ["INLINE_LIMIT", "ObjectOps"]
 
 INLINE_LIMIT: Final = 100 * 1024
 """Values up to this size travel inside messages and live in their owner; larger ones go to the object store."""
 
-PIN_LINGER: Final = 1.0  # seconds that an unused pin is kept
 _PICKLE: Final = 0x80  # first byte of a pickle stream; a packed region begins otherwise
 TASK_COVER: Final = object()
 
 
-class ObjectOps(RequestOps):
-    """Mixin of `Core`."""
+class ObjectOps(PinOps):
+    """Part of `Core`."""
 
     def _init_objects(self) -> None:
+        self._init_pins()
         self.context = threading.local()  # .cover: what covers references that this thread unpickles
         self.context.cover = None
-        self._arena: ArenaClient | None = None
-        self._arena_place: tuple[str, int] | None = None
-        self._pin_lock = threading.Lock()  # guards Extra.readers against unpinning
-        self._pins: dict[bytes, Extra] = {}  # what this process has pinned
-        self._pin_waiters: dict[bytes, list[Callable[[int], None]]] = {}
-        self._pinning: dict[bytes, ObjectRef] = {}
         self._creating: dict[bytes, list[ObjectCreated]] = {}
-        self._releases: deque[bytes] = deque()  # ids of objects, one for each buffer that died
-        self.covered: dict[bytes, int] = {}  # buffers alive that a task's submitter has pinned, by object
         self.pinned_refs: list[Any] = []
         self._ref_lock = threading.Lock()
-        self._slabs = SlabPool()
-        self.completion.pinned = self._own_pin
-        self.tick_hooks.append(self._unpin_idle)
 
     def _install_object_handlers(self) -> None:
-        answers = self.answer_handlers
-        answers[ObjectCreated] = self._on_object_created
-        answers[ObjectsPinned] = self._on_objects_pinned
-        answers[SlabCreated] = self._on_slab_created
-        answers[ReleasePins] = lambda peer, message: self._release_pins()
-
-    def _open_store(self, path: str, nbytes: int) -> None:
-        self._arena_place = (path, nbytes)
-
-    def arena(self) -> ArenaClient:
-        """The node's object memory, mapped when it is first needed."""
-        if self._arena is None:
-            from ..object_store.client import ArenaClient
-
-            if self._arena_place is None:
-                self.wait_until(lambda: self._arena_place is not None, time.monotonic() + 10)
-            assert self._arena_place is not None
-            self._arena = ArenaClient(*self._arena_place)
-        return self._arena
+        self._install_pin_handlers()
+        self.answer_handlers[ObjectCreated] = self._on_object_created
 
     def _close_objects(self) -> None:
-        set_drop_hook(None)
-        drops.clear()
-        if self._arena is not None:
-            self._arena.close()
+        self._close_arena()
 
     # -- put --------------------------------------------------------------------------------------------------------
 
@@ -198,14 +155,6 @@ class ObjectOps(RequestOps):
 
     def _seal(self, sealed: SealedObject) -> None:
         self.out.append(Send(self.raylet_id, SealObjects([sealed])))
-        self._send_slab_messages()
-
-    def _send_slab_messages(self) -> None:
-        for message in self._slabs.messages():
-            self.out.append(Send(self.raylet_id, message))
-
-    def _on_slab_created(self, peer: bytes, message: SlabCreated) -> None:
-        self._slabs.on_created(message, time.monotonic())
         self._send_slab_messages()
 
     def _on_object_created(self, peer: bytes, message: ObjectCreated) -> None:
@@ -356,188 +305,6 @@ class ObjectOps(RequestOps):
         finally:
             context.cover = outer
 
-    def request_pin(self, ref: ObjectRef, then: Callable[[int], None]) -> None:
-        """Have an object here and pinned; ``then(status)`` with 0, or 1 if it was lost. In the leader."""
-        extra = ref._x
-        assert extra is not None
-        if extra.pins > 0:
-            then(0)
-            return
-        object_id = ref.binary()
-        waiters = self._pin_waiters.get(object_id)
-        if waiters is not None:
-            waiters.append(then)
-            return
-        self._pin_waiters[object_id] = [then]
-        self._pinning[object_id] = ref
-        self.out.append(Send(self.raylet_id, PinObjects([object_id], [extra.nodes])))
-
-    def _on_objects_pinned(self, peer: bytes, message: ObjectsPinned) -> None:
-        for pinned in message.objects:
-            object_id = pinned.object_id
-            ref = self._pinning.pop(object_id, None)
-            waiters = self._pin_waiters.pop(object_id, [])
-            if ref is None or ref._x is None or ref._state != STORE:
-                if pinned.status == 0:
-                    self.out.append(Send(self.raylet_id, UnpinObjects([object_id], [1])))
-                for then in waiters:
-                    then(1)
-                continue
-            extra = ref._x
-            if pinned.status == 0:
-                extra.offset, extra.size, extra.path = pinned.offset, pinned.size, pinned.path
-                extra.pins += 1
-                extra.last_used = time.monotonic()
-                self._pins[object_id] = extra
-            else:
-                self.object_lost(ref, pinned.status == 2, pinned.error)
-            for then in waiters:
-                then(pinned.status)
-
-    def object_lost(self, ref: ObjectRef, freed: bool, why: str = "") -> None:
-        """No node has the object: rebuild it if we own it, else ask its owner to."""
-        extra = ref._x
-        assert extra is not None
-        if extra.owner is not None:
-            ref._state = PENDING
-            extra.asked = True
-            extra.nodes = []
-            self.out.append(Send(ref._w, ReportLost([ref.binary()])))
-            return
-        record = extra.lineage
-        if not freed and record is not None and record.retries:
-            if record.retries > 0:
-                record.retries -= 1
-            record.task.attempt += 1
-            record.worker, record.at, record.local = None, None, 0
-            for again in record.revive() if record.weak is not None else (ref,):
-                if again._state == PENDING or again is ref:
-                    again._state, again._data = PENDING, record
-            extra.nodes, extra.lineage = [], None
-            for dep in record.task.deps or ():
-                dep.offset, dep.data = -1, b""
-            self.submission.submitted(record)
-            return
-        error: Exception = ObjectFreedError(ref.hex()) if freed else ObjectLostError(ref.hex(), hint=why or None)
-        ref._data, ref._state = failures.pickle_error(error), ERROR
-
-    def _node_lost(self, node_id: bytes) -> None:
-        """A node's store is gone: objects that lay only there are rebuilt when they are needed."""
-        for known in list(self.references.exported.values()):
-            extra = known.ref._x
-            if extra is not None and node_id in extra.nodes:
-                extra.nodes = [node for node in extra.nodes if node != node_id]
-
-    # -- pins, drops ------------------------------------------------------------------------------------------------
-
-    def _woken_by_drop(self) -> None:
-        if self.reactor.sleeping:
-            self.reactor.wake()
-
-    def _unpin_idle(self, now: float) -> None:
-        self._settle_memory()
-        self._slabs.tick(now)
-        self._send_slab_messages()
-        self._unpin([extra for extra in self._pins.values() if now - extra.last_used > PIN_LINGER])
-
-    def _release_pins(self) -> None:
-        self._settle_memory()
-        self._unpin(list(self._pins.values()))
-        self._slabs.release(time.monotonic())
-        self._send_slab_messages()
-
-    def _unpin(self, candidates: list[Extra]) -> None:
-        ids: list[bytes] = []
-        counts: list[int] = []
-        with self._pin_lock:
-            for extra in candidates:
-                if extra.readers == 0 and extra.pins > 0:
-                    ids.append(extra.object_id())
-                    counts.append(extra.pins)
-                    extra.pins, extra.offset = 0, -1
-        for object_id in ids:
-            self._pins.pop(object_id, None)
-        if ids:
-            self.out.append(Send(self.raylet_id, UnpinObjects(ids, counts)))
-
-    def _settle_memory(self) -> None:
-        """Account for buffers and references that died. In the leader."""
-        releases = self._releases
-        finished: list[Extra] = []
-        with self._pin_lock:
-            while releases:
-                object_id = releases.popleft()
-                extra = self._pins.get(object_id)
-                if extra is None or extra.readers == 0:
-                    left = self.covered.get(object_id, 1) - 1
-                    if left:
-                        self.covered[object_id] = left
-                    else:
-                        self.covered.pop(object_id, None)
-                    continue
-                extra.readers -= 1
-                if extra.readers == 0 and extra.freed:
-                    finished.append(extra)
-        if finished:
-            self._unpin(finished)
-        frees: list[bytes] = []
-        nodes: set[bytes] = set()
-        while drops:
-            extra = drops.popleft()
-            if extra.owner is not None:
-                self.references.dropped(extra)
-                if extra.pins > 0 and self._pins.get(extra.object_id()) is extra:
-                    extra.freed = True
-                    self._unpin([extra])
-            elif extra.worker_id == self.worker_id:
-                self._dropped(extra, frees, nodes)
-        if frees:
-            nodes.discard(self.node_id)
-            self.out.append(Send(self.raylet_id, FreeObjects(frees, list(nodes))))
-
-    def _dropped(self, extra: Extra, frees: list[bytes], nodes: set[bytes]) -> None:
-        """The last reference to an object of ours is gone."""
-        if extra.contained:
-            for ref in extra.contained:
-                self.references.in_transit(ref, -1)
-        if extra.actor is not None:
-            self._actor_out_of_scope(extra.actor)
-        if extra.size:
-            extra.freed = True
-            frees.append(extra.object_id())
-            nodes.update(extra.nodes)
-            if extra.pins > 0:
-                self._unpin([extra])
-
-    def _own_pin(self, extra: Extra) -> None:
-        """An object was sealed with a pin in our name."""
-        extra.last_used = time.monotonic()
-        self._pins[extra.object_id()] = extra
-
-    def drain_releases(self) -> None:
-        """Account for buffers that died, from any thread."""
-        done: list[bool] = []
-
-        def act() -> None:
-            self._settle_memory()
-            done.append(True)
-
-        self.post(act)
-        self.wait_until(lambda: done, None)
-
-    def pin_covered(self, object_id: bytes) -> None:
-        """A task keeps an argument that its submitter pinned: take a pin of our own before the task ends."""
-        worker_id, counter, index = object_owner(object_id), object_counter(object_id), object_index(object_id)
-        extra = Extra(worker_id, counter, index, nodes=[self.node_id])
-        ref = ObjectRef(worker_id, counter, index, STORE, None, None, extra)
-        box: list[int] = []
-        self.post(lambda: self.request_pin(ref, box.append))
-        self.wait_until(lambda: box, None)
-        with self._pin_lock:
-            extra.readers = self.covered.pop(object_id, 0)
-            extra.freed = True  # unpinned when the last buffer is gone
-        ref._x = None
-
     # -- wait, futures ----------------------------------------------------------------------------------------------
 
     def wait(
@@ -642,24 +409,6 @@ class ObjectOps(RequestOps):
             loop.call_soon(deliver)
         return result
 
-    def free(self, refs: Sequence[ObjectRef]) -> None:
-        """Delete values although references exist: `get` raises `ObjectFreedError` from now on."""
-
-        def act() -> None:
-            for ref in refs:
-                if ref._state == PENDING or ref._w != self.worker_id:
-                    continue
-                extra, ref._data, ref._state = ref._x, None, FREED
-                if extra is not None:
-                    drops.append(extra)
-                    ref._x = None
-            self._settle_memory()
-            done.append(True)
-
-        done: list[bool] = []
-        self.post(act)
-        self.wait_until(lambda: done, None)
-
     # -- references of others ---------------------------------------------------------------------------------------
 
     def owner_of(self, ref: ObjectRef) -> Address:
@@ -737,7 +486,3 @@ class ObjectOps(RequestOps):
         states = self.references.asked(peer, message.object_ids)
         if states:
             self.out.append(Reply(peer, ObjectStates(states)))
-
-    def object_id_of(self, counter: int, index: int) -> bytes:
-        """Id of an object of ours."""
-        return make_object_id(self.worker_id, counter, index)

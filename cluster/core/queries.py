@@ -27,7 +27,7 @@ NONE = b"\x80\x05N."  # the pickle stream of None
 
 
 class QueryOps(ObjectOps):
-    """Mixin of `Core`."""
+    """Part of `Core`."""
 
     def job_id_object(self) -> JobID:
         """The job that this process works for."""

@@ -39,7 +39,7 @@ class RequestFailed(Exception):
 
 
 class RequestOps(CoreBase):
-    """Mixin of `Core`."""
+    """Part of `Core`."""
 
     def _init_requests(self) -> None:
         self._requests: dict[int, Callable[[Any], None]] = {}

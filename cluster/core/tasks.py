@@ -49,7 +49,7 @@ task_var: ContextVar[Any] = ContextVar("himalia_task", default=None)
 
 
 class TaskOps(ObjectOps):
-    """Mixin of `Core`."""
+    """Part of `Core`."""
 
     def _init_tasks(self) -> None:
         self.templates = 0
