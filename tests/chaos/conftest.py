@@ -56,12 +56,12 @@ def fresh() -> Iterator[Callable[..., ModuleType]]:
 
 
 @pytest.fixture
-def script(tmp_path: Path) -> Iterator[Callable[[str], Script]]:
-    """Run a text as a driver in a process of its own."""
+def script(tmp_path: Path) -> Iterator[Callable[..., Script]]:
+    """Run a text as a driver in a process of its own, if wanted with so many MB of shared memory of its own."""
     made: list[Script] = []
 
-    def run(text: str) -> Script:
-        made.append(Script(text, tmp_path))
+    def run(text: str, shared_memory: int = 0) -> Script:
+        made.append(Script(text, tmp_path, shared_memory))
         return made[-1]
 
     yield run
