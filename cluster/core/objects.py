@@ -8,7 +8,6 @@ memory itself and only asks the raylet for places and pins (see pins.py).
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -16,15 +15,6 @@ from functools import partial
 from typing import Any, Final
 
 from ..protocol.common import Address
-from ..protocol.core_messages import (
-    Ack,
-    AddBorrowers,
-    GetObjects,
-    ObjectStates,
-    RefInfo,
-    RemoveBorrowers,
-    ReportLost,
-)
 from ..protocol.errors import GetTimeoutError, ObjectFreedError, ObjectLostError, ObjectStoreFullError
 from ..protocol.raylet_messages import (
     CreateObject,
@@ -36,8 +26,8 @@ from ..protocol.raylet_messages import (
 from ..serialization.layout import pack, pack_into, pack_size, unpack
 from ..serialization.values import Serialized, deserialize, serialize
 from . import failures
-from .commands import Reply, Send
-from .pins import PinOps
+from .borrowing import BorrowOps
+from .commands import Send
 from .refs import BUFFERS, ERROR, FREED, INLINE, PENDING, STORE, Extra, ObjectRef
 
 __all__ = ["INLINE_LIMIT", "ObjectOps"]
@@ -46,19 +36,15 @@ INLINE_LIMIT: Final = 100 * 1024
 """Values up to this size travel inside messages and live in their owner; larger ones go to the object store."""
 
 _PICKLE: Final = 0x80  # first byte of a pickle stream; a packed region begins otherwise
-TASK_COVER: Final = object()
 
 
-class ObjectOps(PinOps):
+class ObjectOps(BorrowOps):
     """Part of `Core`."""
 
     def _init_objects(self) -> None:
         self._init_pins()
-        self.context = threading.local()  # .cover: what covers references that this thread unpickles
-        self.context.cover = None
+        self._init_borrowing()
         self._creating: dict[bytes, list[ObjectCreated]] = {}
-        self.pinned_refs: list[Any] = []
-        self._ref_lock = threading.Lock()
 
     def _install_object_handlers(self) -> None:
         self._install_pin_handlers()
@@ -408,81 +394,3 @@ class ObjectOps(PinOps):
         else:
             loop.call_soon(deliver)
         return result
-
-    # -- references of others ---------------------------------------------------------------------------------------
-
-    def owner_of(self, ref: ObjectRef) -> Address:
-        """Address of a reference's owner."""
-        if ref._w == self.worker_id:
-            self.references.findable[ref.binary()] = ref  # whoever unpickles it here finds it by its id
-            return self.address
-        if ref._x is None or ref._x.owner is None:
-            raise (
-                self.session_error()
-                if self.closed
-                else ValueError(f"{ref!r} belongs to another session: it can not be used in this one")
-            )
-        return ref._x.owner
-
-    def rebuild_ref(self, object_id: bytes, owner: Address, cluster_id: str = "") -> ObjectRef:
-        """Make a reference that came inside a value, and see that its owner knows of us before what covers us ends."""
-        if cluster_id and self.cluster_id and cluster_id != self.cluster_id:
-            raise ValueError(
-                f"ObjectRef({object_id.hex()}) belongs to another cluster "
-                f"({cluster_id}, this one is {self.cluster_id}): get its value there, and put it here"
-            )
-        cover = getattr(self.context, "cover", None)
-        with self._ref_lock:
-            ref = self.references.received(RefInfo(object_id, owner), registered=False)
-        extra = ref._x
-        if ref._w != self.worker_id and extra is not None and not extra.registered and cover is not TASK_COVER:
-            self.post(lambda: self._register(ref, cover))
-        return ref
-
-    def _register(self, ref: ObjectRef, cover: Any) -> None:
-        if ref._x is not None and not ref._x.registered:
-            kept = [ref, cover]  # both live until the owner has answered
-            self.references.register([ref], self.address, kept.clear)
-
-    def pin_forever(self, ref: ObjectRef) -> None:
-        """A reference was pickled where we can not see the copies: it lives as long as this process."""
-
-        def act() -> None:
-            if ref._w == self.worker_id:
-                self.references.export(ref)
-            self.references.pinned_forever.append(ref)
-            self.references.in_transit(ref, 1)
-
-        self.post(act)
-
-    def _on_get_objects(self, peer: bytes, message: GetObjects) -> None:
-        states = self.references.asked(peer, message.object_ids)
-        if states:
-            self.out.append(Reply(peer, ObjectStates(states)))
-
-    def _on_object_states(self, peer: bytes, message: ObjectStates) -> None:
-        for state in message.states:
-            ref = self.references.answered(state)
-            if ref is not None:
-                if ref._state == ERROR:
-                    self.completion.failed += 1
-                self.completion.ready(ref)
-
-    def _on_add_borrowers(self, peer: bytes, message: AddBorrowers) -> None:
-        for object_id in message.object_ids:
-            self.references.add_borrower(object_id, message.borrower.worker_id)
-        if message.ack:
-            self.out.append(Reply(peer, Ack(message.ack)))
-
-    def _on_remove_borrowers(self, peer: bytes, message: RemoveBorrowers) -> None:
-        for object_id in message.object_ids:
-            self.references.remove_borrower(object_id, message.borrower or peer)
-
-    def _on_report_lost(self, peer: bytes, message: ReportLost) -> None:
-        for object_id in message.object_ids:
-            known = self.references.exported.get(object_id)
-            if known is not None and known.ref._state == STORE:
-                self.object_lost(known.ref, False)
-        states = self.references.asked(peer, message.object_ids)
-        if states:
-            self.out.append(Reply(peer, ObjectStates(states)))

@@ -12,8 +12,8 @@ from ..protocol.core_messages import RefInfo
 from ..protocol.gcs_messages import ActorInfo, ActorSpec, GetActor, ListState
 from ..protocol.ids import make_object_id, task_counter
 from .actor_class import ActorHandle, meta_of
+from .borrowing import BorrowOps
 from .id_types import JobID
-from .objects import ObjectOps
 from .refs import INLINE
 from .requests import RequestFailed
 
@@ -26,7 +26,7 @@ __all__ = ["QueryOps"]
 NONE = b"\x80\x05N."  # the pickle stream of None
 
 
-class QueryOps(ObjectOps):
+class QueryOps(BorrowOps):
     """Part of `Core`."""
 
     def job_id_object(self) -> JobID:

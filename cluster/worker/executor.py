@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from ..core.objects import TASK_COVER
+from ..core.borrowing import TASK_COVER
 from ..core.refs import STORE, Extra, ObjectRef
 from ..core.tasks import cell_var, task_var
 from ..protocol.core_messages import (
@@ -65,6 +65,9 @@ __all__ = ["ActorExit", "Executor", "LocalGone"]
 FLUSH: Final = 0.002  # seconds between flushes while short tasks run
 RECENT: Final = 2_048  # results kept for tasks that follow
 _PICKLE: Final = 0x80
+
+
+_node_gpus: Final = os.environ.get("CUDA_VISIBLE_DEVICES", "")
 
 
 class ActorExit(SystemExit):
@@ -510,7 +513,11 @@ def load_value(data: bytes, made: list[Any]) -> Any:
 def set_visible_accelerators(accelerators: dict[str, list[int]]) -> None:
     """Let libraries see only the GPUs that the lease holds."""
     if "GPU" in accelerators:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in accelerators["GPU"])
+        # A node that was itself given some of the GPUs counts within these.
+        visible = _node_gpus.split(",") if _node_gpus else None
+        held = accelerators["GPU"]
+        names = [visible[index] if visible and index < len(visible) else str(index) for index in held]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
 
 
 def sync_iterator(generator: Any) -> Any:
