@@ -11,7 +11,7 @@ from ..protocol.gcs_messages import ActorSpec
 from ..serialization.functions import Exported, export_function
 from ..serialization.signature import CallSignature
 from ..serialization.values import deserialize, dumps_by_value
-from .api_core import require_core
+from .api_core import require_engine
 from .id_types import ActorID
 from .options import (
     ACTOR_OPTIONS,
@@ -77,16 +77,17 @@ class ActorClass:
 
     def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
         """Create an actor with these constructor arguments."""
-        return self._create(args, kwargs, self._options)
+        self._shared.signature.check(args, kwargs)
+        handle: ActorHandle = require_engine().make_actor(self, args, kwargs)
+        return handle
 
     def options(self, **options: Any) -> ActorClass:
         """The same class with other options, for this use."""
         return ActorClass(self._cls, {**self._options, **options}, self._shared)
 
-    def _create(self, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> ActorHandle:
-        shared = self._shared
-        shared.signature.check(args, kwargs)
-        core = require_core()
+    def create_in(self, core: Core, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActorHandle:
+        """Create an actor by the native engine."""
+        shared, options = self._shared, self._options
         name = options.get("name") or ""
         namespace = options.get("namespace") or core.namespace
         if options.get("name") == "":
@@ -196,9 +197,16 @@ def signature_of(name: str, parameters: list[list[Any]] | None) -> CallSignature
     """What `describe_parameters` told, ready to check calls."""
     if parameters is None:
         return None
-    kinds = {int(kind): kind for kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                                          inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY,
-                                          inspect.Parameter.VAR_KEYWORD)}
+    kinds = {
+        int(kind): kind
+        for kind in (
+            inspect.Parameter.POSITIONAL_ONLY,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            inspect.Parameter.VAR_POSITIONAL,
+            inspect.Parameter.KEYWORD_ONLY,
+            inspect.Parameter.VAR_KEYWORD,
+        )
+    }
     made = tuple(
         inspect.Parameter(each, kinds[kind], default=None if has_default else inspect.Parameter.empty)
         for each, kind, has_default in parameters
@@ -288,14 +296,14 @@ class ActorMethod:
 
     __slots__ = (
         "_actor_id",
-        "_cell",
+        "cell",
         "_class_name",
-        "_core",
-        "_limit",
+        "core",
+        "limit",
         "_meta",
         "_name",
         "_options",
-        "_plan",
+        "plan",
         "_ref",
         "_signature",
     )
@@ -317,10 +325,10 @@ class ActorMethod:
         self._ref = ref  # not the handle, which holds us: the actor lives while a method of it does
         self._meta = meta
         self._signature = signature
-        self._limit: int = meta.get("limit", -1)
-        self._core: Core | None = None
-        self._cell: Any = _UNSET
-        self._plan: Plan | None = None
+        self.limit: int = meta.get("limit", -1)
+        self.core: Core | None = None
+        self.cell: Any = _UNSET
+        self.plan: Plan | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(f"actor method `{self._name}` can not be called directly: use handle.{self._name}.remote(…)")
@@ -329,13 +337,10 @@ class ActorMethod:
         """Submit a call; returns an `ObjectRef` (a list for several returns, a generator for streaming)."""
         if self._signature is not None:
             self._signature.check(args, kwargs)
-        core = require_core()
-        cell = core.current_cell()
-        if core is not self._core or cell is not self._cell:
-            self._replan(core, cell)
-        return core.call_actor(self._plan, args, kwargs, self._limit)  # type: ignore[arg-type]
+        return require_engine().call_method(self, args, kwargs)
 
-    def _replan(self, core: Core, cell: Cell | None) -> None:
+    def plan_for(self, core: Core, cell: Cell | None) -> None:
+        """Make `plan` fit this core and cell, as `RemoteFunction.plan_for`."""
         options = self._options
         if self._ref is not None:
             core.check_handle(self._ref, self._class_name)
@@ -349,7 +354,7 @@ class ActorMethod:
             more["concurrency_group"] = options["concurrency_group"]
         if options.get("_generator_backpressure_num_objects"):
             more["backpressure"] = options["_generator_backpressure_num_objects"]
-        self._plan = core.actor_plan(
+        self.plan = core.actor_plan(
             self._actor_id,
             self._class_name,
             self._name,
@@ -363,7 +368,7 @@ class ActorMethod:
             name=options.get("name") or "",
             unordered=bool(self._meta.get("unordered")),
         )
-        self._core, self._cell = core, cell
+        self.core, self.cell = core, cell
 
     def options(self, **options: Any) -> ActorMethod:
         """The same method with other options, for this use."""

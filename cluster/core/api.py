@@ -7,11 +7,10 @@ import os
 from typing import Any
 
 from ..launchers.boot import NodeOptions
-from ..protocol.common import from_units
 from . import current, session
 from .actor_class import ActorClass, ActorHandle, method
-from .api_core import require_core
-from .generator import ObjectRefGenerator
+from .api_core import require_engine
+from .engine import find_engine, scheme_of
 from .refs import ObjectRef
 from .remote_function import RemoteFunction
 from .runtime_context import RuntimeContext
@@ -86,8 +85,9 @@ def init(
     Parameters
     ----------
     address
-        None or ``"local"``: a new cluster, which ends with this process. ``"auto"``: the newest that runs on this machine.
-        A connection file, a session folder or ``"host:port"``: that one. ``$HIMALIA_ADDRESS`` stands in for None.
+        None or ``"local"``: a new cluster, which ends with this process. ``"auto"``: the newest that runs on this
+        machine. A connection file, a session folder or ``"host:port"``: that one. ``$HIMALIA_ADDRESS`` stands in for
+        None.
     num_cpus, num_gpus, resources, labels
         What the new node has; what the machine has if left out.
     object_store_memory
@@ -110,7 +110,7 @@ def init(
     ValueError
         An argument is not supported, or does not apply when attaching.
     """
-    if current.find_core() is not None:
+    if current.find_engine() is not None:
         if ignore_reinit_error:
             live = session.current_session()
             return ClientContext(session.context_info(live)) if live is not None else ClientContext({"address": ""})
@@ -160,6 +160,8 @@ def init(
         owner_pid=os.getpid(),
     )
     config = {"namespace": namespace, "runtime_env": runtime_env, "log_to_driver": log_to_driver is not False}
+    if address is not None and (scheme := scheme_of(address)):
+        return session.init_foreign(find_engine(scheme), address, config)
     return session.init(options, address, config)
 
 
@@ -252,13 +254,10 @@ def put(value: Any, *, _owner: Any = None, _tensor_transport: Any = None) -> Obj
     ObjectStoreFullError
         There is no room.
     """
-    if type(value) is ObjectRef:
-        raise TypeError(
-            "put() of an ObjectRef is not allowed: it is a reference already; put it inside a list to nest it"
-        )
     if _owner is not None or _tensor_transport is not None:
         raise ValueError("put(): _owner and _tensor_transport are not supported: the caller owns what it puts")
-    return require_core().put(value)
+    ref: ObjectRef = require_engine().put_value(value)
+    return ref
 
 
 def get(refs: Any, *, timeout: float | None = None, _use_object_store: bool = False) -> Any:
@@ -278,18 +277,9 @@ def get(refs: Any, *, timeout: float | None = None, _use_object_store: bool = Fa
     RayTaskError
         The task raised: an instance of its exception's class too.
     """
-    if type(refs) is ObjectRef:
-        return require_core().get(refs, timeout)
-    if isinstance(refs, ObjectRefGenerator):
-        raise ValueError("get() of a generator is not possible: iterate over it, and get each reference")
-    if not isinstance(refs, list | tuple):
-        raise ValueError(f"get() takes an ObjectRef or a list of them, not a {type(refs).__name__}")
     if timeout is not None and timeout < 0:
         raise ValueError(f"timeout must not be negative, got {timeout}")
-    for ref in refs:
-        if type(ref) is not ObjectRef:
-            raise ValueError(f"get() takes ObjectRefs; the list holds a {type(ref).__name__}")
-    return require_core().get(refs, timeout) if refs else []
+    return require_engine().get_values(refs, timeout)
 
 
 def wait(
@@ -311,30 +301,10 @@ def wait(
     ValueError
         The list is empty or has duplicates, or ``num_returns`` does not fit it.
     """
-    if isinstance(refs, ObjectRef | ObjectRefGenerator):
-        raise TypeError("wait() takes a list of ObjectRefs, got a single one")
-    if not isinstance(refs, list):
-        raise TypeError(f"wait() takes a list of ObjectRefs, got a {type(refs).__name__}")
     if timeout is not None and timeout < 0:
         raise ValueError(f"timeout must not be negative, got {timeout}")
-    plain = True
-    for ref in refs:
-        if type(ref) is not ObjectRef:
-            if not isinstance(ref, ObjectRefGenerator):
-                raise TypeError(f"wait() takes ObjectRefs; the list holds a {type(ref).__name__}")
-            plain = False
-    if not refs:
-        return [], []
-    if len(set(refs)) != len(refs):
-        raise ValueError("wait() takes each reference once; the list has duplicates")
-    if num_returns <= 0:
-        raise ValueError(f"num_returns must be positive, got {num_returns}")
-    if num_returns > len(refs):
-        raise ValueError(f"num_returns={num_returns} is more than the {len(refs)} references given")
-    core = require_core()
-    if plain:
-        return core.wait(refs, num_returns, timeout, fetch_local)
-    return core.wait_mixed(refs, num_returns, timeout)
+    ready, rest = require_engine().wait_for(refs, num_returns, timeout, fetch_local)
+    return ready, rest
 
 
 def cancel(ref: Any, *, force: bool = False, recursive: bool = True) -> None:
@@ -349,15 +319,7 @@ def cancel(ref: Any, *, force: bool = False, recursive: bool = True) -> None:
     recursive
         Cancel what the task has submitted too.
     """
-    if isinstance(ref, ObjectRefGenerator):
-        ref = ref._generator_ref
-    if type(ref) is not ObjectRef:
-        raise TypeError(f"cancel() takes an ObjectRef, got a {type(ref).__name__}")
-    core = require_core()
-    record = ref._data
-    if force and ref._state == 0 and getattr(getattr(record, "plan", None), "actor", None) is not None:
-        raise ValueError("force=True is not possible for a call of an actor: use himalia.kill to end the actor")
-    core.cancel(ref, force, recursive)
+    require_engine().cancel_task(ref, force, recursive)
 
 
 def kill(actor: Any, *, no_restart: bool = True) -> None:
@@ -368,9 +330,7 @@ def kill(actor: Any, *, no_restart: bool = True) -> None:
     ValueError
         ``actor`` is not an actor handle.
     """
-    if not isinstance(actor, ActorHandle):
-        raise ValueError(f"kill() takes an actor handle, got a {type(actor).__name__}; use cancel() for a task")
-    require_core().kill_actor(actor._id, no_restart)
+    require_engine().kill(actor, no_restart)
 
 
 def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
@@ -385,50 +345,28 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
         raise ValueError("get_actor() takes the name that the actor was created with")
     if namespace == "":
         raise ValueError('"" is not a valid namespace: leave it out for the default one')
-    return require_core().find_actor(name, namespace)
+    return require_engine().find_actor(name, namespace)
 
 
 def nodes() -> list[dict[str, Any]]:
     """All nodes there are or were, with their resources."""
-    core = require_core()
-    shown = []
-    for node in core.list_nodes():
-        shown.append(
-            {
-                "NodeID": node.node_id.hex(),
-                "Alive": node.alive,
-                "NodeManagerAddress": node.host,
-                "NodeManagerHostname": node.extra.get("hostname", node.host),
-                "NodeManagerPort": int(node.raylet.tcp.rpartition(":")[2] or 0) if node.raylet.tcp else 0,
-                "ObjectManagerPort": int(node.raylet.tcp.rpartition(":")[2] or 0) if node.raylet.tcp else 0,
-                "ObjectStoreSocketName": node.extra.get("arena_path", ""),
-                "RayletSocketName": node.raylet.ipc,
-                "MetricsExportPort": 0,
-                "NodeName": node.host,
-                "RuntimeEnvAgentPort": 0,
-                "DeathReason": int(node.death.kind) if node.death else 0,
-                "DeathReasonMessage": node.death.detail if node.death else "",
-                "alive": node.alive,
-                "Resources": from_units(node.total) if node.alive else {},
-                "Labels": dict(node.labels),
-            }
-        )
-    return shown
+    return require_engine().node_table()
 
 
 def cluster_resources() -> dict[str, float]:
     """What all nodes together have."""
-    return require_core().resources()[0]
+    return require_engine().resources()[0]
 
 
 def available_resources() -> dict[str, float]:
     """What all nodes together have free."""
-    return require_core().resources()[1]
+    return require_engine().resources()[1]
 
 
 def get_runtime_context() -> RuntimeContext:
     """Where the calling code runs: job, node, worker, task, actor."""
-    return RuntimeContext(require_core())
+    context: RuntimeContext = require_engine().runtime_context()
+    return context
 
 
 def get_gpu_ids() -> list[int] | list[str]:
@@ -443,7 +381,7 @@ def timeline(filename: str | None = None) -> Any:
 
     from ..telemetry.timeline import chrome_trace
 
-    events = chrome_trace(require_core().task_records())
+    events = chrome_trace(require_engine().task_records())
     if filename is None:
         return events
     with open(filename, "w") as file:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..protocol.common import Cell
 from ..serialization.functions import Exported, export_function
 from ..serialization.signature import CallSignature
-from .api_core import require_core
+from .api_core import require_engine
 from .options import TASK_OPTIONS, check_options, encode_runtime_env, task_resources
 from .strategies import encode_strategy
 
@@ -25,7 +25,10 @@ _UNSET = object()
 
 
 class RemoteFunction:
-    """A function that runs as a task: call ``.remote(…)`` to get an `ObjectRef`, ``.options(…)`` to change its options."""
+    """A function that runs as a task.
+
+    Call ``.remote(…)`` to get an `ObjectRef`, ``.options(…)`` to change its options.
+    """
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any], shared: _Shared | None = None) -> None:
         check_options(options, TASK_OPTIONS, "a task")
@@ -34,9 +37,9 @@ class RemoteFunction:
         self._shared = shared if shared is not None else _Shared(function)
         self._signature = self._shared.signature
         self._name = options.get("name") or self._shared.name
-        self._core: Core | None = None
-        self._cell: Cell | None | object = _UNSET
-        self._plan: Plan | None = None
+        self.core: Core | None = None
+        self.cell: Cell | object | None = _UNSET
+        self.plan: Plan | None = None
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -54,15 +57,12 @@ class RemoteFunction:
             The arguments do not fit the function's signature.
         """
         self._signature.check(args, kwargs)
-        core = require_core()
-        cell = core.current_cell()
-        if core is not self._core or cell is not self._cell:
-            self._replan(core, cell)
-        return core.submit(self._plan, args, kwargs)  # type: ignore[arg-type]
+        return require_engine().submit_function(self, args, kwargs)
 
-    def _replan(self, core: Core, cell: Cell | None) -> None:
-        if core is self._core and cell == self._cell:
-            self._cell = cell
+    def plan_for(self, core: Core, cell: Cell | None) -> None:
+        """Make `plan` fit this core and cell. The native engine keeps here what all tasks of one cell share."""
+        if core is self.core and cell == self.cell:
+            self.cell = cell
             return
         options = self._options
         env = options.get("runtime_env", core.default_runtime_env)
@@ -79,7 +79,7 @@ class RemoteFunction:
             more["backpressure"] = options["_generator_backpressure_num_objects"]
         if isinstance(num_returns, int) and num_returns != 1 and self._shared.is_generator:
             more["generator_returns"] = True
-        self._plan = core.make_plan(
+        self.plan = core.make_plan(
             self._name,
             self._shared.exported(core),
             resources=task_resources(options),
@@ -93,7 +93,7 @@ class RemoteFunction:
             options=more,
             cell=cell,
         )
-        self._core, self._cell = core, cell
+        self.core, self.cell = core, cell
 
     def options(self, **options: Any) -> RemoteFunction:
         """The same function with other options, for this use."""

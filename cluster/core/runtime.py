@@ -1,7 +1,7 @@
 """The core of a driver or worker: machines, sockets and the tables between them.
 
-Strategy: user threads only append to `inbox`; whoever leads (see reactor.py) applies it to the machines, pumps them, and
-carries out their commands. A `Core` is the native `Engine`. What it can do is spread over mixins by subject:
+Strategy: user threads only append to `inbox`; whoever leads (see reactor.py) applies it to the machines, pumps them,
+and carries out their commands. A `Core` is the native `Engine`. What it can do is spread over mixins by subject:
 `tasks.py` (submit, cancel), `objects.py` (put, get, wait), `actors.py` (create, call, kill), `requests.py` (GCS).
 """
 
@@ -44,29 +44,26 @@ from ..protocol.gcs_messages import (
     GcsReply,
     JobInfo,
     NodeUpdate,
+    Notice,
     ProcessDead,
     ResourceView,
     Welcome,
 )
-from ..protocol.raylet_messages import CoreHello, CoreWelcome, RayletReply, WorkerDied
+from ..protocol.raylet_messages import CoreHello, CoreWelcome, RayletReply
 from ..serialization import context
 from ..telemetry.recorder import OwnerRecorder
 from ..transport.bus import Bus
 from ..transport.keys import CurveKeys
 from . import failures
 from .actor_calls import ActorCalls
-from .actors import ActorOps
 from .commands import Connect, Reply, Send
 from .completion import Completion
-from .objects import ObjectOps
-from .queries import QueryOps
+from .native import EngineOps
 from .reactor import Reactor
-from .references import References
 from .records import Record
+from .references import References
 from .refs import ERROR, PENDING, drops, set_drop_hook
-from .requests import RequestOps
 from .submission import Submission
-from .tasks import TaskOps
 
 __all__ = ["Core", "CoreOptions"]
 
@@ -95,7 +92,7 @@ class CoreOptions(msgspec.Struct, kw_only=True):
     namespace: str = ""
 
 
-class Core(ActorOps, TaskOps, QueryOps, ObjectOps, RequestOps):
+class Core(EngineOps):
     """One process's part in a cluster."""
 
     def __init__(self, options: CoreOptions) -> None:
@@ -147,6 +144,7 @@ class Core(ActorOps, TaskOps, QueryOps, ObjectOps, RequestOps):
         self.actor_restarts = 0
         self.default_runtime_env: Any = None
         self.job_runtime_env = ""
+        self.tick_hooks.append(self.submission.insist)
         self._init_tasks()
         self._init_actors()
         self._init_objects()
@@ -198,8 +196,8 @@ class Core(ActorOps, TaskOps, QueryOps, ObjectOps, RequestOps):
             raise self.fatal
         if not welcomed:
             raise ConnectionError(
-                f"the cluster at {options.raylet.ipc or options.raylet.tcp} did not answer within {_CONNECT_TIMEOUT:.0f} s: "
-                "see its logs, or start another one"
+                f"the cluster at {options.raylet.ipc or options.raylet.tcp} did not answer within "
+                f"{_CONNECT_TIMEOUT:.0f} s: see its logs, or start another one"
             )
 
     def start(self) -> None:
@@ -365,6 +363,7 @@ class Core(ActorOps, TaskOps, QueryOps, ObjectOps, RequestOps):
         answers[Welcome] = self._on_welcome
         answers[NodeUpdate] = self._on_node_update
         answers[ResourceView] = lambda peer, message: None
+        answers[Notice] = lambda peer, message: self.warn(message.text)
         answers[ProcessDead] = self._on_process_dead
         answers[ActorUpdate] = self._on_actor_update
         answers[Answer] = self._on_answer

@@ -23,6 +23,7 @@ from ..protocol.ids import process_id_from
 from ..serialization import context
 from . import current, failures
 from .api_core import set_auto_init
+from .engine import EngineFactory
 from .options import encode_runtime_env
 from .refs import set_drop_hook
 from .runtime import Core, CoreOptions
@@ -80,14 +81,22 @@ class ClientContext:
 
 def is_initialized() -> bool:
     """Whether this process is connected to a cluster."""
-    return current.find_core() is not None
+    return current.find_engine() is not None
+
+
+def init_foreign(factory: EngineFactory, address: str, config: dict[str, Any]) -> ClientContext:
+    """Connect by an engine that is not ours."""
+    with _lock:
+        current.set_engine(factory(address, config))
+        atexit.register(shutdown)
+    return ClientContext({"address": address, "session_dir": ""})
 
 
 def init(options: NodeOptions | None, address: str | None, config: dict[str, Any]) -> ClientContext:
     """Start a local cluster (``address`` None or "local") or attach to a running one. See `himalia.init`."""
     global _session
     with _lock:
-        if current.find_core() is not None:
+        if current.find_engine() is not None:
             raise RuntimeError("init was called twice; pass ignore_reinit_error=True to keep the first session")
         if address is None:
             address = os.environ.get("HIMALIA_ADDRESS") or "local"
@@ -238,6 +247,11 @@ def shutdown() -> None:
     with _lock:
         session, _session = _session, None
         if session is None:
+            engine = current.find_engine()
+            if engine is not None and current.find_core() is None:
+                current.set_engine(None)
+                atexit.unregister(shutdown)
+                engine.disconnect()
             return
         atexit.unregister(shutdown)
         core = session.core

@@ -83,6 +83,7 @@ class Submission:
         self.should_retry: Callable[[Record, bytes], bool] = lambda record, data: False
         self.warn: Callable[[str], None] = lambda text: None
         self.retried: Callable[[Record, str], None] = lambda record, why: None
+        self.forced: list[Record] = []  # cancelled by force while at a worker
         self.next_idle: float | None = None  # when the first idle lease is due to be returned
 
     # -- classes ----------------------------------------------------------------------------------------------------
@@ -332,10 +333,24 @@ class Submission:
                 cls.queue.remove(record)
                 self._touch(cls)  # it wants fewer leases now
             self.completion.fail(record, self.cancel_error(record))
-        elif force:
-            self.out.append(Send(worker.raylet, KillWorker(worker.worker_id, f"force cancel of {record.plan.name}")))
         else:
             self.out.append(Send(worker.worker_id, CancelTasks([record.task.counter], recursive)))
+            if force:
+                self.forced.append(record)
+                self._end_worker(record)
+
+    def _end_worker(self, record: Record) -> None:
+        """Have the worker that runs a task ended. One that has yet to begin it is spared: it runs another one's."""
+        worker: LeasedWorker = record.worker
+        why = f"force cancel of {record.plan.name}"
+        self.out.append(Send(worker.raylet, KillWorker(worker.worker_id, why, record.task.counter)))
+
+    def insist(self, now: float) -> None:
+        """Ask again for what was cancelled by force: a task may have begun just after its worker was spared."""
+        if self.forced:
+            self.forced = [record for record in self.forced if type(record.worker) is LeasedWorker]
+            for record in self.forced:
+                self._end_worker(record)
 
     # -- pushing ----------------------------------------------------------------------------------------------------
 

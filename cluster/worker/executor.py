@@ -20,23 +20,17 @@ import time
 import weakref
 from collections import deque
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from ..core.borrowing import TASK_COVER
-from ..core.refs import STORE, Extra, ObjectRef
+from ..core.refs import ObjectRef
 from ..core.tasks import cell_var, task_var
 from ..protocol.core_messages import (
-    ARG_ERROR,
-    ARG_INLINE,
-    ARG_LOCAL,
     R_CANCELLED,
     R_EXITING,
     R_INLINE,
     R_RETURNED,
     R_STREAM_END,
     CancelTasks,
-    Dep,
     PushTasks,
     Result,
     StealTasks,
@@ -44,13 +38,10 @@ from ..protocol.core_messages import (
     StreamItem,
 )
 from ..protocol.errors import TaskCancelledError
-from ..protocol.ids import object_counter, object_index
 from ..protocol.raylet_messages import Blocked, WorkerExiting
-from ..serialization.error_values import deserialize_error
-from ..serialization.functions import import_function
-from ..serialization.layout import unpack
-from ..serialization.values import deserialize, deserialize_args, serialize
+from ..serialization.values import serialize
 from ..telemetry.events import describe_error
+from .arguments import Inputs, LocalGone
 from .outgoing import Outgoing
 from .peers import Job, Loaded, Peer
 from .results import ResultMaker
@@ -60,11 +51,10 @@ if TYPE_CHECKING:
 
     from ..core.runtime import Core
 
-__all__ = ["ActorExit", "Executor", "LocalGone"]
+__all__ = ["ActorExit", "Executor"]
 
 FLUSH: Final = 0.002  # seconds between flushes while short tasks run
 RECENT: Final = 2_048  # results kept for tasks that follow
-_PICKLE: Final = 0x80
 
 
 _node_gpus: Final = os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -74,11 +64,7 @@ class ActorExit(SystemExit):
     """`exit_actor` was called."""
 
 
-class LocalGone(Exception):
-    """A result of an earlier task that this one needs is not here any more: its owner has it by now."""
-
-
-class Executor:
+class Executor(Inputs):
     """The tasks of one worker."""
 
     def __init__(self, core: Core, page: memoryview) -> None:
@@ -353,96 +339,6 @@ class Executor:
         error.__traceback__ = None  # its frames hold the arguments
         return result
 
-    # -- arguments --------------------------------------------------------------------------------------------------
-
-    def load(self, loaded: Loaded) -> Any:
-        """Unpickle a function, once for all templates that name it."""
-        if loaded.cell is not None:
-            self.core.adopt_job(loaded.cell.job_id)
-        key = loaded.template.function
-        function = self.loaded_functions.get(key)
-        if function is None:
-            payload = self.functions.get(key)
-            if payload is None:
-                payload = self.core.fetch_function(key)
-            function = self.loaded_functions[key] = import_function(payload)
-        loaded.function = function
-        loaded.is_generator = loaded.num_returns < 0
-        return function
-
-    def arguments(self, job: Job) -> tuple[tuple[Any, ...], dict[str, Any], list[weakref.ref[ObjectRef]] | None]:
-        """Unpickle the arguments and put resolved references in place."""
-        task = job.task
-        data = task.args
-        if task.deps is None and task.refs is None:
-            if data[0] == _PICKLE:
-                args, kwargs = deserialize_args(data)
-            else:
-                args, kwargs = deserialize_args(*unpack(memoryview(data)))
-            return args, kwargs, None
-        made: list[Any] = []
-        self.core.context.cover = TASK_COVER
-        try:
-            if data[:1] == b"\x80":
-                args, kwargs = deserialize_args(data, (), made)
-            else:
-                args, kwargs = deserialize_args(*unpack(memoryview(data)), made)
-            if task.deps is not None:
-                values = list(args)
-                for dep in task.deps:
-                    value = self.dependency(job, dep, made)
-                    if isinstance(dep.slot, int):
-                        values[dep.slot] = value
-                    else:
-                        kwargs[dep.slot] = value
-                args = tuple(values)
-        finally:
-            self.core.context.cover = None
-        return args, kwargs, [weakref.ref(ref) for ref in made if isinstance(ref, ObjectRef)]
-
-    def dependency(self, job: Job, dep: Dep, made: list[Any]) -> Any:
-        """The value of a reference among the arguments."""
-        kind = dep.kind
-        if kind == ARG_INLINE:
-            return load_value(dep.data, made)
-        if kind == ARG_LOCAL:
-            data = job.peer.recent.get(object_counter(dep.object_id))
-            if data is None:
-                raise LocalGone
-            return load_value(data, made)
-        if kind == ARG_ERROR:
-            raise deserialize_error(dep.data)
-        return self.stored(job, dep, made)
-
-    def stored(self, job: Job, dep: Dep, made: list[Any]) -> Any:
-        """A value in an object store: read in place under its submitter's pin, or fetched to this node."""
-        core, owner = self.core, job.peer.address
-        assert owner is not None
-        if dep.offset >= 0 and owner.node_id == core.node_id:
-            core.covered[dep.object_id] = core.covered.get(dep.object_id, 0) + 1
-            view = core.arena().reader(dep.offset, dep.size, "", partial(core._releases.append, dep.object_id))
-            return deserialize(*unpack(view), made)
-        address = dep.owner or owner
-        ref = core.references.borrowed.get(dep.object_id)
-        if ref is None:
-            counter, index = object_counter(dep.object_id), object_index(dep.object_id)
-            extra = Extra(address.worker_id, counter, index, owner=address, nodes=dep.nodes, size=dep.size)
-            ref = ObjectRef(address.worker_id, counter, index, STORE, None, None, extra)
-            core.references.borrowed[dep.object_id] = ref
-            core.ensure_connected(address)
-        return core._value(ref)
-
-    def settle_arguments(self, job: Job, watched: list[weakref.ref[ObjectRef]], result: Result) -> None:
-        """See that what the task keeps of its arguments outlives the submitter's hold."""
-        if watched:
-            self.results.borrows(job, watched, result)
-        core = self.core
-        if core.covered and job.task.deps is not None:
-            core.drain_releases()
-            for dep in job.task.deps:
-                if core.covered.get(dep.object_id):
-                    core.pin_covered(dep.object_id)
-
     # -- generators -------------------------------------------------------------------------------------------------
 
     def stream(self, job: Job, generator: Any) -> Result:
@@ -500,14 +396,6 @@ def load_template(template: Any, peer: Peer) -> Loaded:
     if template.actor_id:
         loaded.method = template.name
     return loaded
-
-
-def load_value(data: bytes, made: list[Any]) -> Any:
-    """A value out of inline bytes."""
-    if data[0] == _PICKLE:
-        return deserialize(data, (), made)
-    stream, buffers = unpack(memoryview(data))
-    return deserialize(stream, buffers, made)
 
 
 def set_visible_accelerators(accelerators: dict[str, list[int]]) -> None:
