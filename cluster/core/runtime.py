@@ -62,7 +62,7 @@ from .native import EngineOps
 from .reactor import Reactor
 from .records import Record
 from .references import References
-from .refs import ERROR, PENDING, drops, set_drop_hook
+from .refs import ERROR, PENDING, STORE, drops, set_drop_hook
 from .submission import Submission
 
 __all__ = ["Core", "CoreOptions"]
@@ -419,7 +419,7 @@ class Core(EngineOps):
         """
         self.actor_calls.process_died(worker_id)
         for ref in self.references.process_died(worker_id):
-            if ref._state == PENDING:
+            if ref._state in (PENDING, STORE):  # its node frees what it owned; a value that came inline stays
                 ref._data, ref._state = failures.object_error("owner_died", ref), ERROR
                 self.completion.ready(ref)
         self.bus.disconnect(worker_id)
