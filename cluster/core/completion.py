@@ -6,6 +6,7 @@ commands; who waits in this process is told by calling what it left in `ref._wai
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,7 @@ from ..protocol.core_messages import (
     StreamItem,
 )
 from .commands import Send
-from .records import Record
+from .records import Record, Stream
 from .references import References
 from .refs import BUFFERS, ERROR, FREED, INLINE, PENDING, STORE, Extra, ObjectRef
 
@@ -172,8 +173,7 @@ class Completion:
     def set_value(self, ref: ObjectRef, value: ReturnValue, record: Record | None) -> None:
         """Give a reference the value that a worker returned."""
         if ref._state != PENDING:
-            for info in value.refs or ():  # it has a value already: what came in this one is let go
-                _ = self.references.received(info, registered=True)
+            self._let_go(ref, value)
             return
         if value.refs:
             self._contain(self._extra(ref), [self.references.received(info, registered=True) for info in value.refs])
@@ -190,6 +190,21 @@ class Completion:
             ref._data, ref._state = value.data, ERROR if value.flags & 1 else INLINE
         if ref._wait is not None:
             self.ready(ref)
+
+    def _let_go(self, ref: ObjectRef, value: ReturnValue) -> None:
+        """It has a value already, and a retry made it once more: what came with this one must not stay."""
+        for info in value.refs or ():
+            _ = self.references.received(info, registered=True)
+        extra = ref._x
+        if ref._state != STORE or extra is None or value.data:
+            return
+        if value.node not in extra.nodes:
+            extra.nodes = [*extra.nodes, value.node]  # freed there too, in its time
+        if value.node == self.node_id and value.offset >= 0:  # and pinned in our name once more
+            if extra.pins == 0:
+                extra.offset, extra.path = value.offset, ""
+            extra.pins += 1
+            self.pinned(extra)
 
     def _contain(self, extra: Extra, refs: list[ObjectRef]) -> None:
         """A value has these in it: they stay findable for whoever reads it, until it is dropped or made again."""
@@ -227,20 +242,27 @@ class Completion:
         if stream is None:
             return
         stream.peer = peer
-        if item.index <= stream.arrived or stream.closed:
-            if stream.closed:
-                self._unwanted(record, item)
-            return  # a retry yields again what we have
+        if item.index <= stream.arrived:
+            self._repeated(record, stream, item)
+            return
         ref = ObjectRef(record_owner(record), record.task.counter, item.index + 1)
+        self.set_value(ref, item.value, None)
+        if stream.closed:
+            return  # nobody will take it: dropped here, its memory is freed as any other's
+        if ref._state == STORE:
+            stream.stored[item.index] = weakref.ref(ref)
         stream.items[item.index] = ref
         stream.arrived = item.index
-        self.set_value(ref, item.value, None)
         self._tell_stream(stream.waiters)
 
-    def _unwanted(self, record: Record, item: StreamItem) -> None:
-        # A value that nobody will take is made a reference and dropped, so that its memory is freed as any other's.
-        ref = ObjectRef(record_owner(record), record.task.counter, item.index + 1)
+    def _repeated(self, record: Record, stream: Stream, item: StreamItem) -> None:
+        """A retry yields again what came before; it does not know how far the consumer is, and may wait for it."""
+        watch = stream.stored.get(item.index)
+        ref = watch() if watch is not None else None
+        if ref is None:  # gone, or small: a reference that is dropped lets go of all that came
+            ref = ObjectRef(record_owner(record), record.task.counter, item.index + 1)
         self.set_value(ref, item.value, None)
+        self.consumed(record)
 
     def end_stream(self, record: Record) -> None:
         """A generator is exhausted."""

@@ -123,7 +123,11 @@ class ObjectOps(BorrowOps):
             self.out.append(Send(self.raylet_id, CreateObject(object_id, size, owner)))
 
         self.post(ask)
-        self.wait_until(lambda: box, None)
+        try:
+            self.wait_until(lambda: box, None)
+        except BaseException:  # an interrupt: the place may be given all the same
+            self.post(lambda: self.out.append(Send(self.raylet_id, FreeObjects([object_id]))))
+            raise
         place = box[0]
         if place.error:
             raise ObjectStoreFullError(

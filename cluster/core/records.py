@@ -44,6 +44,7 @@ class Stream(msgspec.Struct, eq=False):
     taken: int = 0
     total: int = -1
     waiters: list[Any] | None = None
+    stored: dict[int, weakref.ref[ObjectRef]] = {}  # items that lie in a store, for a retry that makes them again
     peer: bytes = b""  # worker that produces
     closed: bool = False
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from himalia.cluster.testing.simulation.api import get, outcome, put, sleep, submit
+from himalia.cluster.testing.simulation.api import get, outcome, put, sleep, stream, submit
+from himalia.cluster.testing.simulation.cluster import active
+from himalia.cluster.testing.simulation.scenario import kill_some_worker
+from himalia.cluster.testing.simulation.services import count, item_of
 from himalia.cluster.testing.simulation.workloads import echo
 from tests.simulation.play import play_program
 
@@ -17,5 +20,29 @@ def test_references_that_come_back_in_a_result_are_counted_as_often_as_they_are_
         again = submit(echo, "again", [mine], 0.001)
         del mine
         assert get(outcome("again", again)) == ["mine"]
+
+    play_program(program)
+
+
+def test_a_generator_that_starts_again_hears_how_far_its_consumer_is() -> None:
+    def program() -> None:
+        generator = stream(count, "count", 6, 0.001, retries=-1, backpressure=1)
+        for number, ref in enumerate(generator):
+            assert get(ref) == item_of("count", number)
+            if number in (1, 4):
+                kill_some_worker(active())
+        active().book.ended("count", "value")
+
+    play_program(program, cpus=(1.0,))
+
+
+def test_a_task_that_is_cancelled_while_it_waits_for_memory_leaves_none_behind() -> None:
+    def program() -> None:
+        for number in range(6):
+            key = f"count/{number}"
+            generator = stream(count, key, 9, 0.0001, retries=-1)
+            sleep(number * 0.0003)
+            del generator
+            active().book.ended(key, "dropped")
 
     play_program(program)

@@ -61,6 +61,7 @@ def test_who_returns_a_lease_that_it_does_not_need_says_that_it_wants_none() -> 
 
 def test_what_a_raylet_passes_on_is_taken_from_what_was_asked_of_it() -> None:
     owner = Owner()
+    owner.plan.estimate = 1.0
     for _ in range(4):
         owner.submit()
     owner.submission.lease_spill(RAYLET, LeaseSpill(1, 2, Address(OTHER), 1))

@@ -6,20 +6,19 @@ here a hundred processes would take it from each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ...core import current
 from ...core.records import Plan
 from ...core.refs import ObjectRef
-from ...core.tasks import task_var
 from ...protocol.common import to_units
 from ...protocol.errors import RayTaskError
 from ...serialization.functions import Exported, export_function
 from .cluster import active
 from .process import Process
 
-__all__ = ["Flaky", "attempt", "get", "here", "outcome", "put", "sleep", "submit"]
+__all__ = ["Flaky", "attempt", "get", "here", "outcome", "put", "sleep", "stream", "submit", "wait"]
 
 _exported: dict[Callable[..., Any], Exported] = {}
 
@@ -64,12 +63,14 @@ def submit(
     retry_exceptions: bool = False,
     cpus: float = 1.0,
     strategy: str = "DEFAULT",
+    backpressure: int = -1,
     **resources: float,
 ) -> Any:
     """Submit ``function(key, *args)`` as a task."""
     process = here()
     plans: dict[Any, Plan] = process.__dict__.setdefault("plans", {})
-    name = (function, retries, num_returns, retry_exceptions, cpus, strategy, tuple(sorted(resources.items())))
+    more = tuple(sorted(resources.items()))
+    name = (function, retries, num_returns, retry_exceptions, cpus, strategy, backpressure, more)
     plan = plans.get(name)
     if plan is None:
         exported = _exported.get(function)
@@ -83,10 +84,17 @@ def submit(
             num_returns=num_returns,
             max_retries=retries,
             retry_exceptions=retry_exceptions,
+            backpressure=backpressure,
+            options={"backpressure": backpressure} if backpressure > 0 else {},
         )
     is_follower = any(type(arg) is ObjectRef for arg in args)
     active().book.submitted(key, retries, is_follower=is_follower)
     return process.core.submit(plan, (key, *args), {})
+
+
+def stream(function: Callable[..., Any], key: str, *args: Any, **options: Any) -> Any:
+    """Submit a generator; the items as they come."""
+    return submit(function, key, *args, num_returns=-1, **options)
 
 
 def outcome(key: str, ref: ObjectRef, *, ends: bool = True) -> Any:
@@ -101,11 +109,3 @@ def outcome(key: str, ref: ObjectRef, *, ends: bool = True) -> Any:
     if ends:
         active().book.ended(key, type(value).__name__ if isinstance(value, Exception) else "value")
     return value
-
-
-def job_of_task() -> Any:
-    """The task that runs, if one does."""
-    return task_var.get()
-
-
-Refs = Sequence[ObjectRef]

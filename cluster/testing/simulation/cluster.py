@@ -84,7 +84,7 @@ class SimulatedCluster:
         self.processes: dict[bytes, Process] = {}
         self.holders: dict[int, tuple[Extra, Process]] = {}
         self.fork_failures = 0.0
-        self.arena_bytes = 1 << 20
+        self.arena_bytes = 8 << 20
         self.programs = 0
         self.is_leaving = False
         self._watched: dict[bytes, Node] = {}
@@ -248,6 +248,13 @@ class SimulatedCluster:
 
     def living(self, kind: str) -> list[Process]:
         return [p for p in self.processes.values() if p.is_alive and p.kind == kind]
+
+    def names(self) -> dict[bytes, str]:
+        """What a story calls everybody."""
+        names = {self._gcs_address.worker_id: "GCS"}
+        names.update({node_id: f"raylet {node_id.hex()}" for node_id in self.nodes})
+        names.update({p.identity: f"{p.kind} {p.identity.hex()}" for p in self.processes.values()})
+        return names
 
     # -- what processes share -----------------------------------------------------------------------------------------
 

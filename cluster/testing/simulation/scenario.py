@@ -7,9 +7,12 @@ import random
 
 from .cluster import SimulatedCluster
 from .process import Process
-from .workloads import WORKLOADS, Context
+from .services import SERVICES
+from .workloads import WORKLOADS, Context, Workload
 
-__all__ = ["Scenario", "play"]
+__all__ = ["ALL", "Scenario", "play"]
+
+ALL: dict[str, Workload] = {**WORKLOADS, **SERVICES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +36,13 @@ class Scenario:
     drivers: int = 1
     rounds: int = 3
     scale: int = 12
-    workloads: tuple[str, ...] = tuple(WORKLOADS)
+    workloads: tuple[str, ...] = tuple(ALL)
     worker_kills: int = 0
     slow: float = 0.05
     fork_failures: float = 0.0
 
     @classmethod
-    def of_seed(cls, seed: int) -> Scenario:
+    def of_seed(cls, seed: int, workloads: tuple[str, ...] = tuple(ALL)) -> Scenario:
         """One that chance chose, by its seed."""
         chance = random.Random(seed ^ 0x5EED)
         return cls(
@@ -48,6 +51,7 @@ class Scenario:
             drivers=chance.choice((1, 1, 2, 3)),
             rounds=chance.randint(1, 4),
             scale=chance.choice((3, 12, 12, 30, 60)),
+            workloads=workloads,
             worker_kills=chance.choice((0, 0, 1, 3, 8)),
             slow=chance.choice((0.0, 0.05, 0.5)),
             fork_failures=chance.choice((0.0, 0.0, 0.1)),
@@ -94,7 +98,7 @@ def add_program(cluster: SimulatedCluster, scenario: Scenario, number: int, chan
         for turn in range(scenario.rounds):
             name = own.choice(scenario.workloads)
             context = Context(f"d{number}/{name}{turn}", own, own.randint(1, scenario.scale))
-            WORKLOADS[name](context)
+            ALL[name](context)
 
     cluster.add_driver(node, program)
 

@@ -145,6 +145,7 @@ class Node:
         self.is_alive = True
         self.workers: dict[bytes, Process] = {}
         self._pages: dict[bytes, list[int]] = {}
+        self._forks_from = 0.0
         self.store = Store(self, config.arena_bytes)
         self.machine = RayletMachine(config, cluster.kernel.random.randbytes)
         self._timed = _Timed(cluster, lambda: self.handle(raylet_events.Tick()))
@@ -255,7 +256,9 @@ class Node:
         def forked() -> None:
             if not self.is_alive:
                 return
-            if chance.random() < cluster.fork_failures:
+            if cluster.kernel.now > self._forks_from and chance.random() < cluster.fork_failures:
+                # Not so often that the raylet gives up and tells owners that no worker can be made.
+                self._forks_from = cluster.kernel.now + 1.0
                 self.handle(raylet_events.WorkerNotForked(command.worker_id, "the simulation would not have it"))
                 return
             config = self.config

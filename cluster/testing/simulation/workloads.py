@@ -16,14 +16,13 @@ from ...protocol.errors import (
     NodeDiedError,
     OwnerDiedError,
     TaskCancelledError,
-    TaskUnschedulableError,
     WorkerCrashedError,
 )
 from .api import Flaky, attempt, get, here, outcome, put, sleep, submit, wait
 from .book import value_of
 from .cluster import active
 
-__all__ = ["WORKLOADS", "Context", "Workload"]
+__all__ = ["WORKLOADS", "Context", "Workload", "close", "judge", "settle", "work"]
 
 
 @dataclasses.dataclass
@@ -72,8 +71,6 @@ def judge(key: str, error: Exception, *, depends: bool = False) -> None:
         )
         return
     if isinstance(error, OwnerDiedError) and depends and book.kills:
-        return
-    if isinstance(error, TaskUnschedulableError) and active().fork_failures:
         return
     raise AssertionError(f"{key} failed with {type(error).__name__}: {error}")
 
@@ -219,10 +216,10 @@ def nested(context: Context) -> None:
         refs[key] = submit(parent, key, plan, depth, retries=-1)
     for key, ref in refs.items():
         settle(key, ref, parent_value(key, plan, depth))
-        _close(key)
+        close(key)
 
 
-def _close(key: str) -> None:
+def close(key: str) -> None:
     """What the children of a task came to is their parent's business."""
     for entry in active().book.entries.values():
         if entry.key.startswith((f"{key}/", f"{key}+")) and not entry.outcome:
@@ -290,7 +287,7 @@ def _follow_loan(key: str, found: Any, depth: int, expected: list[int]) -> None:
     for _ in range(depth + 1):
         if isinstance(found, Exception):
             judge(key, found, depends=True)
-            _close(key)
+            close(key)
             return
         key = f"{key}+"
         found = outcome(key, found[0])
@@ -316,7 +313,7 @@ def _owned_elsewhere(context: Context, key: str) -> None:
             assert active().book.kills, f"{key}: its owner died, which nobody killed"
         except WorkerCrashedError:
             assert active().book.kills, f"{key}: its worker died, which nobody killed"
-    _close(key)
+    close(key)
 
 
 def waiting(context: Context) -> None:
