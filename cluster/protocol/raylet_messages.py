@@ -115,10 +115,11 @@ class Blocked(msgspec.Struct, array_like=True, tag=4):
 
 
 class KillWorker(msgspec.Struct, array_like=True, tag=5):
-    """Owner: end this worker at once (force cancel)."""
+    """Owner: end this worker at once (force cancel), if the task that it began last is ``counter`` (0: any)."""
 
     worker_id: bytes
     reason: str = ""
+    counter: int = 0
 
 
 class CreateObject(msgspec.Struct, array_like=True, tag=6):

@@ -31,7 +31,7 @@ from ..launchers.boot import RayletBoot, Ready, report_ready
 from ..object_store.server import ObjectStoreServer
 from ..protocol.common import PROTOCOL_VERSION, Address, NodeInfo
 from ..protocol.gcs_messages import GcsReply, NodeHello, NodeReport, SayHello, Welcome
-from ..protocol.raylet_messages import Chunk, RayletMessage, RayletReply, WorkerDied
+from ..protocol.raylet_messages import Chunk, KillWorker, RayletMessage, RayletReply, WorkerDied
 from ..transport.bus import Bus, Frames
 from ..transport.keys import CurveKeys
 from ..transport.loop import BusLoop
@@ -199,7 +199,11 @@ class RayletServer:
     # -- events -------------------------------------------------------------------------------------------------------
 
     def _on_request(self, peer: bytes, message: Any, frames: Frames) -> None:
-        if type(message) in HANDLED:
+        if isinstance(message, KillWorker) and message.counter:
+            if self._files.last_started(message.worker_id) != message.counter:
+                return  # it runs another task, which nobody wants to end
+            self._handle(Received(peer, message))
+        elif type(message) in HANDLED:
             self._handle(Received(peer, message))
         else:
             self.store.handle(peer, message, frames)

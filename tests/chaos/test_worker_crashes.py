@@ -169,6 +169,29 @@ def test_force_ends_a_task_that_ignores_cancel_and_spares_those_behind_it(hv: Mo
     assert all((tmp_path / str(i)).read_text() == "x" for i in range(20))
 
 
+def test_force_spares_the_task_that_runs_while_the_cancelled_one_still_waits_behind_it(
+    hv: ModuleType, tmp_path: Path
+) -> None:
+    @hv.remote(max_retries=0)
+    def nap(seconds: float, path: str = "") -> float:
+        if path:
+            Path(path).touch()
+        time.sleep(seconds)
+        return seconds
+
+    assert hv.get([nap.remote(0.0) for _ in range(400)]) == [0.0] * 400  # learnt to be short: many go to a worker
+    running = [nap.remote(1.0, str(tmp_path / str(i))) for i in range(2)]
+    eventually(lambda: len(list(tmp_path.iterdir())) == 2, "both workers to be busy")
+    waiting = [nap.remote(0.0) for _ in range(10)]
+    assert not hv.wait(waiting, timeout=0.1)[0]
+    for ref in waiting:
+        hv.cancel(ref, force=True)
+    for ref in waiting:
+        with took_less_than(0.9), pytest.raises(TaskCancelledError):
+            hv.get(ref)
+    assert hv.get(running) == [1.0, 1.0]
+
+
 def test_the_files_of_a_killed_worker_are_removed(hv: ModuleType) -> None:
     @hv.remote(max_retries=0)
     def who() -> tuple[int, str]:
