@@ -87,7 +87,7 @@ __all__ = [
 ]
 
 _SUBMODULES = frozenset(
-    {"actor", "cluster_utils", "exceptions", "remote_function", "runtime_context", "runtime_env", "util"}
+    {"actor", "cluster_utils", "exceptions", "remote_function", "runtime_context", "runtime_env", "testing", "util"}
 )
 
 
