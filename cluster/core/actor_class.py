@@ -25,8 +25,8 @@ from .requests import RequestFailed
 from .strategies import encode_strategy
 
 if TYPE_CHECKING:
+    from .native import EngineOps
     from .records import Plan
-    from .runtime import Core
 
 __all__ = ["ActorClass", "ActorHandle", "ActorMethod", "method"]
 
@@ -85,7 +85,7 @@ class ActorClass:
         """The same class with other options, for this use."""
         return ActorClass(self._cls, {**self._options, **options}, self._shared)
 
-    def create_in(self, core: Core, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActorHandle:
+    def create_in(self, core: EngineOps, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActorHandle:
         """Create an actor by the native engine."""
         shared, options = self._shared, self._options
         name = options.get("name") or ""
@@ -172,9 +172,9 @@ class _SharedClass:
                 function, skip_self=not is_bound, name=f"{cls.__name__}.{name}"
             )
         self._exported: Exported | None = None
-        self._core: Core | None = None
+        self._core: EngineOps | None = None
 
-    def exported(self, core: Core) -> Exported:
+    def exported(self, core: EngineOps) -> Exported:
         """Pickle the class, once a session."""
         if self._exported is None or self._core is not core:
             self._exported = export_function(self.cls, on_large=lambda capture: core.warn(str(capture)))
@@ -296,16 +296,16 @@ class ActorMethod:
 
     __slots__ = (
         "_actor_id",
-        "cell",
         "_class_name",
-        "core",
-        "limit",
         "_meta",
         "_name",
         "_options",
-        "plan",
         "_ref",
         "_signature",
+        "cell",
+        "core",
+        "limit",
+        "plan",
     )
 
     def __init__(
@@ -326,7 +326,7 @@ class ActorMethod:
         self._meta = meta
         self._signature = signature
         self.limit: int = meta.get("limit", -1)
-        self.core: Core | None = None
+        self.core: EngineOps | None = None
         self.cell: Any = _UNSET
         self.plan: Plan | None = None
 
@@ -339,7 +339,7 @@ class ActorMethod:
             self._signature.check(args, kwargs)
         return require_engine().call_method(self, args, kwargs)
 
-    def plan_for(self, core: Core, cell: Cell | None) -> None:
+    def plan_for(self, core: EngineOps, cell: Cell | None) -> Plan:
         """Make `plan` fit this core and cell, as `RemoteFunction.plan_for`."""
         options = self._options
         if self._ref is not None:
@@ -354,7 +354,7 @@ class ActorMethod:
             more["concurrency_group"] = options["concurrency_group"]
         if options.get("_generator_backpressure_num_objects"):
             more["backpressure"] = options["_generator_backpressure_num_objects"]
-        self.plan = core.actor_plan(
+        plan = self.plan = core.actor_plan(
             self._actor_id,
             self._class_name,
             self._name,
@@ -369,6 +369,7 @@ class ActorMethod:
             unordered=bool(self._meta.get("unordered")),
         )
         self.core, self.cell = core, cell
+        return plan
 
     def options(self, **options: Any) -> ActorMethod:
         """The same method with other options, for this use."""

@@ -345,7 +345,8 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
         raise ValueError("get_actor() takes the name that the actor was created with")
     if namespace == "":
         raise ValueError('"" is not a valid namespace: leave it out for the default one')
-    return require_engine().find_actor(name, namespace)
+    handle: ActorHandle = require_engine().find_actor(name, namespace)
+    return handle
 
 
 def nodes() -> list[dict[str, Any]]:

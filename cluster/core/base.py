@@ -80,5 +80,8 @@ class CoreBase:
         def post(self, action: Callable[[], Any]) -> None:
             """Have the leader run `action`, in order with submissions."""
 
+        def warn(self, text: str) -> None:
+            """Tell the user something that is not an error yet."""
+
         def _actor_out_of_scope(self, client: ActorClient) -> None:
             """The last handle of an actor of ours is gone."""

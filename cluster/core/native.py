@@ -24,19 +24,19 @@ class EngineOps(ActorOps, QueryOps):
     def submit_function(self, function: RemoteFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Submit a task; its reference, list of references, or generator."""
         cell = self.current_cell()
-        if self is not function.core or cell is not function.cell:
-            function.plan_for(self, cell)  # type: ignore[arg-type]  # every EngineOps is a Core
+        if self is not function.core or cell is not function.cell or function.plan is None:
+            return self.submit(function.plan_for(self, cell), args, kwargs)
         return self.submit(function.plan, args, kwargs)
 
     def make_actor(self, actor_class: ActorClass, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActorHandle:
         """Create an actor, or find the one of that name; its handle."""
-        return actor_class.create_in(self, args, kwargs)  # type: ignore[arg-type]  # as above
+        return actor_class.create_in(self, args, kwargs)
 
     def call_method(self, method: ActorMethod, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Submit a call; its reference, list of references, or generator."""
         cell = self.current_cell()
-        if self is not method.core or cell is not method.cell:
-            method.plan_for(self, cell)  # type: ignore[arg-type]  # as above
+        if self is not method.core or cell is not method.cell or method.plan is None:
+            return self.call_actor(method.plan_for(self, cell), args, kwargs, method.limit)
         return self.call_actor(method.plan, args, kwargs, method.limit)
 
     def put_value(self, value: Any) -> ObjectRef:
@@ -136,4 +136,4 @@ class EngineOps(ActorOps, QueryOps):
 
     def runtime_context(self) -> RuntimeContext:
         """Where the calling code runs."""
-        return RuntimeContext(self)  # type: ignore[arg-type]  # as above
+        return RuntimeContext(self)

@@ -15,8 +15,8 @@ from .options import TASK_OPTIONS, check_options, encode_runtime_env, task_resou
 from .strategies import encode_strategy
 
 if TYPE_CHECKING:
+    from .native import EngineOps
     from .records import Plan
-    from .runtime import Core
 
 __all__ = ["RemoteFunction"]
 
@@ -37,7 +37,7 @@ class RemoteFunction:
         self._shared = shared if shared is not None else _Shared(function)
         self._signature = self._shared.signature
         self._name = options.get("name") or self._shared.name
-        self.core: Core | None = None
+        self.core: EngineOps | None = None
         self.cell: Cell | object | None = _UNSET
         self.plan: Plan | None = None
         functools.update_wrapper(self, function)
@@ -59,11 +59,11 @@ class RemoteFunction:
         self._signature.check(args, kwargs)
         return require_engine().submit_function(self, args, kwargs)
 
-    def plan_for(self, core: Core, cell: Cell | None) -> None:
+    def plan_for(self, core: EngineOps, cell: Cell | None) -> Plan:
         """Make `plan` fit this core and cell. The native engine keeps here what all tasks of one cell share."""
-        if core is self.core and cell == self.cell:
+        if core is self.core and cell == self.cell and self.plan is not None:
             self.cell = cell
-            return
+            return self.plan
         options = self._options
         env = options.get("runtime_env", core.default_runtime_env)
         num_returns = options.get("num_returns", 1)
@@ -79,7 +79,7 @@ class RemoteFunction:
             more["backpressure"] = options["_generator_backpressure_num_objects"]
         if isinstance(num_returns, int) and num_returns != 1 and self._shared.is_generator:
             more["generator_returns"] = True
-        self.plan = core.make_plan(
+        plan = self.plan = core.make_plan(
             self._name,
             self._shared.exported(core),
             resources=task_resources(options),
@@ -94,6 +94,7 @@ class RemoteFunction:
             cell=cell,
         )
         self.core, self.cell = core, cell
+        return plan
 
     def options(self, **options: Any) -> RemoteFunction:
         """The same function with other options, for this use."""
@@ -123,9 +124,9 @@ class _Shared:
         self.signature = CallSignature.compile(function, name=self.name)
         self.is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
         self._exported: Exported | None = None
-        self._core: Core | None = None
+        self._core: EngineOps | None = None
 
-    def exported(self, core: Core) -> Exported:
+    def exported(self, core: EngineOps) -> Exported:
         """Pickle the function, once a session; it stays as it was at its first use."""
         if self._exported is None or self._core is not core:
             self._exported = export_function(self.function, on_large=lambda capture: core.warn(str(capture)))

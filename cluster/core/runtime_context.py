@@ -11,7 +11,7 @@ from .id_types import ActorID, JobID, NodeID, TaskID, WorkerID
 from .tasks import task_var
 
 if TYPE_CHECKING:
-    from .runtime import Core
+    from .native import EngineOps
 
 __all__ = ["RuntimeContext"]
 
@@ -19,7 +19,7 @@ __all__ = ["RuntimeContext"]
 class RuntimeContext:
     """What `get_runtime_context()` returns. Ids are hexadecimal strings."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: EngineOps) -> None:
         self._core = core
 
     def get(self) -> dict[str, Any]:

@@ -297,9 +297,9 @@ def use_default_cluster() -> None:
     if _forked_from:
         # A pool of forked children would start a cluster each, by a mere `get` of a reference that they inherited.
         raise RuntimeError(
-            f"this process was forked from one that is connected to a cluster (pid {_forked_from}), whose connection it "
-            "can not use: call himalia.init() for a session of its own, start it with spawn rather than fork, or let "
-            "tasks do its work"
+            f"this process was forked from one that is connected to a cluster (pid {_forked_from}), whose connection "
+            "it can not use: call himalia.init() for a session of its own, start it with spawn rather than fork, or "
+            "let tasks do its work"
         )
     init(None, None, {})
 

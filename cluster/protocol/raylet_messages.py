@@ -186,7 +186,10 @@ class StoreStatsRequest(msgspec.Struct, array_like=True, tag=11):
 
 
 class ActorStarted(msgspec.Struct, array_like=True, tag=12):
-    """Worker to raylet, which tells the GCS: the constructor of ``actor_id`` returned, or raised ``error`` (pickled)."""
+    """Worker to raylet, which tells the GCS: the constructor of ``actor_id`` returned.
+
+    Or it raised ``error`` (pickled).
+    """
 
     actor_id: bytes
     address: Address

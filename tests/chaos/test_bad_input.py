@@ -18,9 +18,9 @@ def test_arguments_that_do_not_fit_the_signature_are_refused_at_the_call(hv: Mod
     def scale(x: int, *, factor: int = 2) -> int:
         return x * factor
 
-    with pytest.raises(TypeError, match="scale.*missing.*'x'"):
+    with pytest.raises(TypeError, match=r"scale.*missing.*'x'"):
         scale.remote()
-    with pytest.raises(TypeError, match="scale.*too many positional|scale.*positional"):
+    with pytest.raises(TypeError, match=r"scale.*too many positional|scale.*positional"):
         scale.remote(1, 2)
     with pytest.raises(TypeError, match=r"scale.*(unexpected|got an).*'facto'"):
         scale.remote(1, facto=3)
@@ -36,10 +36,10 @@ def test_arguments_that_do_not_fit_a_constructor_or_a_method_are_refused_at_the_
         def fill(self, amount: int) -> int:
             return self.size - amount
 
-    with pytest.raises(TypeError, match="missing.*'size'"):
+    with pytest.raises(TypeError, match=r"missing.*'size'"):
         Tank.remote()
     tank = Tank.remote(5)
-    with pytest.raises(TypeError, match="missing.*'amount'"):
+    with pytest.raises(TypeError, match=r"missing.*'amount'"):
         tank.fill.remote()
     assert hv.get(tank.fill.remote(2)) == 3
 
@@ -52,7 +52,7 @@ def test_a_function_that_closes_over_a_lock_names_the_variable(hv: ModuleType) -
         with guard:
             pass
 
-    with pytest.raises(TypeError, match="`guard`.*lock"):
+    with pytest.raises(TypeError, match=r"`guard`.*lock"):
         locked.remote()
 
 
@@ -63,7 +63,7 @@ def test_a_function_that_closes_over_a_generator_names_the_variable(hv: ModuleTy
     def first() -> int:
         return next(numbers)
 
-    with pytest.raises(TypeError, match="`numbers`.*generator"):
+    with pytest.raises(TypeError, match=r"`numbers`.*generator"):
         first.remote()
 
 

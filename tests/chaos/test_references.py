@@ -165,7 +165,7 @@ def test_a_stale_reference_that_was_pickled_is_lost_and_not_a_hang(hv: ModuleTyp
         def pid(self) -> int:
             return os.getpid()
 
-    with pytest.raises(Exception, match="died|SIGKILL"):
+    with pytest.raises(Exception, match=r"died|SIGKILL"):
         hv.get(owner.make.remote())
     with took_less_than(6), pytest.raises(OwnerDiedError):
         hv.get(pickle.loads(data), timeout=5)

@@ -33,7 +33,13 @@ def busy(hv: ModuleType) -> list[Any]:
 
     first = sleep.remote(hv.put(np.zeros(1 << 20, np.uint8)))
     actor = hv.remote(num_cpus=0)(Sleeper).remote()
-    return [first, sleep.remote(first), *(sleep.remote() for _ in range(20)), actor.sleep.remote(), actor.sleep.remote()]
+    return [
+        first,
+        sleep.remote(first),
+        *(sleep.remote() for _ in range(20)),
+        actor.sleep.remote(),
+        actor.sleep.remote(),
+    ]
 
 
 @contextlib.contextmanager

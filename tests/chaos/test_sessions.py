@@ -58,11 +58,11 @@ def test_an_old_reference_says_that_its_session_is_over(fresh: Callable[..., Mod
     with took_less_than(3), pytest.raises(Exception, match="session"):
         hv.get(old[2], timeout=2)
     for ref in old:
-        with took_less_than(3), pytest.raises(Exception, match="session|over"):
+        with took_less_than(3), pytest.raises(Exception, match=r"session|over"):
             hv.get(use.remote(ref), timeout=2)
-        with took_less_than(3), pytest.raises(Exception, match="session|over"):
+        with took_less_than(3), pytest.raises(Exception, match=r"session|over"):
             hv.get(use.remote([ref]), timeout=2)
-    with took_less_than(3), pytest.raises(Exception, match="session|over"):
+    with took_less_than(3), pytest.raises(Exception, match=r"session|over"):
         hv.get(handle.ping.remote(), timeout=2)
     assert hv.get(use.remote(5)) == 5
 

@@ -17,7 +17,16 @@ import psutil
 
 from tests.support.source_tree import ROOT
 
-__all__ = ["PATIENCE", "Script", "eventually", "has_own_mounts", "node_processes", "session_folders", "slay", "took_less_than"]
+__all__ = [
+    "PATIENCE",
+    "Script",
+    "eventually",
+    "has_own_mounts",
+    "node_processes",
+    "session_folders",
+    "slay",
+    "took_less_than",
+]
 
 PATIENCE: Final = 10.0
 """Seconds after which something that should happen at once counts as never happening, on a busy machine."""
@@ -75,7 +84,9 @@ class took_less_than:  # noqa: N801 - reads as the sentence that it asserts
 def has_own_mounts() -> bool:
     """Whether a process may be given mounts that nobody else sees."""
     probe = ["unshare", "--mount", "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/mnt"]
-    return shutil.which("unshare") is not None and subprocess.run(probe, capture_output=True, check=False).returncode == 0
+    return (
+        shutil.which("unshare") is not None and subprocess.run(probe, capture_output=True, check=False).returncode == 0
+    )
 
 
 class Script:

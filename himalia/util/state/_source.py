@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from himalia.cluster.core import current
+from himalia.cluster.core.current import find_core
 from himalia.cluster.gcs.client import GcsClient, GcsUnreachableError, Reachable
 from himalia.cluster.launchers.local import find_connection
 from himalia.cluster.protocol.common import Address, Cell, NodeInfo, from_units
@@ -122,7 +122,7 @@ def open_source(address: str | None, timeout: float) -> Iterator[Source]:
     GcsUnreachableError
         It does not answer.
     """
-    core = current.find_core()
+    core = find_core()
     if core is not None and address in (None, "auto"):
         yield Source(_CoreCaller(core), core.options, timeout)
         return
