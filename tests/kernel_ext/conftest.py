@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jupyter_core.utils import ensure_event_loop
 
 from tests.kernel_ext.kernel_versions import INSTALLED, OTHERS, NotAvailableError, python_with
 from tests.kernel_ext.notebook import Notebook, notebook
-from tests.support.leaks import LeakGuard
+from tests.support.leaks import LeakGuard, warm_up
+
+# Blocking clients share an event loop that lives as long as the process.
+warm_up(ensure_event_loop)
 
 #: Logical CPUs: enough for what tests let wait at the same time, whatever the machine has.
 START = "%load_ext himalia\n%cluster start --cpus 4\nimport himalia, os, time"

@@ -1,0 +1,108 @@
+"""``%cluster``: what it does and what it says when it can not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from himalia.cluster.launchers.boot import NodeOptions
+from himalia.cluster.launchers.local import start_head
+from tests.kernel_ext.notebook import Notebook
+
+
+@pytest.fixture
+def loaded(kernel: Notebook) -> Iterator[Notebook]:
+    """The shared kernel without a cluster."""
+    kernel.run("himalia.shutdown()")
+    yield kernel
+    kernel.run("himalia.shutdown()")
+
+
+def test_start_gives_what_was_asked_for(loaded: Notebook) -> None:
+    cell = loaded.run("%cluster start --cpus 3 --memory 500MB --object-memory 200MB --name lab-one")
+    assert "Himalia cluster lab-one: running" in cell.text
+    assert re.search(r"CPUs +0 of 3 in use", cell.text)
+    assert "lab-one" in cell.shown[0]["text/html"]
+    resources = "himalia.cluster_resources()"
+    shown = loaded.value(f"{resources}['CPU'], {resources}['memory'], {resources}['object_store_memory'] <= 200e6")
+    assert shown == "(3.0, 500000000.0, True)"
+
+
+def test_a_second_start_keeps_the_cluster_and_says_so(loaded: Notebook) -> None:
+    first = loaded.run("%cluster start --cpus 2")
+    second = loaded.run("%cluster start --cpus 3")
+    assert "runs already" in second.text
+    assert "of 2 in use" in second.text
+    address = re.search(r"address +(\S+)", first.text)
+    assert address is not None
+    assert address[1] in second.text
+
+
+def test_status_before_a_start_starts_a_cluster_and_says_so(loaded: Notebook) -> None:
+    cell = loaded.run("%cluster status")
+    assert cell.text.startswith("No cluster ran: started one")
+    assert "Himalia cluster: running" in cell.text
+    assert loaded.value("himalia.is_initialized()") == "True"
+
+
+def test_using_the_api_before_a_start_starts_a_cluster(loaded: Notebook) -> None:
+    assert loaded.value("himalia.get(himalia.remote(lambda: 7).remote())") == "7"
+
+
+def test_stop_ends_the_cluster_and_refuses_its_references(loaded: Notebook) -> None:
+    loaded.run("%cluster start --cpus 1\nold = himalia.put(1)")
+    cell = loaded.run("%cluster stop")
+    assert "has ended" in cell.text
+    assert loaded.value("himalia.is_initialized()") == "False"
+    assert "nothing to stop" in loaded.run("%cluster stop").text
+    assert "ObjectRef" in loaded.value("old")
+
+
+def test_connect_joins_and_stop_leaves(loaded: Notebook) -> None:
+    head = start_head(NodeOptions(num_cpus=2))
+    try:
+        folder = head.connection.session_dir
+        cell = loaded.run(f"%cluster connect {folder}")
+        assert "of 2 in use" in cell.text
+        again = loaded.run("%cluster connect")
+        assert "connected already" in again.stream("stderr")
+        assert "goes on" in loaded.run("%cluster stop").text
+        assert head.is_running()
+    finally:
+        head.stop()
+
+
+def test_connecting_to_nothing_says_where_it_looked(loaded: Notebook, tmp_path: Path) -> None:
+    cell = loaded.run(f"%cluster connect {tmp_path / 'nowhere'}")
+    assert "UsageError" in cell.stream("stderr")
+    assert "nowhere" in cell.stream("stderr")
+    assert "Traceback" not in cell.stream("stderr")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("start --cpu 2", "has no option --cpu; did you mean --cpus?"),
+        ("start --memory much", "'much' is no size: write 500MB, 2GiB or a number of bytes"),
+        ("start --cpus -1", "is no quantity"),
+        ("start --cpus", "expected one argument"),
+        ("start now", "has no argument 'now'"),
+        ("start --name 'a", "No closing quotation"),
+        ("strat", "has no 'strat'; did you mean 'start'?"),
+        ("", "usage: %cluster start|status|connect|stop"),
+        ("stop --force", "has no option --force"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_what_would(loaded: Notebook, line: str, said: str) -> None:
+    cell = loaded.run(f"%cluster {line}")
+    assert said in cell.stream("stderr")
+    assert "usage" in cell.stream("stderr") or "quotation" in said
+    assert loaded.value("himalia.is_initialized()") == "False"
+
+
+def test_help_describes_every_action(loaded: Notebook) -> None:
+    text = loaded.run("print(get_ipython().find_line_magic('cluster').__doc__)").stream()
+    assert all(f"%cluster {action}" in text for action in ("start", "status", "connect", "stop"))
