@@ -98,14 +98,16 @@ class Engine:
             return
         self.stop()
         # Never attach to a cluster that somebody else runs on this machine.
-        try:
-            self.module.init("local", **options)
-        except Exception:
-            if self.name != "ray":
-                raise
-            # On a busy machine Ray's node can need more than the 30 s that Ray gives it.
-            self.module.shutdown()
-            self.module.init("local", **options)
+        attempts = 1 if self.name != "ray" else 3
+        for attempt in range(1, attempts + 1):
+            try:
+                self.module.init("local", **options)
+                break
+            except Exception:
+                # On a busy machine Ray's node can need more than the 30 s that Ray gives it.
+                if attempt == attempts:
+                    raise
+                self.module.shutdown()
         self.running = options
 
     def stop(self) -> None:

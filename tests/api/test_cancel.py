@@ -310,6 +310,28 @@ def test_a_queued_actor_call_is_cancelled(ray: ModuleType, signal: Any, eventual
     worker = Worker.remote()
     first = worker.wait.remote()
     eventually(lambda: ray.get(gate.waiting.remote()) == 1)
+    second, third = worker.wait.remote(), worker.wait.remote()
+    ray.cancel(second)
+    # The caller of a cancelled call may be told only when its turn comes.
+    gate.send.remote()
+    with pytest.raises(ray.exceptions.TaskCancelledError):
+        ray.get(second)
+    assert ray.get([first, third]) == ["done", "done"]
+
+
+@pytest.mark.only_engine("himalia", reason="Ray tells when the turn of the call comes")
+def test_a_queued_actor_call_is_cancelled_at_once(ray: ModuleType, signal: Any, eventually: Any) -> None:
+    gate = signal()
+
+    @ray.remote
+    class Worker:
+        def wait(self) -> str:
+            ray.get(gate.wait.remote())
+            return "done"
+
+    worker = Worker.remote()
+    first = worker.wait.remote()
+    eventually(lambda: ray.get(gate.waiting.remote()) == 1)
     second = worker.wait.remote()
     ray.cancel(second)
     with pytest.raises(ray.exceptions.TaskCancelledError):
