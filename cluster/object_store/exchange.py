@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ..protocol.raylet_messages import Chunk, ChunkCredit, PullObject
+from ..protocol.raylet_messages import Chunk, ChunkCredit, FreeObjects, PullObject
 from .events import ChunkWritten, Command, Received, Send, SendChunk, SendNode, WriteChunk
 from .index import Index
-from .records import Block, Record
+from .records import Block, Record, State
 from .room import Kind, Request
 from .transfer import SENDS, STALL, Outgoing, Pull, in_order_for
 
@@ -212,7 +212,11 @@ class Exchange:
             if record.askers.get(peer) == message.pull:
                 del record.askers[peer]
             if outgoing is not None:
-                if outgoing.sent == outgoing.total:
+                if outgoing.sent < outgoing.total:
+                    pass  # it gave up
+                elif record.state is State.FREED:  # when the others were told, this one had not finished
+                    self._emit(SendNode(peer, FreeObjects([record.object_id], forwarded=True)))
+                else:
                     record.copies.add(peer)
                 self._finish_send(record, peer, now)
             return

@@ -16,6 +16,7 @@ from himalia.cluster.protocol.raylet_messages import (
     ObjectPinned,
     PinObjects,
     PullObject,
+    UnpinObjects,
 )
 from tests.object_store.test_machine import DRIVER, KB, A, create, pinned, put, reads, seal, state, used
 from tests.object_store.world import Node, World, node_id, process_id
@@ -230,6 +231,19 @@ def test_an_object_freed_while_it_is_pulled_leaves_nothing(world: World) -> None
     deliver_until(world, Chunk)
     world[1].tell(DRIVER, FreeObjects([A], [node_id(0)]))
     world.settle()
+    assert [used(world[0]), used(world[1])] == [0, 0]
+
+
+def test_an_object_freed_when_its_last_bytes_have_just_arrived_leaves_nothing(world: World) -> None:
+    put(world[0], A, SIZE)
+    want(world[1], [0])
+    link = deliver_until(world, ChunkCredit)
+    while world.links[link][0][0].credit >= 0:
+        world.deliver(link)
+        link = deliver_until(world, ChunkCredit)
+    world[0].tell(DRIVER, FreeObjects([A]))  # before it hears that node 1 has it all
+    world.settle()
+    world[1].tell(DRIVER, UnpinObjects([A], [1]))
     assert [used(world[0]), used(world[1])] == [0, 0]
 
 
