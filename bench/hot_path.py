@@ -96,7 +96,6 @@ class HotPath:
             pid=1,
             job_id=b"",
             next_counter=lambda: 1,
-            peek_counter=lambda: 1,
         )
         self.executor = Executor(worker_core, memoryview(bytearray(8)).cast("Q"))
         self.executor.events = WorkerRecorder(worker_core, self.executor, lambda message: None)

@@ -334,10 +334,6 @@ class TaskOps(ObjectOps):
                     known += [waiter for waiter in returned._wait or () if type(waiter) is Record]
         return list(found.values())
 
-    def peek_counter(self) -> int:
-        """A counter below those of everything submitted later."""
-        return self.next_counter()
-
     def stream_abandoned(self, record: Record) -> None:
         """Nobody will take the rest of a stream: its task is cancelled."""
         if record.ref is not None:

@@ -42,8 +42,9 @@ __all__ = [
 FLUSH_AT: Final = 8_192
 """Rows after which a worker flushes without waiting for its next second: two megabytes of tuples at most."""
 
-RATE_LIMIT: Final = 100_000
-"""Rows a second from one process, as many as the GCS keeps in all; what is more is dropped and counted."""
+RATE_LIMIT: Final = 50_000
+"""Rows a second from one process; what is more is dropped and counted. Two processes fill in a second all that the GCS
+keeps, and who runs tasks of some ten microseconds would pay more than a twentieth of them for being told of each."""
 
 ERROR_TEXT: Final = 500
 """Characters of an error's text in an event. The whole is where the error is raised."""
@@ -69,8 +70,10 @@ class TaskKind(IntEnum):
     ACTOR_METHOD = 2
 
 
-class Source(msgspec.Struct, array_like=True, eq=False):
+class Source(msgspec.Struct, array_like=True, eq=False, gc=False):
     """What rows share: made once for each template and owner, and compared by identity.
+
+    The garbage collector does not know of it, and so leaves alone the rows, which refer to nothing else that it does.
 
     ``owner`` is the worker id of the process that submitted; with a row's counter it makes the task id. ``function`` is
     the function's or class's own name, where ``name`` may be one that the user gave.
@@ -127,6 +130,8 @@ class TaskEventBuffer:
     ----------
     dropped
         Rows lost since the last message, as they came faster than `RATE_LIMIT`.
+    is_full
+        Rows would be lost until the limit is lifted again: better not made at all, only counted in ``dropped``.
     """
 
     def __init__(
@@ -135,6 +140,7 @@ class TaskEventBuffer:
         self.rows: list[Row] = []
         self.children: list[Children] = []
         self.dropped = 0
+        self.is_full = False
         self._worker_id = worker_id
         self._node_id = node_id
         self._pid = pid
@@ -165,6 +171,7 @@ class TaskEventBuffer:
             self.dropped += len(taken) - self._left
             del taken[self._left :]
         self._left -= len(taken)
+        self.is_full = self._left == 0
         if not taken and not self.dropped and not self.children:
             return None
         dropped, self.dropped = self.dropped, 0
@@ -187,7 +194,7 @@ class TaskEventBuffer:
             states,  # type: ignore[arg-type]
             begins,  # type: ignore[arg-type]
             ends,  # type: ignore[arg-type]
-            {index: extra for index, extra in enumerate(extras) if extra is not None},
+            {index: extra for index, extra in enumerate(extras) if extra is not None} if any(extras) else {},
             children,
         )
 

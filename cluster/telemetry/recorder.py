@@ -33,27 +33,38 @@ _SAMPLED: Final = 2_000  # unfinished tasks shown at a time, for each kind of qu
 SWITCH: Final = "HIMALIA_TELEMETRY"
 """Environment variable, read as a process starts: "0" leaves its tasks unrecorded, to measure what recording costs."""
 
-_STATES: Final = {
+_BY_KIND: Final = {
     R_INLINE: TaskState.FINISHED,
     R_MANY: TaskState.FINISHED,
     R_STREAM_END: TaskState.FINISHED,
     R_ERROR: TaskState.FAILED,
     R_CANCELLED: TaskState.CANCELLED,
 }
-"""By kind of result. A task that was returned unstarted is none of this worker's."""
+_STATES: Final = [int(_BY_KIND[kind]) if kind in _BY_KIND else None for kind in range(max(_BY_KIND) + 2)]
+"""By kind of result. A task that was returned unstarted is none of this worker's: None. Plain numbers, since the
+garbage collector would look at members of an enumeration, and therefore at each row, again and again."""
 
 
 class WorkerRecorder:
     """Rows of the tasks that a worker runs. ``send`` gives a message to the GCS, from any thread."""
 
-    def __init__(self, core: Core, executor: Executor, send: Callable[[TaskEvents], None]) -> None:
-        self.buffer = TaskEventBuffer(core.worker_id, core.node_id, core.pid)
+    def __init__(
+        self,
+        core: Core,
+        executor: Executor,
+        send: Callable[[TaskEvents], None],
+        buffer: TaskEventBuffer | None = None,
+    ) -> None:
+        self.buffer = buffer or TaskEventBuffer(core.worker_id, core.node_id, core.pid)
         self._core = core
         self._executor = executor
         self._send = send
         self._sources: dict[Loaded, Source] = {}
+        self._last: tuple[Loaded | None, Source, bool] = (None, Source("", b""), False)
         self._seen: tuple[Job | None, float] = (None, 0.0)  # the task that ran at the last tick, and since when
-        self._append = self.buffer.rows.append
+        self._rows = self.buffer.rows
+        self._append = self._rows.append
+        self._next_counter = core.next_counter
 
     @classmethod
     def install(cls, core: Core, executor: Executor) -> WorkerRecorder:
@@ -65,20 +76,30 @@ class WorkerRecorder:
         return recorder
 
     def executed(self, job: Job, result: Result, seconds: float) -> None:
-        """A task was run to its end, now."""
-        state = _STATES.get(result.kind)
+        """A task was run to its end, now. Called for each: what is looked up below, is looked up once."""
+        state = _STATES[result.kind]
         if state is None:
             return
-        loaded, task = job.loaded, job.task
-        source = self._sources.get(loaded) or self._source(job)
-        end = time.time()
+        if self.buffer.is_full:
+            self.buffer.dropped += 1
+            return
+        loaded, source, is_parent = self._last
+        if job.loaded is not loaded:
+            loaded, source, is_parent = self._switch(job)
+        task, end = job.task, time.time()
         self._append((task.counter, task.attempt, source, state, end - seconds, end, job.error or None))
-        if source.kind is TaskKind.NORMAL:
-            after = self._core.next_counter()
+        if is_parent:
+            after = self._next_counter()
             if after > self._executor.first_child + 1:
                 self._has_children(source, task.counter, after)
-        if len(self.buffer.rows) >= FLUSH_AT:
+        if len(self._rows) >= FLUSH_AT:
             self.flush()
+
+    def _switch(self, job: Job) -> tuple[Loaded, Source, bool]:
+        """Another function than before: its source, and whether what it submits are its children."""
+        source = self._sources.get(job.loaded) or self._source(job)
+        self._last = (job.loaded, source, source.kind is TaskKind.NORMAL)
+        return self._last
 
     def created(self, job: Job, class_name: str, error: str) -> None:
         """An actor's constructor returned, or raised ``error`` (`describe_error`), now."""

@@ -260,7 +260,7 @@ class Executor(Inputs):
         start = time.perf_counter()
         self.page[0] = task.counter
         self.running = job
-        self.first_child = self.core.peek_counter()
+        self.first_child = self.core.next_counter()  # below those of everything that it submits
         cell_var.set(loaded.cell)
         task_var.set(job)
         watched: list[weakref.ref[ObjectRef]] | None = None

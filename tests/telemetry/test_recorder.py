@@ -12,7 +12,7 @@ import pytest
 from himalia.cluster.core.records import Plan, Record
 from himalia.cluster.protocol.common import Death, DeathKind
 from himalia.cluster.protocol.core_messages import R_CANCELLED, R_ERROR, R_INLINE, R_RETURNED, Result, Task, Template
-from himalia.cluster.telemetry.events import FLUSH_AT, TaskKind, TaskState
+from himalia.cluster.telemetry.events import FLUSH_AT, TaskEventBuffer, TaskKind, TaskState
 from himalia.cluster.telemetry.recorder import SWITCH, OwnerRecorder, WorkerRecorder
 from himalia.cluster.telemetry.records import TaskRecord, TaskTable, task_records
 from himalia.cluster.worker.peers import Job, Loaded, Peer
@@ -92,6 +92,19 @@ def test_a_full_buffer_is_sent_without_waiting(core: Core, worker: WorkerRecorde
     for _ in range(FLUSH_AT):
         worker.executed(one, Result(1, R_INLINE), 0.0)
     assert [message.count for message in core.sent] == [FLUSH_AT]
+
+
+def test_what_comes_too_fast_is_only_counted_until_the_next_second(core: Core, executor: SimpleNamespace) -> None:
+    buffer = TaskEventBuffer(core.worker_id, core.node_id, core.pid, rate_limit=2)
+    worker = WorkerRecorder(core, executor, core.gcs_send, buffer)  # type: ignore[arg-type]
+    for counter in (1, 2):
+        worker.executed(job(counter), Result(counter, R_INLINE), 0.0)
+    worker.flush(now=10.0)
+    worker.executed(job(3), Result(3, R_INLINE), 0.0)
+    worker.flush(now=11.0)
+    worker.executed(job(4), Result(4, R_INLINE), 0.0)
+    worker.flush(now=11.1)
+    assert [(message.count, message.dropped) for message in core.sent] == [(2, 0), (0, 1), (1, 0)]
 
 
 def test_a_task_that_runs_is_shown_from_the_second_tick_on(
