@@ -98,9 +98,9 @@ class BorrowOps(PinOps):
 
     def _on_report_lost(self, peer: bytes, message: ReportLost) -> None:
         for object_id in message.object_ids:
-            known = self.references.exported.get(object_id)
-            if known is not None and known.ref._state == STORE:
-                self.object_lost(known.ref, False)
+            ref = self.references.find(object_id)
+            if ref is not None and ref._state == STORE:
+                self.object_lost(ref, False)
         states = self.references.asked(peer, message.object_ids)
         if states:
             self.out.append(Reply(peer, ObjectStates(states)))

@@ -186,6 +186,7 @@ class Completion:
             if record is not None and record.plan.actor is None:
                 extra.lineage = record
             ref._data, ref._state = None, STORE
+            self.references.findable[ref.binary()] = ref
         else:
             ref._data, ref._state = value.data, ERROR if value.flags & 1 else INLINE
         if ref._wait is not None:

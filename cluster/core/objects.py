@@ -83,7 +83,9 @@ class ObjectOps(BorrowOps):
             extra.object_id(), packed, self.address, self.worker_id
         )
         extra.nodes, extra.pins, extra.last_used = [self.node_id], 1, time.monotonic()
-        self._pins[extra.object_id()] = extra
+        object_id = extra.object_id()
+        self._pins[object_id] = extra
+        self.references.findable[object_id] = ref
         ref._state = STORE
         return ref
 

@@ -103,6 +103,10 @@ class PinOps(RequestOps):
         if waiters is not None:
             waiters.append(then)
             return
+        if extra.owner is None and not extra.nodes:
+            self.object_lost(ref, False)  # with its last node
+            then(1)
+            return
         self._pin_waiters[object_id] = [then]
         self._pinning[object_id] = ref
         self.out.append(Send(self.raylet_id, PinObjects([object_id], [extra.nodes])))
@@ -158,8 +162,9 @@ class PinOps(RequestOps):
 
     def _node_lost(self, node_id: bytes) -> None:
         """A node's store is gone: objects that lay only there are rebuilt when they are needed."""
-        for known in list(self.references.exported.values()):
-            extra = known.ref._x
+        for watch in self.references.findable.valuerefs():
+            ref = watch()
+            extra = ref._x if ref is not None else None
             if extra is not None and node_id in extra.nodes:
                 extra.nodes = [node for node in extra.nodes if node != node_id]
 

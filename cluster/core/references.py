@@ -65,6 +65,11 @@ class References:
             known = self.exported[object_id] = Exported(ref, {})
         return known
 
+    def find(self, object_id: bytes) -> ObjectRef | None:
+        """An object of ours that others know: as borrowers, or as a large argument of a task, which only names it."""
+        known = self.exported.get(object_id)
+        return known.ref if known is not None else self.findable.get(object_id)
+
     def add_borrower(self, object_id: bytes, borrower: bytes) -> bool:
         """A process holds an object of ours; False if we do not know the object any more."""
         known = self.exported.get(object_id)
@@ -128,18 +133,19 @@ class References:
         """A borrower asks for the state of objects: answers for those ready; the others answer when they are."""
         states = []
         for object_id in object_ids:
-            known = self.exported.get(object_id)
-            if known is None:
+            ref = self.find(object_id)
+            if ref is None:
                 states.append(ObjectState(object_id, 1))
-            elif known.ref._state == PENDING:
+            elif ref._state == PENDING:
+                self.export(ref)
                 waiting = self.subscribers.setdefault(object_id, set())
                 if not waiting:
-                    if known.ref._wait is None:
-                        known.ref._wait = []
-                    known.ref._wait.append(self._tell_subscribers)
+                    if ref._wait is None:
+                        ref._wait = []
+                    ref._wait.append(self._tell_subscribers)
                 waiting.add(peer)
             else:
-                states.append(self.state_of(known.ref))
+                states.append(self.state_of(ref))
         return states
 
     def _tell_subscribers(self, ref: ObjectRef) -> None:
