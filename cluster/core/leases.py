@@ -67,7 +67,7 @@ class Leases:
             cls.dirty = True
             self.dirty.append(cls)
 
-    # -- leases -------------------------------------------------------------------------------------------------------
+    # -- leases -----------------------------------------------------------------------------------------------------
 
     def lease_granted(self, raylet: bytes, message: LeaseGranted, now: float) -> None:
         """A raylet lends us a worker."""
@@ -160,7 +160,7 @@ class Leases:
             if rest and (self.next_idle is None or min(rest) < self.next_idle):
                 self.next_idle = min(rest)
 
-    # -- demand -------------------------------------------------------------------------------------------------------
+    # -- demand -----------------------------------------------------------------------------------------------------
 
     @staticmethod
     def _outstanding(of: SchedulingClass) -> int:

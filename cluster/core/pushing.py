@@ -89,7 +89,7 @@ class Pushing(Leases):
         worker.functions.add(template.function)
         return with_payload(template, plan.function)
 
-    # -- behind tasks in flight ---------------------------------------------------------------------------------------
+    # -- behind tasks in flight -------------------------------------------------------------------------------------
 
     def _follow(self, record: Record) -> None:
         """A new task waits for results: if these are all in flight at one worker, push it behind them at once."""
@@ -188,7 +188,7 @@ class Pushing(Leases):
                     return True
         return False
 
-    # -- idle workers -------------------------------------------------------------------------------------------------
+    # -- idle workers -----------------------------------------------------------------------------------------------
 
     def _settle(self, cls: SchedulingClass, now: float) -> None:
         """After pushing: idle workers steal, or begin to be idle; leases that others want go back."""
