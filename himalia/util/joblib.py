@@ -1,4 +1,4 @@
-"""A joblib backend: what uses joblib, as scikit-learn does, runs on the cluster.
+"""A joblib backend: what uses joblib, as scikit-learn does, runs on the cluster::
 
     from himalia.util.joblib import register_himalia
 

@@ -231,10 +231,31 @@ def test_tasks_that_depend_on_a_cancelled_task_fail_with_its_error(ray: ModuleTy
         return x
 
     first = wait.remote()
-    second = consume.remote(first)
     ray.cancel(first)
+    with pytest.raises(ray.exceptions.TaskCancelledError):
+        ray.get(first)
     with pytest.raises((ray.exceptions.TaskCancelledError, ray.exceptions.RayTaskError)):
-        ray.get(second)
+        ray.get(consume.remote(first))
+
+
+@pytest.mark.only_engine("himalia", reason="Ray 2.60 sometimes aborts the driver here")
+def test_tasks_that_wait_for_a_task_fail_when_it_is_cancelled(ray: ModuleType, signal: Any) -> None:
+    gate = signal()
+
+    @ray.remote
+    def wait() -> int:
+        ray.get(gate.wait.remote())
+        return 1
+
+    @ray.remote
+    def consume(x: int) -> int:
+        return x
+
+    first = wait.remote()
+    last = consume.remote(consume.remote(first))
+    ray.cancel(first)
+    with pytest.raises(ray.exceptions.TaskCancelledError):
+        ray.get(last)
 
 
 def test_cancelling_one_task_leaves_the_others_running(ray: ModuleType, signal: Any, eventually: Any) -> None:

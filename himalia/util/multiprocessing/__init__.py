@@ -1,4 +1,4 @@
-"""The interface of `multiprocessing.Pool`, with actors of a cluster as the processes.
+"""The interface of `multiprocessing.Pool`, with actors of a cluster as the processes::
 
     from himalia.util.multiprocessing import Pool
 
