@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import himalia
-from himalia.cluster_utils import Cluster
+from himalia.cluster.testing.cluster import Cluster, ClusterNode
 
 _LIMIT = 30.0
 """Seconds of one test: nodes start in less than one each."""
@@ -37,8 +37,16 @@ class Nodes:
         )
         himalia.init(self.cluster.address, log_to_driver=False, namespace="tests")
         self.hv = himalia
+        assert self.cluster.head_node is not None
+        self.head: ClusterNode = self.cluster.head_node
 
-    def add(self, **options: Any) -> Any:
+    @property
+    def other(self) -> ClusterNode:
+        """The node that `two_nodes` added."""
+        [node] = self.cluster.worker_nodes
+        return node
+
+    def add(self, **options: Any) -> ClusterNode:
         """Add a node, with two CPUs and the resource ``other`` unless told otherwise."""
         chosen = {"num_cpus": 2, "resources": {"other": 10}, "object_store_memory": STORE, **options}
         return self.cluster.add_node(**chosen)
@@ -57,7 +65,7 @@ def one_node() -> Iterator[Nodes]:
 @pytest.fixture
 def two_nodes(one_node: Nodes) -> Nodes:
     """The head node, and another one with two CPUs and the resource ``other``."""
-    one_node.other = one_node.add()  # type: ignore[attr-defined]
+    one_node.add()
     return one_node
 
 

@@ -71,7 +71,7 @@ def test_a_task_without_retries_fails_with_the_death_of_its_node(
     ref = sleep.remote(tmp_path / "running")
     eventually((tmp_path / "running").exists, "it to run")
     with took_less_than(8):
-        two_nodes.cluster.remove_node(two_nodes.other, allow_graceful=graceful)  # type: ignore[attr-defined]
+        two_nodes.cluster.remove_node(two_nodes.other, allow_graceful=graceful)
         with pytest.raises((NodeDiedError, WorkerCrashedError)):
             hv.get(ref)
 
@@ -95,7 +95,7 @@ def test_a_killed_server_of_another_node_is_noticed_within_two_seconds(
     refs = [sleep.remote(tmp_path / "running"), actor.sleep.remote()]
     eventually((tmp_path / "running").exists, "it to run")
     hv.wait([refs[1]], timeout=0.3)
-    slay(node_processes(two_nodes.other.connection.session_dir)[role][0])  # type: ignore[attr-defined]
+    slay(node_processes(two_nodes.other.connection.session_dir)[role][0])
     with took_less_than(2.1):
         with pytest.raises((NodeDiedError, WorkerCrashedError)):
             hv.get(refs[0])
@@ -172,7 +172,7 @@ def test_an_object_that_was_put_on_a_lost_node_is_lost_with_its_owner(
 
     owner = hv.remote(**on("other"))(Owner).remote()
     [ref] = hv.get(owner.put.remote())
-    two_nodes.cluster.remove_node(two_nodes.other, allow_graceful=False)  # type: ignore[attr-defined]
+    two_nodes.cluster.remove_node(two_nodes.other, allow_graceful=False)
     with took_less_than(5), pytest.raises((OwnerDiedError, ObjectLostError)):
         hv.get(ref)
 
@@ -188,7 +188,7 @@ def test_a_lost_object_without_retries_is_an_error_and_not_a_wait(
 
     ref = make.remote()
     assert hv.wait([ref], timeout=10, fetch_local=False)[0]
-    two_nodes.cluster.remove_node(two_nodes.other, allow_graceful=False)  # type: ignore[attr-defined]
+    two_nodes.cluster.remove_node(two_nodes.other, allow_graceful=False)
     with took_less_than(8), pytest.raises(ObjectLostError):
         hv.get(ref)
 
@@ -233,8 +233,7 @@ def test_the_loss_of_the_head_node_is_an_error_of_all_that_is_pending_within_two
 
     refs = [sleep.remote() for _ in range(3)]
     hv.wait(refs, timeout=0.3)
-    head = two_nodes.cluster.head_node
-    assert head is not None
+    head = two_nodes.head
     threading.Timer(0.1, slay, [node_processes(head.connection.session_dir)["gcs"][0]]).start()
     with took_less_than(2.1), pytest.raises(RaySystemError):
         hv.get(refs)
@@ -247,7 +246,7 @@ def test_a_driver_of_a_node_that_is_lost_is_told_within_two_seconds(
     from himalia.exceptions import RaySystemError
 
     hv = two_nodes.hv
-    other = two_nodes.other  # type: ignore[attr-defined]
+    other = two_nodes.other
     hv.shutdown()
     himalia.init(other.connection.session_dir, log_to_driver=False)
 

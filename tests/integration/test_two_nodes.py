@@ -26,7 +26,7 @@ def test_tasks_spill_over_to_the_node_with_room(two_nodes: Nodes) -> None:
 
     with took_less_than(10):
         seen = hv.get([where.remote() for _ in range(9)])
-    assert set(seen) == {two_nodes.cluster.head_node.node_id, two_nodes.other.node_id}  # type: ignore[union-attr, attr-defined]
+    assert set(seen) == {two_nodes.head.node_id, two_nodes.other.node_id}
 
 
 def test_tasks_and_actors_go_to_the_node_that_has_the_resource_they_ask_for(
@@ -42,7 +42,7 @@ def test_tasks_and_actors_go_to_the_node_that_has_the_resource_they_ask_for(
         def where(self) -> str:
             return str(hv.get_runtime_context().get_node_id())
 
-    for resource, node in (("head", two_nodes.cluster.head_node), ("other", two_nodes.other)):  # type: ignore[attr-defined]
+    for resource, node in (("head", two_nodes.head), ("other", two_nodes.other)):
         assert hv.get(where.options(**on(resource)).remote()) == node.node_id
         assert hv.get(hv.remote(**on(resource))(Place).remote().where.remote()) == node.node_id
 
@@ -174,7 +174,7 @@ def test_nested_tasks_use_the_nodes_they_need(two_nodes: Nodes, on: Callable[...
     with took_less_than(10):
         seen = hv.get(root.options(**on("other")).remote(20))
     assert [x for _, x in seen] == list(range(20))
-    assert {node for node, _ in seen} == {two_nodes.cluster.head_node.node_id}  # type: ignore[union-attr]
+    assert {node for node, _ in seen} == {two_nodes.head.node_id}
 
 
 def test_a_generator_streams_from_the_other_node(two_nodes: Nodes, on: Callable[..., dict[str, Any]]) -> None:
