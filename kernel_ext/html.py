@@ -1,6 +1,8 @@
 """Small pieces of HTML that stand in a saved notebook as they are: no script, no server, light and dark.
 
-Colours come from the front end's own variables, with a fallback that can be read on both grounds.
+JupyterLab cleans the HTML of a notebook that it does not trust, which is every one that came from somebody else: it
+takes out variables of style sheets, gradients and much more. So the colours are plain ones that can be read on both
+grounds, and a bar is two boxes.
 """
 
 from __future__ import annotations
@@ -11,15 +13,16 @@ from typing import Final
 
 __all__ = ["BAD", "BUSY", "GOOD", "IDLE", "bar", "card", "note", "quantity", "text_card"]
 
-GOOD: Final = "var(--jp-success-color1, #2e9e4f)"
-BUSY: Final = "var(--jp-brand-color1, #2a7de1)"
-BAD: Final = "var(--jp-error-color1, #d0342c)"
-IDLE: Final = "var(--jp-ui-font-color3, #8a8a8a)"
+GOOD: Final = "#2e9e4f"
+BUSY: Final = "#2a7de1"
+BAD: Final = "#d9453d"
+IDLE: Final = "#8a8a8a"
 
 _BOX: Final = (
-    "font-family:var(--jp-ui-font-family,sans-serif);font-size:13px;line-height:1.6;"
-    "border-left:3px solid {colour};padding:2px 12px;margin:2px 0;display:inline-block"
+    "font-family:sans-serif;font-size:13px;line-height:1.6;border-left:3px solid {colour};padding:2px 12px;"
+    "margin:2px 0;display:inline-block"
 )
+_BAR: Final = 120  # pixels
 
 
 def card(title: str, state: str, colour: str, rows: Iterable[tuple[str, str]]) -> str:
@@ -41,10 +44,11 @@ def note(text: str, colour: str) -> str:
 
 def bar(share: float) -> str:
     """How much of something is in use."""
-    filled = round(100 * min(1.0, max(0.0, share)))
+    filled = round(_BAR * min(1.0, max(0.0, share)))
+    box = "display:inline-block;height:8px;background-color:{};width:{}px"
     return (
-        '<span style="display:inline-block;width:120px;height:9px;border-radius:4px;vertical-align:baseline;'
-        f'background:linear-gradient(to right,{BUSY} {filled}%,var(--jp-layout-color3,#9995) {filled}%)"></span>'
+        f'<span style="{box.format(BUSY, filled)}"></span>'
+        f'<span style="{box.format("#9a9a9a", _BAR - filled)};opacity:.45"></span>'
     )
 
 
