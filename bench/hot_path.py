@@ -5,7 +5,8 @@ counted is Himalia's own work, pickling and coding of messages included. In the 
 
 ``submit``   `f.remote(1, 2)`: the record and its reference, into the inbox
 ``push``     inbox to queue to worker: the message with the tasks, encoded
-``execute``  the worker: message decoded, arguments unpickled, function called, result pickled, message encoded
+``execute``  the worker: message decoded, arguments unpickled, function called, result pickled, message encoded; the
+             task recorded, if telemetry is on (HIMALIA_TELEMETRY)
 ``result``   the owner: message decoded, references told
 ``get``      the value of each reference
 
@@ -19,6 +20,7 @@ Usage: python bench/hot_path.py [--method NAME] [--tasks N]
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.util
 import os
 import re
@@ -96,9 +98,11 @@ class HotPath:
             pid=1,
             job_id=b"",
             next_counter=lambda: 1,
+            gcs_send=self.encode,
+            tick_hooks=[],
         )
         self.executor = Executor(worker_core, memoryview(bytearray(8)).cast("Q"))
-        self.executor.events = WorkerRecorder(worker_core, self.executor, lambda message: None)
+        WorkerRecorder.install(worker_core, self.executor)
 
         def add(a: int, b: int) -> int:
             return a + b
@@ -109,6 +113,15 @@ class HotPath:
         self.raylet = raylet
         self.refs: list[Any] = []
         self.messages: list[bytes] = []
+
+    @classmethod
+    def warm(cls) -> HotPath:
+        """One that has run, in a process whose older objects the garbage collector leaves alone, as in a worker."""
+        path = cls()
+        path.run(_WARM_UP, lambda phase, step: step())
+        gc.collect()  # else it is chance in which phase all objects are looked at
+        gc.freeze()
+        return path
 
     def submit(self, tasks: int) -> None:
         submit, plan = self.core.submit, self.plan
@@ -132,6 +145,8 @@ class HotPath:
             executor.execute(executor.queue.popleft())
         executor.outgoing.collect()
         self._encode_all(self.worker_out)
+        if executor.events is not None:
+            executor.events.flush()  # as the next tick would
 
     def result(self, tasks: int) -> None:
         worker = self.submission.workers[self.peer]
@@ -164,8 +179,7 @@ class HotPath:
 
 def child(tasks: int, until: str, marked: bool) -> None:
     """What a counter watches: the path, warmed up, once. ``marked``: a system call of its own before each phase."""
-    path = HotPath()
-    path.run(_WARM_UP, lambda phase, step: step())
+    path = HotPath.warm()
 
     def around(phase: str, step: Callable[[], None]) -> None:
         if marked:
@@ -231,8 +245,7 @@ def by_callgrind(tasks: int) -> dict[str, float]:
 
 def by_bytecodes(tasks: int) -> dict[str, float]:
     """In this process: each phase once more, with the interpreter telling of every instruction."""
-    path = HotPath()
-    path.run(_WARM_UP, lambda phase, step: step())
+    path = HotPath.warm()
     counts: dict[str, float] = {}
 
     def around(phase: str, step: Callable[[], None]) -> None:

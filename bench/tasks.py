@@ -33,6 +33,7 @@ from machine import describe, machine
 from measure import percentile
 
 CPUS = 2
+SWITCH = "HIMALIA_TELEMETRY"
 LIMIT_BYTES = 1_000  # of a queued task, at its owner
 LIMIT_TELEMETRY = 0.95  # of the rate without
 _WAITING = 2  # tasks of 2 ms for each core: always one to go on with, and no long line before the one measured
@@ -159,7 +160,7 @@ def measure_rate(pipe: Connection) -> None:
 
 def telemetry(options: argparse.Namespace) -> Iterator[Figure]:
     """Tasks recorded, and not."""
-    pipes = {on: in_child(measure_rate, environment={"HIMALIA_TELEMETRY": on}) for on in "10"}
+    pipes = {on: in_child(measure_rate, environment={SWITCH: on}) for on in "10"}
     for pipe in pipes.values():
         results_of(pipe)
     rates, seconds = {on: list[float]() for on in pipes}, {on: list[float]() for on in pipes}
@@ -242,6 +243,10 @@ def instructions(options: argparse.Namespace) -> Iterator[Figure]:
     unit = "bytecodes" if method == "bytecodes" else f"instructions ({method})"
     for phase, number in counts.items():
         yield Figure(f"hot_path_{phase}", number, unit)
+    os.environ[SWITCH] = "0"
+    _, unrecorded = hot_path.count(method, options.counted)
+    del os.environ[SWITCH]
+    yield Figure("hot_path_unrecorded", unrecorded["total"], unit)
 
 
 SUBJECTS: dict[str, Callable[[argparse.Namespace], Iterator[Figure]]] = {

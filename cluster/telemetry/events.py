@@ -42,8 +42,8 @@ __all__ = [
 FLUSH_AT: Final = 8_192
 """Rows after which a worker flushes without waiting for its next second: two megabytes of tuples at most."""
 
-RATE_LIMIT: Final = 50_000
-"""Rows a second from one process; what is more is dropped and counted. Two processes fill in a second all that the GCS
+RATE_LIMIT: Final = 25_000
+"""Rows a second from one process; what is more is dropped and counted. Four processes fill in a second all that the GCS
 keeps, and who runs tasks of some ten microseconds would pay more than a twentieth of them for being told of each."""
 
 ERROR_TEXT: Final = 500
@@ -91,7 +91,7 @@ class Source(msgspec.Struct, array_like=True, eq=False, gc=False):
 Row = tuple[int, int, Source, int, float, float, str | None]
 """Counter at the owner, attempt, source, `TaskState`, begin, end, extra.
 
-Of a worker: begin and end of the execution (end 0 while it runs), extra is the error (`describe_error`). Of an owner:
+Of a worker: begin and end of the execution (end 0 while it runs), extra is the error (`describe_error`), or empty. Of an owner:
 begin is when it was submitted, end when it came into this state, extra is the error, or the id of the worker it went to
 in hexadecimal. Times are seconds since the epoch.
 """
@@ -194,7 +194,7 @@ class TaskEventBuffer:
             states,  # type: ignore[arg-type]
             begins,  # type: ignore[arg-type]
             ends,  # type: ignore[arg-type]
-            {index: extra for index, extra in enumerate(extras) if extra is not None} if any(extras) else {},
+            {index: extra for index, extra in enumerate(extras) if extra} if any(extras) else {},
             children,
         )
 

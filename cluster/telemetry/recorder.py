@@ -87,7 +87,7 @@ class WorkerRecorder:
         if job.loaded is not loaded:
             loaded, source, is_parent = self._switch(job)
         task, end = job.task, time.time()
-        self._append((task.counter, task.attempt, source, state, end - seconds, end, job.error or None))
+        self._append((task.counter, task.attempt, source, state, end - seconds, end, job.error))
         if is_parent:
             after = self._next_counter()
             if after > self._executor.first_child + 1:
