@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import asyncio
 import os
 import subprocess
 import sysconfig
@@ -18,12 +19,17 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_core.utils import ensure_event_loop
 from nbclient import NotebookClient
 from sybil import Document, Example, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.myst import CodeBlockParser
 
+from tests.support.leaks import warm_up
 from tests.support.source_tree import ROOT
+
+# What drives kernels without being asynchronous keeps an event loop for good.
+warm_up(ensure_event_loop)
 
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
 
@@ -83,8 +89,9 @@ def test_python_examples_run_and_print_what_they_say(page: Path) -> None:
 def test_notebook_examples_run_in_a_kernel(page: Path, tmp_path: Path) -> None:
     cells = [nbformat.v4.new_code_cell(example.parsed) for example in blocks(page, "ipython").examples()]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    # Raises with the cell and its traceback if one fails.
-    NotebookClient(notebook, timeout=50, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+    client = NotebookClient(notebook, timeout=50, kernel_name="python3", resources={"metadata": {"path": tmp_path}})
+    # Raises with the cell and its traceback if one fails. Its own `execute` would leave its event loop behind.
+    asyncio.run(client.async_execute())
 
 
 @pytest.mark.parametrize("page", pages_with("console"), ids=names_of)
