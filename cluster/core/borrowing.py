@@ -87,8 +87,10 @@ class BorrowOps(PinOps):
                 self.completion.ready(ref)
 
     def _on_add_borrowers(self, peer: bytes, message: AddBorrowers) -> None:
+        # Who registers us with ourselves has a reference of ours on its way to us: see `References.received`.
+        borrower = message.borrower.worker_id
         for object_id in message.object_ids:
-            self.references.add_borrower(object_id, message.borrower.worker_id)
+            self.references.add_borrower(object_id, peer if borrower == self.worker_id else borrower)
         if message.ack:
             self.out.append(Reply(peer, Ack(message.ack)))
 

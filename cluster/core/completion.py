@@ -88,9 +88,7 @@ class Completion:
         deps, holds = record.task.deps, record.holds
         assert deps is not None and holds is not None
         if record.waiting:  # it came back before they were ready, and waits for them already
-            for ref in holds:
-                if ref._wait is not None:
-                    ref._wait = [waiter for waiter in ref._wait if waiter is not record]
+            self._stop_waiting(record)
         waiting = 0
         for ref in holds[: len(deps)]:
             if ref._state == PENDING:
@@ -105,6 +103,13 @@ class Completion:
         if waiting:
             self.parked.append(record)
         return waiting == 0
+
+    @staticmethod
+    def _stop_waiting(record: Record) -> None:
+        for ref in record.holds or ():
+            if ref._wait is not None:
+                ref._wait = [waiter for waiter in ref._wait if waiter is not record]
+        record.waiting = 0
 
     def fill(self, record: Record) -> bytes | None:
         """Put the ready values in place; returns the error of an argument that failed."""
@@ -164,19 +169,20 @@ class Completion:
             refs = record.refs if record.refs is not None else [record.ref]
             for ref, value in zip(refs, result.returns, strict=False):
                 assert ref is not None
-                self.set_value(ref, value, record)
+                self.set_value(ref, value, record, peer)
             if self._keeps_lineage(record):
                 record.rest()
         if record.holds is not None:
             self.release(record)
 
-    def set_value(self, ref: ObjectRef, value: ReturnValue, record: Record | None) -> None:
-        """Give a reference the value that a worker returned."""
+    def set_value(self, ref: ObjectRef, value: ReturnValue, record: Record | None, peer: bytes) -> None:
+        """Give a reference the value that the worker ``peer`` returned."""
         if ref._state != PENDING:
-            self._let_go(ref, value)
+            self._let_go(ref, value, peer)
             return
         if value.refs:
-            self._contain(self._extra(ref), [self.references.received(info, registered=True) for info in value.refs])
+            received = self.references.received
+            self._contain(self._extra(ref), [received(info, registered=True, sender=peer) for info in value.refs])
         if value.size and not value.data:
             extra = self._extra(ref)
             extra.nodes, extra.size = [value.node], value.size
@@ -192,10 +198,10 @@ class Completion:
         if ref._wait is not None:
             self.ready(ref)
 
-    def _let_go(self, ref: ObjectRef, value: ReturnValue) -> None:
+    def _let_go(self, ref: ObjectRef, value: ReturnValue, peer: bytes) -> None:
         """It has a value already, and a retry made it once more: what came with this one must not stay."""
         for info in value.refs or ():
-            _ = self.references.received(info, registered=True)
+            _ = self.references.received(info, registered=True, sender=peer)
         extra = ref._x
         if ref._state != STORE or extra is None or value.data:
             return
@@ -232,6 +238,8 @@ class Completion:
                     self.ready(ref)
         if record.stream is not None:
             self._end_stream(record, error)
+        if record.waiting:  # what it followed died with it, and would wake it when that comes to an end
+            self._stop_waiting(record)
         if record.holds is not None:
             self.release(record)
 
@@ -244,10 +252,10 @@ class Completion:
             return
         stream.peer = peer
         if item.index <= stream.arrived:
-            self._repeated(record, stream, item)
+            self._repeated(record, stream, item, peer)
             return
         ref = ObjectRef(record_owner(record), record.task.counter, item.index + 1)
-        self.set_value(ref, item.value, None)
+        self.set_value(ref, item.value, None, peer)
         if stream.closed:
             return  # nobody will take it: dropped here, its memory is freed as any other's
         if ref._state == STORE:
@@ -256,13 +264,13 @@ class Completion:
         stream.arrived = item.index
         self._tell_stream(stream.waiters)
 
-    def _repeated(self, record: Record, stream: Stream, item: StreamItem) -> None:
+    def _repeated(self, record: Record, stream: Stream, item: StreamItem, peer: bytes) -> None:
         """A retry yields again what came before; it does not know how far the consumer is, and may wait for it."""
         watch = stream.stored.get(item.index)
         ref = watch() if watch is not None else None
         if ref is None:  # gone, or small: a reference that is dropped lets go of all that came
             ref = ObjectRef(record_owner(record), record.task.counter, item.index + 1)
-        self.set_value(ref, item.value, None)
+        self.set_value(ref, item.value, None, peer)
         self.consumed(record)
 
     def end_stream(self, record: Record) -> None:

@@ -91,7 +91,7 @@ class References:
     def remove_borrower(self, object_id: bytes, borrower: bytes) -> None:
         """A process dropped its last reference to an object of ours."""
         known = self.exported.get(object_id)
-        if known is None:
+        if known is None or borrower in self.dead:  # its death said so already
             return
         count = known.borrowers.get(borrower, 0) - 1
         if count:
@@ -180,15 +180,19 @@ class References:
 
     # -- as borrower ------------------------------------------------------------------------------------------------
 
-    def received(self, info: RefInfo, registered: bool) -> ObjectRef:
-        """A reference that came in a message; ``registered``: the owner counts us already (perhaps twice)."""
+    def received(self, info: RefInfo, registered: bool, sender: bytes = b"") -> ObjectRef:
+        """A reference that came in a message; ``registered``: the owner counts us already (perhaps twice).
+
+        One of ours that ``sender`` registered for us counts as the sender's until it is here: if that dies before, so
+        does what it said.
+        """
         if info.owner.worker_id == self.address.worker_id:
             known = self.exported.get(info.object_id)
             found = known.ref if known is not None else self.findable.get(info.object_id)
             if found is not None:
                 ref = found
-                if registered:  # whoever sent it registered us with ourselves, so that it lives until here
-                    self.remove_borrower(info.object_id, self.address.worker_id)
+                if registered:
+                    self.remove_borrower(info.object_id, sender)
                 return ref
             ref = ref_from_id(info.object_id, self.address)
             ref._state, ref._x = FREED, None

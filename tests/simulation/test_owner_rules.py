@@ -79,3 +79,41 @@ def test_after_a_refusal_for_good_later_tasks_ask_again() -> None:
     assert record.made._data == b"refused"
     owner.submit()
     assert [demand.want for demand in owner.told(RAYLET, SetDemand)] == [1]
+
+
+def test_a_follower_that_died_with_what_it_followed_is_not_woken_by_its_end() -> None:
+    owner = Owner()
+    maker = owner.submit()
+    worker = owner.lease()
+    follower = owner.submit(maker.made)
+    assert follower.record.worker is not None
+    owner.submission.death_error = lambda record, death: b"died"
+    owner.submission.worker_died(WorkerDied(worker, Death(DeathKind.CRASHED), 1, 2), owner.now)  # it had begun both
+    owner.submission.pump(owner.now)
+    assert maker.made._data == b"died"
+    assert follower.made._data == b"died"
+    assert not owner.completion.ready_records
+    assert not owner.scheduling.queue
+
+
+def test_a_reference_on_its_way_back_is_forgotten_with_the_worker_that_sent_it() -> None:
+    owner = Owner()
+    ref = owner.submit().made
+    owner.references.export(ref)
+    worker = b"\x01worker1"
+    owner.references.in_transit(ref, 1)
+    owner.references.add_borrower(ref.binary(), worker)  # for us: its result, with the reference in it, is to come
+    owner.references.in_transit(ref, -1)
+    assert ref.binary() in owner.references.exported
+    owner.references.process_died(worker)
+    assert ref.binary() not in owner.references.exported
+
+
+def test_what_a_dead_process_gives_up_late_is_not_counted_below_nothing() -> None:
+    owner = Owner()
+    ref = owner.submit().made
+    owner.references.in_transit(ref, 1)
+    owner.references.add_borrower(ref.binary(), b"\x01worker1")
+    owner.references.process_died(b"\x01worker1")
+    owner.references.remove_borrower(ref.binary(), b"\x01worker1")
+    assert owner.references.exported[ref.binary()].borrowers == {}

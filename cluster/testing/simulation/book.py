@@ -36,13 +36,17 @@ class Book:
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
-        self.kills = 0  # of workers, by faults
+        self.kills = 0  # of workers and nodes, by faults
+        self._closed: list[str] = []
+        self.lost_pages = False  # a node died, so that nobody knows which tasks its workers had begun
 
     def submitted(self, key: str, max_retries: int, *, is_follower: bool = False) -> None:
         """A retried parent submits its children again: they are the same tasks then, tried more often."""
         known = self.entries.get(key)
         if known is None:
-            self.entries[key] = Entry(key, max_retries, self.kills, is_follower=is_follower)
+            entry = self.entries[key] = Entry(key, max_retries, self.kills, is_follower=is_follower)
+            if any(key.startswith(prefix) for prefix in self._closed):
+                entry.outcome = "dropped"
         elif known.max_retries >= 0 and max_retries >= 0:
             known.max_retries += 1 + max_retries
         else:
@@ -69,6 +73,13 @@ class Book:
         entry = self.entries[key]
         assert not entry.outcome, f"{key} ended twice: {entry.outcome}, {outcome}"
         entry.outcome = outcome
+
+    def close(self, prefix: str) -> None:
+        """What these tasks came to is nobody's business any more."""
+        self._closed.append(prefix)
+        for entry in self.entries.values():
+            if entry.key.startswith(prefix) and not entry.outcome:
+                entry.outcome = "dropped"
 
     def unended(self) -> list[str]:
         return [entry.key for entry in self.entries.values() if not entry.outcome]

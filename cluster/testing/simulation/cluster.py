@@ -85,7 +85,7 @@ class SimulatedCluster:
         self.holders: dict[int, tuple[Extra, Process]] = {}
         self.fork_failures = 0.0
         self.arena_bytes = 8 << 20
-        self.programs = 0
+        self.programs: set[bytes] = set()  # drivers that have not ended theirs
         self.is_leaving = False
         self._watched: dict[bytes, Node] = {}
         self._pids = 1000
@@ -209,7 +209,7 @@ class SimulatedCluster:
             core = process.core
             core.connect()
             program(process)
-            self.programs -= 1
+            self.programs.discard(identity)
             core.reactor.drive(lambda: self.is_leaving)
             core.gcs_call(ReportJobEnd(core.job_id))
             return 0
@@ -227,7 +227,7 @@ class SimulatedCluster:
         process = self.process(options, main)
         process.core._arena = node.arena()
         process.on_exit = lambda code, signal: self._driver_exited(process)
-        self.programs += 1
+        self.programs.add(identity)
         process.start(self._delay(True))
         return process
 
@@ -239,12 +239,6 @@ class SimulatedCluster:
         node = self._watched.get(process.identity)
         if node is not None:
             self.kernel.after(self._delay(True), lambda: node.handle(DriverGone(process.identity)))
-
-    def kill_driver(self, process: Process) -> None:
-        """SIGKILL; its program counts as ended."""
-        if process.is_alive:
-            self.programs -= 1
-            process.end(None, 9, last_words=0.0)
 
     def living(self, kind: str) -> list[Process]:
         return [p for p in self.processes.values() if p.is_alive and p.kind == kind]
@@ -294,9 +288,11 @@ class SimulatedCluster:
             A program or a machine failed, or not everything ended within ``limit`` simulated seconds.
         """
         deadline = self.kernel.now + limit
-        self.run_while(lambda: self.programs > 0, deadline)
-        if self.programs > 0:
-            raise self._trouble(f"{self.programs} programs still wait after {limit:g} s; not ended: {self._waiting()}")
+        self.run_while(lambda: bool(self.programs), deadline)
+        if self.programs:
+            raise self._trouble(
+                f"{len(self.programs)} programs still wait after {limit:g} s; not ended: {self._waiting()}"
+            )
         self._settle(settle)
         self._guard(lambda: check_rest(self, job_ended=False))
         self.is_leaving = True

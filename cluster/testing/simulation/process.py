@@ -123,6 +123,7 @@ class Process:
         self.pid = pid
         self.kind = options.kind
         self.is_alive = True
+        self.name = ""  # how the keys of what it submits begin
         self.on_exit: Callable[[int | None, int | None], None] = lambda code, signal: None
         self.drops: deque[Extra] = deque()
         self._main = main

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Callable
+from functools import partial
 
 from .cluster import SimulatedCluster
 from .process import Process
@@ -25,8 +27,10 @@ class Scenario:
         CPUs of each node.
     drivers, rounds, scale
         How many programs there are, how many workloads each does one after the other, and about how many tasks one has.
-    worker_kills
-        How often a worker is killed, at any time.
+    worker_kills, node_kills, driver_kills
+        How often one of these is killed, at any time. One node and one driver are always left.
+    cuts
+        How often a node is cut off from the others, for less time than it takes to be missed.
     slow
         Share of slow messages.
     """
@@ -38,6 +42,9 @@ class Scenario:
     scale: int = 12
     workloads: tuple[str, ...] = tuple(ALL)
     worker_kills: int = 0
+    node_kills: int = 0
+    driver_kills: int = 0
+    cuts: int = 0
     slow: float = 0.05
     fork_failures: float = 0.0
 
@@ -53,6 +60,9 @@ class Scenario:
             scale=chance.choice((3, 12, 12, 30, 60)),
             workloads=workloads,
             worker_kills=chance.choice((0, 0, 1, 3, 8)),
+            node_kills=chance.choice((0, 0, 0, 1, 2)),
+            driver_kills=chance.choice((0, 0, 0, 1)),
+            cuts=chance.choice((0, 0, 2)),
             slow=chance.choice((0.0, 0.05, 0.5)),
             fork_failures=chance.choice((0.0, 0.0, 0.1)),
         )
@@ -78,15 +88,19 @@ def build(cluster: SimulatedCluster, scenario: Scenario) -> None:
     cluster.fork_failures = scenario.fork_failures
     cluster.start_gcs()
     chance = random.Random(scenario.seed)
-    nodes = [
+    for cpus in scenario.nodes:
         cluster.add_node({"CPU": cpus}, prestart=min(2, int(cpus)), reserve=1, idle_worker_seconds=2.0)
-        for cpus in scenario.nodes
-    ]
     for number in range(scenario.drivers):
         add_program(cluster, scenario, number, chance)
-    for _ in range(scenario.worker_kills):
-        cluster.kernel.after(chance.expovariate(2.0), lambda: kill_some_worker(cluster))
-    assert nodes
+    faults: list[tuple[int, Callable[[SimulatedCluster], None]]] = [
+        (scenario.worker_kills, kill_some_worker),
+        (scenario.node_kills, kill_some_node),
+        (scenario.driver_kills, kill_some_driver),
+        (scenario.cuts, cut_some_node),
+    ]
+    for count, fault in faults:
+        for _ in range(count):
+            cluster.kernel.after(chance.expovariate(2.0), partial(fault, cluster))
 
 
 def add_program(cluster: SimulatedCluster, scenario: Scenario, number: int, chance: random.Random) -> None:
@@ -100,13 +114,52 @@ def add_program(cluster: SimulatedCluster, scenario: Scenario, number: int, chan
             context = Context(f"d{number}/{name}{turn}", own, own.randint(1, scenario.scale))
             ALL[name](context)
 
-    cluster.add_driver(node, program)
+    cluster.add_driver(node, program).name = f"d{number}/"
 
 
 def kill_some_worker(cluster: SimulatedCluster) -> None:
-    """SIGKILL to one of all workers, if there is one."""
-    workers = cluster.living("worker")
+    """SIGKILL to one of all workers, if there is one. Not to one that starts: three of these, and a raylet gives up."""
+    workers = [worker for worker in cluster.living("worker") if worker.core.welcome is not None]
     if workers:
         victim = cluster.kernel.random.choice(workers)
         cluster.book.kills += 1
         cluster.nodes[victim.node_id].kill_worker(victim.identity)
+
+
+def kill_some_node(cluster: SimulatedCluster) -> None:
+    """A machine fails, with all that runs on it; not the last one, nor that of the last driver."""
+    drivers = cluster.living("driver")
+    homes = {driver.node_id for driver in drivers}
+    nodes = [node for node in cluster.nodes.values() if node.is_alive]
+    candidates = [node for node in nodes if len(nodes) > 1 and homes != {node.node_id}]
+    if candidates:
+        victim = cluster.kernel.random.choice(candidates)
+        cluster.book.kills += 1
+        cluster.book.lost_pages = True
+        for driver in drivers:
+            if driver.node_id == victim.node_id:
+                _forget(cluster, driver)
+        victim.end()
+
+
+def kill_some_driver(cluster: SimulatedCluster) -> None:
+    """SIGKILL to a driver, if another one is left."""
+    drivers = cluster.living("driver")
+    if len(drivers) > 1:
+        victim = cluster.kernel.random.choice(drivers)
+        cluster.book.kills += 1
+        _forget(cluster, victim)
+        victim.end(None, 9, last_words=0.0)
+
+
+def _forget(cluster: SimulatedCluster, driver: Process) -> None:
+    """Its program is over, and nobody asks for its tasks."""
+    cluster.book.close(driver.name)
+    cluster.programs.discard(driver.identity)
+
+
+def cut_some_node(cluster: SimulatedCluster) -> None:
+    """A node hears nothing from the others, nor they from it, for a while."""
+    nodes = [node for node in cluster.nodes.values() if node.is_alive]
+    chosen = cluster.kernel.random.choice(nodes)
+    cluster.network.cut(frozenset((chosen.node_id,)), cluster.kernel.random.uniform(0.01, 3.0))

@@ -41,6 +41,10 @@ class Story:
     def line(self, who: str, text: str) -> None:
         self._lines.append(_Line(self._kernel.now, b"", b"", False, b"", f"{who}: {text}"))
 
+    def sizes(self) -> list[tuple[float, int]]:
+        """When each message came, and how large it was."""
+        return [(line.at, len(line.data)) for line in self._lines]
+
     def tell(self, key: str, names: dict[bytes, str]) -> str:
         """The messages about a key, one a line. ``names``: what processes are called."""
         kind, _, digits = key.partition(":")

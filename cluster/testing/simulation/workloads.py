@@ -66,7 +66,7 @@ def judge(key: str, error: Exception, *, depends: bool = False) -> None:
         deaths = book.kills - entry.kills_before
         assert entry.max_retries >= 0, f"{key} is to be retried for ever, and failed with {error!r}"
         assert deaths > entry.max_retries, f"{key} failed after {deaths} deaths of workers: {error!r}"
-        assert entry.is_follower or len(entry.starts) > entry.max_retries, (
+        assert book.lost_pages or entry.is_follower or len(entry.starts) > entry.max_retries, (
             f"{key} failed with {type(error).__name__}, but began only {len(entry.starts)} times"
         )
         return
@@ -201,9 +201,7 @@ def tree(context: Context) -> None:
             above.append(level[-1])
         level = above
     assert get(level[0][0]) == level[0][1], "the tree has another sum"
-    for entry in active().book.entries.values():
-        if entry.key.startswith(f"{context.name}/") and not entry.outcome:
-            entry.outcome = "dropped"
+    active().book.close(f"{context.name}/")
 
 
 def nested(context: Context) -> None:
@@ -221,9 +219,8 @@ def nested(context: Context) -> None:
 
 def close(key: str) -> None:
     """What the children of a task came to is their parent's business."""
-    for entry in active().book.entries.values():
-        if entry.key.startswith((f"{key}/", f"{key}+")) and not entry.outcome:
-            entry.outcome = "dropped"
+    active().book.close(f"{key}/")
+    active().book.close(f"{key}+")
 
 
 def retried(context: Context) -> None:
