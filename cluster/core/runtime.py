@@ -263,10 +263,14 @@ class Core(EngineOps):
             self._next_tick = now + _TICK
             for hook in self.tick_hooks:
                 hook(now)
-        if submission.dirty or self.completion.ready_records:
-            submission.pump(now)
-        if self.actor_calls.dirty or self.completion.ready_records:
-            self.actor_calls.pump()
+        completion = self.completion
+        while True:
+            if submission.dirty or completion.ready_records:
+                submission.pump(now)
+            if self.actor_calls.dirty or completion.ready_records:
+                self.actor_calls.pump()
+            if not completion.ready_records:  # else a call failed, and tasks that wait for it can go on
+                break
         if self.before_flush is not None:
             self.before_flush()
         if self.out:

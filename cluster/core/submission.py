@@ -249,18 +249,21 @@ class Submission(Pushing):
 
     def pump(self, now: float) -> None:
         """Give workers what they have room for; say what is lacking. Called once after a batch of events."""
-        ready = self.completion.ready_records
-        if ready:
-            self.completion.ready_records = []
-            for record in ready:
-                if record.cancelled:
-                    continue  # that was its end
-                if record.create is not None:
-                    record.create()
-                elif record.plan.scheduling is not None:
-                    self.enqueue(record)
-                else:
-                    self.completion.ready_records.append(record)  # an actor call: not ours
+        completion = self.completion
+        if completion.ready_records:
+            calls: list[Record] = []  # of actors: not ours
+            while ready := completion.ready_records:  # a task that fails for its argument makes others ready
+                completion.ready_records = []
+                for record in ready:
+                    if record.cancelled:
+                        continue  # that was its end
+                    if record.create is not None:
+                        record.create()
+                    elif record.plan.scheduling is not None:
+                        self.enqueue(record)
+                    else:
+                        calls.append(record)
+            completion.ready_records = calls
         if self.dirty:
             classes, self.dirty = self.dirty, []
             for cls in classes:
