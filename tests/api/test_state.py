@@ -36,9 +36,10 @@ def test_finished_tasks_are_listed(ray: ModuleType, state: ModuleType, eventuall
     refs = [f.options(name=name).remote() for _ in range(3)]
     ray.get(refs)
     eventually(lambda: [task.state for task in tasks_named(state, name)] == ["FINISHED"] * 3)
+    # What the worker and what the owner know of a task arrive separately.
+    eventually(lambda: {task.func_or_class_name.split(".")[-1] for task in tasks_named(state, name)} == {"f"})
     found = tasks_named(state, name)
     assert {task.task_id for task in found} == {ref.task_id().hex() for ref in refs}
-    assert {task.func_or_class_name.split(".")[-1] for task in found} == {"f"}
     assert {task.type for task in found} == {"NORMAL_TASK"}
     assert {task.job_id for task in found} == {ray.get_runtime_context().get_job_id()}
 
