@@ -49,7 +49,7 @@ class References:
         self.findable: WeakValueDictionary[bytes, ObjectRef] = WeakValueDictionary()  # what others may find by id alone
         self.pinned_forever: list[ObjectRef] = []  # pickled by the user, out of our sight
         self.subscribers: dict[bytes, set[bytes]] = {}  # object id → peers that asked for its state
-        self.acks: dict[int, Callable[[], None]] = {}
+        self.acks: dict[int, tuple[bytes, Callable[[], None]]] = {}  # who is to acknowledge, and what waits for it
         self._next_ack = 1
         self.dead: set[bytes] = set()
         self.error_of: Callable[[str, ObjectRef], bytes] = lambda kind, ref: b""
@@ -116,6 +116,9 @@ class References:
     def process_died(self, worker_id: bytes) -> list[ObjectRef]:
         """Forget a borrower; returns the references that died with their owner."""
         self.dead.add(worker_id)
+        for ack, (owner, _) in list(self.acks.items()):
+            if owner == worker_id:
+                self.acknowledged(ack)  # it will never say so, and nothing of its is left to hold
         for object_id, known in list(self.exported.items()):
             if known.borrowers.pop(worker_id, None) is not None:
                 self._check(object_id, known)
@@ -232,7 +235,7 @@ class References:
 
         for owner, group in by_owner.items():
             ack, self._next_ack = self._next_ack, self._next_ack + 1
-            self.acks[ack] = acknowledged
+            self.acks[ack] = owner, acknowledged
             for ref in group:
                 if borrower.worker_id == self.address.worker_id and ref._x is not None:
                     ref._x.registered = True
@@ -241,9 +244,9 @@ class References:
 
     def acknowledged(self, ack: int) -> None:
         """An owner answered."""
-        then = self.acks.pop(ack, None)
-        if then is not None:
-            then()
+        waiting = self.acks.pop(ack, None)
+        if waiting is not None:
+            waiting[1]()
 
     def ask(self, ref: ObjectRef) -> None:
         """Ask the owner for the state of a borrowed object, once."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from himalia.cluster.core.refs import ref_from_id
 from himalia.cluster.protocol.common import Address, Death, DeathKind
 from himalia.cluster.protocol.core_messages import R_INLINE, R_RETURNED, PushTasks, Result, TaskResults
+from himalia.cluster.protocol.ids import make_object_id
 from himalia.cluster.protocol.raylet_messages import LeaseRefused, LeaseSpill, ReturnLeases, SetDemand, WorkerDied
 from tests.simulation.owner_on_paper import OTHER, RAYLET, Owner
 
@@ -117,3 +119,13 @@ def test_what_a_dead_process_gives_up_late_is_not_counted_below_nothing() -> Non
     owner.references.process_died(b"\x01worker1")
     owner.references.remove_borrower(ref.binary(), b"\x01worker1")
     assert owner.references.exported[ref.binary()].borrowers == {}
+
+
+def test_nobody_waits_for_the_word_of_a_dead_owner() -> None:
+    owner = Owner()
+    elsewhere = ref_from_id(make_object_id(OTHER, 1, 1), Address(OTHER))
+    done: list[bool] = []
+    assert owner.references.register([elsewhere], owner.references.address, lambda: done.append(True)) == 1
+    owner.references.process_died(OTHER)
+    assert done == [True]
+    assert not owner.references.acks
