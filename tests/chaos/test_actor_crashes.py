@@ -85,7 +85,7 @@ def test_an_actor_with_restarts_lives_again_and_says_that_calls_in_flight_may_ha
 
     def lives() -> int:
         try:
-            return hv.get(tank.pid.remote(), timeout=5)
+            return int(hv.get(tank.pid.remote(), timeout=5))
         except ActorUnavailableError:
             return 0
 

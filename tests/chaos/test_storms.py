@@ -108,7 +108,8 @@ def test_tasks_that_may_not_be_repeated_never_are_while_workers_die(hv: ModuleTy
             except WorkerCrashedError:
                 failed += 1
         eventually(lambda: len(killed) >= 3, "some to die")
-    assert {path.read_text() for path in tmp_path.iterdir()} == {"x"}
+    # Empty: it was killed between opening its file and writing to it.
+    assert {path.read_text() for path in tmp_path.iterdir()} <= {"x", ""}
     # One that ran, and those whose results had not left yet.
     assert failed <= 8 * len(killed), f"{failed} tasks failed by {len(killed)} kills"
 
