@@ -8,9 +8,9 @@ there to be read only.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
-import asyncio
 import os
 import subprocess
 import sysconfig
