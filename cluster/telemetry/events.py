@@ -91,9 +91,9 @@ class Source(msgspec.Struct, array_like=True, eq=False, gc=False):
 Row = tuple[int, int, Source, int, float, float, str | None]
 """Counter at the owner, attempt, source, `TaskState`, begin, end, extra.
 
-Of a worker: begin and end of the execution (end 0 while it runs), extra is the error (`describe_error`), or empty. Of an owner:
-begin is when it was submitted, end when it came into this state, extra is the error, or the id of the worker it went to
-in hexadecimal. Times are seconds since the epoch.
+Of a worker: begin and end of the execution (end 0 while it runs), extra is the error (`describe_error`) or empty. Of
+an owner: begin is when it was submitted, end when it came into this state, extra is the error, or the id of the worker
+it went to in hexadecimal. Times are seconds since the epoch.
 """
 
 
