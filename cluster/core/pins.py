@@ -220,7 +220,7 @@ class PinOps(RequestOps):
                     finished.append(extra)
         if finished:
             self._unpin(finished)
-        frees: list[bytes] = []
+        frees: dict[bytes, int] = {}  # and how many pins are kept, for buffers in use
         nodes: set[bytes] = set()
         while drops:
             extra = drops.popleft()
@@ -233,9 +233,9 @@ class PinOps(RequestOps):
                 self._dropped(extra, frees, nodes)
         if frees:
             nodes.discard(self.node_id)
-            self.out.append(Send(self.raylet_id, FreeObjects(frees, list(nodes))))
+            self.out.append(Send(self.raylet_id, FreeObjects(list(frees), list(nodes), False, list(frees.values()))))
 
-    def _dropped(self, extra: Extra, frees: list[bytes], nodes: set[bytes]) -> None:
+    def _dropped(self, extra: Extra, frees: dict[bytes, int], nodes: set[bytes]) -> None:
         """The last reference to an object of ours is gone."""
         if extra.contained:
             for ref in extra.contained:
@@ -244,10 +244,10 @@ class PinOps(RequestOps):
             self._actor_out_of_scope(extra.actor)
         if extra.size:
             extra.freed = True
-            frees.append(extra.object_id())
             nodes.update(extra.nodes)
             if extra.pins > 0:
                 self._unpin([extra])
+            frees[extra.object_id()] = extra.pins
 
     def _own_pin(self, extra: Extra) -> None:
         """An object was sealed with a pin in our name."""

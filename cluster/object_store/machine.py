@@ -231,7 +231,7 @@ class StoreMachine(Lifecycle):
         for node in message.nodes:
             if node != self._node_id:
                 self._emit(SendNode(node, FreeObjects(message.object_ids)))
-        for object_id in message.object_ids:
+        for number, object_id in enumerate(message.object_ids):
             record = self.index.get(object_id)
             if record is None:
                 if message.forwarded:
@@ -246,6 +246,9 @@ class StoreMachine(Lifecycle):
             self._free_one(record, cause)
             if is_early and not message.forwarded:
                 self.index.set_deadline(record, now + SEAL_WAIT)
+            if message.pins:
+                self.index.unpin(record, peer, max(0, record.pins.get(peer, 0) - message.pins[number]))
+                self.unpinned(record, now)
             self._settle_freed(record, cause)
 
     # -- other nodes -------------------------------------------------------------------------------------------------

@@ -172,11 +172,15 @@ class FreeObjects(msgspec.Struct, array_like=True, tag=10):
 
     Memory goes with the last pin. May overtake the `SealObjects` of another process. A process that sends this for an
     object it is writing gives the writing up. ``forwarded``: from a raylet, to those it sent copies.
+
+    ``pins[i]``: so many pins of ``object_ids[i]`` the owner keeps, for buffers in use. Others in its name it never
+    heard of: they came with a seal of a worker that died before it could tell.
     """
 
     object_ids: list[bytes]
     nodes: list[bytes] = []
     forwarded: bool = False
+    pins: list[int] = []
 
 
 class StoreStatsRequest(msgspec.Struct, array_like=True, tag=11):

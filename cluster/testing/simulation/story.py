@@ -116,7 +116,7 @@ def _leases(message: Any) -> list[int]:
 
 
 def _text(message: Any) -> str:
-    return repr(_hexed(msgspec.to_builtins(message, builtin_types=(bytes,))))
+    return repr(_hexed(msgspec.msgpack.decode(msgspec.msgpack.encode(message), strict=False)))
 
 
 def _hexed(value: Any) -> Any:
