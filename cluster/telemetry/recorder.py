@@ -164,7 +164,8 @@ class OwnerRecorder:
         self.buffer = TaskEventBuffer(core.worker_id, core.node_id, core.pid, is_owner=True)
         self._core = core
         self._send = send
-        self._sources: dict[Any, Source] = {}  # by Plan
+        # By number and name of the template. Not by Plan: that of a method keeps its actor alive.
+        self._sources: dict[tuple[int, str], Source] = {}
         self._known = 0  # tasks up to this counter were there at the last tick
 
     @classmethod
@@ -244,17 +245,18 @@ class OwnerRecorder:
 
     def _source(self, record: Record) -> Source:
         plan = record.plan
-        source = self._sources.get(plan)
+        template = plan.template
+        key = (template.index, plan.name)
+        source = self._sources.get(key)
         if source is None:
             if len(self._sources) >= _SOURCES_KEPT:
                 self._sources.clear()
-            template = plan.template
             kind = TaskKind.ACTOR_METHOD if template.actor_id else TaskKind.NORMAL
             core = self._core
             source = Source(
                 plan.name or template.name, core.worker_id, core.job_id, kind, template.actor_id, template.cell, ""
             )
-            self._sources[plan] = source
+            self._sources[key] = source
         return source
 
 

@@ -117,6 +117,20 @@ def test_a_constructor_that_kills_its_process_is_an_error_of_every_call(hv: Modu
         hv.get(fragile.ping.remote())
 
 
+def test_an_actor_ends_with_its_last_handle_also_after_a_call_that_was_seen_running(hv: ModuleType) -> None:
+    from himalia.util.state import list_actors
+
+    tank = make_actor(hv)
+    actor_id = tank._actor_id.hex()
+    assert hv.get(tank.sleep.remote(1.2)) == "slept"  # longer than telemetry looks away
+    del tank
+
+    def state() -> str:
+        return next(actor.state for actor in list_actors(limit=1_000) if actor.actor_id == actor_id)
+
+    eventually(lambda: state() == "DEAD", "the actor to end", 5)
+
+
 def test_the_resources_of_a_killed_actor_come_back(hv: ModuleType) -> None:
     class Heavy:
         def pid(self) -> int:
