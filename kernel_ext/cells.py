@@ -86,6 +86,10 @@ class CellTable:
         found = self._ask_kernel(begins)
         self._current.set(self.remember(found) if found is not None else None)
 
+    def leave(self) -> None:
+        """A cell has ended. What it left running keeps it; what the kernel does next in this context is not its."""
+        self._current.set(None)
+
     def current(self) -> NotebookCell | None:
         """The cell that the calling code belongs to."""
         found = self._current.get()
@@ -97,8 +101,13 @@ class CellTable:
             return left
         if thread is not threading.main_thread():
             return None
-        asked = self._ask_kernel(False)
-        return self.remember(asked) if asked is not None else None
+        return self.asked()
+
+    def asked(self) -> NotebookCell | None:
+        """The cell that the kernel works on, and the one to ask for when a cell has ended: if that awaited, it ran in a
+        context of its own, which the caller is not in."""
+        found = self._ask_kernel(False)
+        return self.remember(found) if found is not None else None
 
     def remember(self, cell: NotebookCell) -> NotebookCell:
         """Keep a cell; returns the one that is known already if it is the same execution."""

@@ -14,6 +14,7 @@ from ..cluster.core import current, session
 from .cells import CellTable
 from .kernels import front_of
 from .output import OutputRouter
+from .wakeup import SignalWakeup, loop_of
 
 if TYPE_CHECKING:
     from ..cluster.core.runtime import Core
@@ -29,6 +30,8 @@ class Extension:
         self.front = front_of(shell)
         self.cells = CellTable(self.front.cell)
         self.router = OutputRouter(self.front, self.cells)
+        loop = loop_of(shell)
+        self.wakeup = SignalWakeup(loop) if loop is not None else None
 
     def load(self) -> None:
         """Install everything."""
@@ -41,6 +44,8 @@ class Extension:
         self.shell.events.register("post_run_cell", self._cell_ended)
         self.shell.register_magics(ClusterMagics(self.shell))
         install_formatters(self.shell)
+        if self.wakeup is not None:
+            self.wakeup.install()
         session.on_connect.append(self.attach)
         core = current.find_core()
         if core is not None:
@@ -59,6 +64,8 @@ class Extension:
         self.shell.magics_manager.registry.pop(ClusterMagics.__name__, None)
         remove_formatters(self.shell)
         self.cells.unfollow_threads()
+        if self.wakeup is not None:
+            self.wakeup.remove()
         if self.attach in session.on_connect:
             session.on_connect.remove(self.attach)
         core = current.find_core()
@@ -84,10 +91,11 @@ class Extension:
 
     def _cell_ended(self, result: Any) -> None:
         """An interrupted cell takes along what it submitted."""
+        self.cells.leave()
         core = current.find_core()
         if core is None or not _was_interrupted(result):
             return
-        cell = self.cells.current()
+        cell = self.cells.asked()
         named = cell.named() if cell is not None else None
         if named is not None:
             core.cancel_cell(named)

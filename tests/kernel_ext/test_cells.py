@@ -128,3 +128,12 @@ def test_as_many_cells_are_remembered_as_the_limit_says(monkeypatch: pytest.Monk
 def test_threads_are_left_alone_after_unloading(table: CellTable) -> None:
     table.unfollow_threads()
     assert threading.Thread.start.__module__ == "threading"
+
+
+def test_what_the_kernel_does_after_a_cell_is_not_of_that_cell(kernel: Kernel, table: CellTable) -> None:
+    def callback_in_the_same_context() -> int:
+        table.leave()
+        kernel.number = 5
+        return _number(table)
+
+    assert kernel.run(table, 4, callback_in_the_same_context) == 5

@@ -158,6 +158,16 @@ def test_an_interrupt_cancels_what_its_cell_submitted_and_nothing_else(any_kerne
     assert any_kernel.value("himalia.get(kept)") == "['done', 'done']"
 
 
+def test_an_interrupted_await_cancels_its_cell_too(any_kernel: Notebook, folder: Path) -> None:
+    any_kernel.run(WAITERS)
+    cell = any_kernel.send(f"ref = wait_for_file.remote({str(folder / 'never')!r})\nawait ref")
+    cell.wait_for(lambda cell: cell.lines)
+    any_kernel.interrupt()
+    cell.wait_for(lambda cell: cell.done)
+    assert cell.error == "CancelledError"
+    assert any_kernel.run("himalia.get(ref, timeout=20)").error == "TaskCancelledError"
+
+
 def test_a_cell_that_fails_leaves_its_tasks_alone(any_kernel: Notebook, folder: Path) -> None:
     any_kernel.run(WAITERS)
     path = folder / "file"
