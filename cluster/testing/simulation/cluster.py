@@ -27,7 +27,6 @@ from ... import core as core_package
 from ...core import current
 from ...core.refs import Extra, drops, set_drop_hook
 from ...core.runtime import CoreOptions
-from ...gcs.machine import Tables
 from ...protocol.common import Address, to_units
 from ...protocol.gcs_messages import JobInfo, ReportJobEnd
 from ...raylet.events import DriverGone, NodeConfig
@@ -79,7 +78,6 @@ class SimulatedCluster:
         if record:
             self.network.watch = self.story.message
         self.gcs: GcsServer | None = None
-        self.tables: Tables = {}
         self.nodes: dict[bytes, Node] = {}
         self.processes: dict[bytes, Process] = {}
         self.holders: dict[int, tuple[Extra, Process]] = {}
@@ -128,7 +126,8 @@ class SimulatedCluster:
         drops.clear()
         _active = self
         logger = logging.getLogger("himalia")
-        was_disabled, logger.disabled = logger.disabled, True
+        level = logger.level
+        logger.setLevel(logging.CRITICAL + 1)  # processes are killed here all the time
         with contextlib.ExitStack() as stack:
             for patch in patches:
                 stack.enter_context(patch)
@@ -137,7 +136,7 @@ class SimulatedCluster:
             finally:
                 self._clear()
                 _active = None
-                logger.disabled = was_disabled
+                logger.setLevel(level)
                 gc.unfreeze()
                 if was_collecting:
                     gc.enable()
@@ -156,18 +155,8 @@ class SimulatedCluster:
     # -- parts --------------------------------------------------------------------------------------------------------
 
     def start_gcs(self) -> None:
-        """Start it, or start it again from what it stored."""
-        self.gcs = GcsServer(self, self._gcs_address.worker_id, b"", self.tables)
-
-    def kill_gcs(self) -> None:
-        """Kill it."""
-        assert self.gcs is not None
-        self.gcs.end()
-
-    def gcs_is_back(self) -> None:
-        """What the raylets do when their connection is restored."""
-        for node in self.nodes.values():
-            self.kernel.after(self._delay(False), lambda node=node: node.is_alive and node.hello())  # type: ignore[misc]
+        """Start it, on a machine of its own."""
+        self.gcs = GcsServer(self, self._gcs_address.worker_id, b"")
 
     def add_node(self, resources: dict[str, float], **config: Any) -> Node:
         """Start a node; it joins."""

@@ -15,7 +15,7 @@ import msgspec
 from ...core.runtime import CoreOptions
 from ...gcs import commands as gcs_commands
 from ...gcs.config import GcsConfig
-from ...gcs.machine import GcsMachine, Tables
+from ...gcs.machine import GcsMachine
 from ...object_store.client import ArenaClient
 from ...protocol.common import PROTOCOL_VERSION, Address, NodeInfo
 from ...protocol.gcs_messages import GcsMessage, GcsReply, NodeHello
@@ -64,25 +64,18 @@ class _Timed:
 
 
 class GcsServer:
-    """The GCS. What it stored outlives it."""
+    """The GCS. It lives as long as the cluster."""
 
-    def __init__(self, cluster: SimulatedCluster, identity: bytes, node_id: bytes, tables: Tables) -> None:
+    def __init__(self, cluster: SimulatedCluster, identity: bytes, node_id: bytes) -> None:
         self.cluster = cluster
         self.identity = identity
         self.node_id = node_id
-        self.tables = tables
-        self.is_alive = True
         self.machine = GcsMachine("simulated", GcsConfig())
         self._raylets: dict[bytes, Address] = {}
         self._timed = _Timed(cluster, lambda: self.handle(gcs_commands.Tick()))
         cluster.network.join(self)
-        if tables:
-            self.machine.restore(tables, cluster.kernel.now)
-        self.handle(gcs_commands.Tick())
 
     def handle(self, event: gcs_commands.Event) -> None:
-        if not self.is_alive:
-            return
         commands = self.machine.handle(event, self.cluster.kernel.now)
         self.machine.check_invariants()
         for command in commands:
@@ -117,21 +110,11 @@ class GcsServer:
                 if gone is not None:
                     self.cluster.kernel.after(1.0, lambda: network.disconnect(self.identity, gone.worker_id))
             case gcs_commands.Persist():
-                table = self.tables.setdefault(command.table, {})
-                if command.record is None:
-                    table.pop(command.key, None)
-                else:
-                    table[command.key] = _encode(command.record)
+                _encode(command.record)  # storage could keep it
             case gcs_commands.Log():
                 self.cluster.note("GCS", command.text)
             case gcs_commands.End():
                 self.cluster.note("GCS", f"the cluster ends: {command.reason}")
-
-    def end(self) -> None:
-        """Its process is killed."""
-        self.is_alive = False
-        self._timed.set(None)
-        self.cluster.network.leave(self.identity, 0.0)
 
 
 class Node:
