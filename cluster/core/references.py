@@ -77,6 +77,8 @@ class References:
             ref = self.findable.get(object_id)
             if ref is None:
                 return False
+            if borrower in self.dead:
+                return True  # exported for nobody, it would stay for ever
             known = self.export(ref)
         if borrower in self.dead:
             return True
