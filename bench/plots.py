@@ -19,7 +19,7 @@ def plot(medians: Mapping[str, Mapping[str, float]], engine: str, peers: list[st
     """
     try:
         from bokeh.layouts import column
-        from bokeh.models import Span
+        from bokeh.models import FactorRange
         from bokeh.plotting import figure
         from bokeh.resources import INLINE
     except ImportError as error:
@@ -35,7 +35,7 @@ def plot(medians: Mapping[str, Mapping[str, float]], engine: str, peers: list[st
             continue
         chart = figure(
             title=f"{engine}: times better than {peer}",
-            y_range=names,
+            y_range=FactorRange(factors=names),
             x_axis_type="log",
             height=90 + 22 * len(names),
             width=720,
@@ -43,7 +43,7 @@ def plot(medians: Mapping[str, Mapping[str, float]], engine: str, peers: list[st
         )
         # A logarithmic axis has no zero: bars start at 1, where both are the same.
         chart.hbar(y=names, left=1, right=[ratios[name] for name in names], height=0.7)
-        chart.add_layout(Span(location=1, dimension="height", line_color="black"))
+        chart.vspan(x=[1], line_color="black")
         plots.append(chart)
     path.write_text(file_html(column(plots), INLINE, f"{engine} and its peers"))
 

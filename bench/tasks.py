@@ -195,7 +195,6 @@ def measure_latency(pipe: Connection, seconds: float) -> None:
     def busy() -> None:
         time.sleep(0.002)
 
-    @himalia.remote(num_cpus=0)
     class Load:
         """Somebody else's work: its tasks are submitted in a process of its own."""
 
@@ -218,7 +217,8 @@ def measure_latency(pipe: Connection, seconds: float) -> None:
     himalia.get([small.remote() for _ in range(100)])
     end = time.perf_counter() + seconds
     pipe.send(sample(lambda: time.perf_counter() > end))
-    load = Load.remote()
+    # Without a CPU of its own: both are for the tasks.
+    load = himalia.remote(num_cpus=0)(Load).remote()
     himalia.get(load.run.remote(0.1))
     running = load.run.remote(seconds)
     time.sleep(0.05)

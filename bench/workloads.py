@@ -26,27 +26,21 @@ class Remote:
     def __init__(self, ray: Any, seconds: float) -> None:
         self.ray, self.seconds = ray, seconds
 
-        @ray.remote
         def small() -> bytes:
             return b"ok"
 
-        @ray.remote
         def identity(x: Any) -> Any:
             return x
 
-        @ray.remote
         def add(a: int, b: int) -> int:
             return a + b
 
-        @ray.remote
         def total(a: Any) -> float:
             return float(a[0]) + float(a.nbytes)
 
-        @ray.remote
         def sleep_ms(ms: float) -> None:
             time.sleep(ms / 1000)
 
-        @ray.remote(num_cpus=0)
         class Server:
             def __init__(self) -> None:
                 self.n = 0
@@ -55,24 +49,26 @@ class Remote:
                 self.n += 1
                 return b"ok"
 
-        @ray.remote(num_cpus=0)
         class AsyncServer:
             async def small(self) -> bytes:
                 return b"ok"
 
-        @ray.remote(num_cpus=0)
+        small_task = ray.remote(small)
+
         class Client:
             def __init__(self, server: Any = None) -> None:
                 self.server = server
 
             def tasks(self, n: int) -> None:
-                ray.get([small.remote() for _ in range(n)])
+                ray.get([small_task.remote() for _ in range(n)])
 
             def calls(self, n: int) -> None:
                 ray.get([self.server.small.remote() for _ in range(n)])
 
-        self.small, self.identity, self.add, self.total, self.sleep_ms = small, identity, add, total, sleep_ms
-        self.Server, self.AsyncServer, self.Client = Server, AsyncServer, Client
+        self.small, self.identity, self.add = small_task, ray.remote(identity), ray.remote(add)
+        self.total, self.sleep_ms = ray.remote(total), ray.remote(sleep_ms)
+        # Without a CPU each, so that there is room for the tasks that they submit.
+        self.Server, self.AsyncServer, self.Client = map(ray.remote(num_cpus=0), (Server, AsyncServer, Client))
 
 
 def tasks_sync(r: Remote) -> Figures:

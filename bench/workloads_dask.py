@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -108,13 +109,14 @@ def arg_10mb(c: Any, seconds: float) -> Figures:
 
 def put_large(c: Any, seconds: float) -> Figures:
     import numpy as np
-    from distributed import wait
+
+    distributed: Any = importlib.import_module("distributed")
 
     big = np.random.default_rng(0).integers(0, 255, 400 * 1024 * 1024, dtype=np.uint8)
 
     def put() -> None:
         future = c.scatter(big, direct=False)
-        wait(future)
+        distributed.wait(future)
         del future
 
     yield "put_large_gb_per_s", rate(put, 1, 2.5 * seconds) * big.nbytes / 1e9
@@ -137,9 +139,8 @@ _WORKLOADS: tuple[Callable[[Any, float], Figures], ...] = (
 def dask(only: set[str] | None, seconds: float) -> Figures:
     """All figures, in a cluster of its own."""
     start = time.perf_counter()
-    from distributed import Client
-
-    client = Client(n_workers=CPUS, threads_per_worker=1, dashboard_address=None)
+    distributed: Any = importlib.import_module("distributed")
+    client: Any = distributed.Client(n_workers=CPUS, threads_per_worker=1, dashboard_address=None)
     client.submit(small, pure=False).result()
     yield "startup_to_first_result_s", time.perf_counter() - start
     client.gather([client.submit(sleep_ms, 50, pure=False) for _ in range(CPUS * 2)])

@@ -29,7 +29,7 @@ def run(script: str, *arguments: str) -> str:
 def peers(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, object]]:
     report = tmp_path_factory.mktemp("bench") / "peers.json"
     # Without `put_large`, which fills 800 MB.
-    names = "tasks_sync,tasks_two_clients,task_chain,tree_reduce,async_actor_async,actor_start,put_small,get_small"
+    names = "tasks_two_clients,task_chain,tree_reduce,async_actor_async,get_small"
     small = ("--rounds", "1", "--seconds", "0.01")
     text = run("peers.py", "--engines", "himalia", *small, "--only", names, "--floors", "--json", str(report))
     return text, json.loads(report.read_text())
@@ -70,7 +70,7 @@ def test_an_unknown_workload_is_refused_with_the_names_there_are() -> None:
 
 def test_costs_of_tasks_are_measured(tmp_path: Path) -> None:
     report = tmp_path / "tasks.json"
-    sizes = ("--seconds", "0.1", "--rounds", "1", "--queued", "2000", "--counted", "100", "--method", "bytecodes")
+    sizes = ("--seconds", "0.04", "--rounds", "1", "--queued", "1000", "--counted", "50", "--method", "bytecodes")
     run("tasks.py", *sizes, "--json", str(report))
 
     figures = json.loads(report.read_text())["figures"]
