@@ -89,7 +89,7 @@ class PinOps(RequestOps):
         self._slabs.on_created(message, time.monotonic())
         self._send_slab_messages()
 
-    # -- pinning ------------------------------------------------------------------------------------------------------
+    # -- pinning ----------------------------------------------------------------------------------------------------
 
     def request_pin(self, ref: ObjectRef, then: Callable[[int], None]) -> None:
         """Have an object here and pinned; ``then(status)`` with 0, or 1 if it was lost. In the leader."""
@@ -168,7 +168,7 @@ class PinOps(RequestOps):
             if extra is not None and node_id in extra.nodes:
                 extra.nodes = [node for node in extra.nodes if node != node_id]
 
-    # -- letting go ---------------------------------------------------------------------------------------------------
+    # -- letting go -------------------------------------------------------------------------------------------------
 
     def _woken_by_drop(self) -> None:
         if self.reactor.sleeping:
