@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .runtime import CoreOptions
     from .submission import Submission
 
-__all__ = ["CoreBase", "Handler"]
+__all__ = ["CoreBase"]
 
 if TYPE_CHECKING:
     Handler = Callable[[bytes, Any], None]
