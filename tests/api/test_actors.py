@@ -296,7 +296,8 @@ def test_a_method_can_call_its_own_actor_through_a_handle(ray: ModuleType) -> No
         def finish(self) -> str:
             return "finished"
 
-    (ref,) = ray.get(Thing.remote().start.remote())
+    thing = Thing.remote()
+    (ref,) = ray.get(thing.start.remote())
     assert ray.get(ref) == "finished"
 
 

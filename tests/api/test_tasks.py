@@ -57,6 +57,7 @@ def test_a_remote_function_cannot_be_called_directly(ray: ModuleType) -> None:
         f()
 
 
+@pytest.mark.only_engine("himalia", reason="in Ray it has the docstring of its class")
 def test_a_remote_function_keeps_its_docstring(ray: ModuleType) -> None:
     @ray.remote
     def documented() -> None:
