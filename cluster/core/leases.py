@@ -47,6 +47,7 @@ class Leases:
         self.by_id: dict[int, SchedulingClass] = {}
         self.workers: dict[bytes, LeasedWorker] = {}  # by worker id
         self.leases: dict[int, LeasedWorker] = {}
+        self.dead_raylets: set[bytes] = set()
         self.dirty: list[SchedulingClass] = []
         self.refuse_error: Callable[[Record, str], bytes] = lambda record, text: b""
         self.warn: Callable[[str], None] = lambda text: None
@@ -96,6 +97,9 @@ class Leases:
             return
         cls.asked[raylet] = max(0, cls.asked.get(raylet, 0) - message.count)
         there = message.raylet.worker_id
+        if there in self.dead_raylets:  # we heard of its death sooner than who sends us there: ask anew
+            self._touch(cls)
+            return
         fresh = there not in cls.asked
         cls.asked[there] = cls.asked.get(there, 0) + message.count
         self.out.append(Connect(message.raylet))

@@ -208,6 +208,7 @@ class Submission(Pushing):
 
     def raylet_died(self, raylet: bytes, death: Death, now: float) -> None:
         """A node is gone, with all its workers."""
+        self.dead_raylets.add(raylet)
         for worker in [w for w in self.workers.values() if w.raylet == raylet]:
             self.worker_died(WorkerDied(worker.worker_id, death, worker.lease_id), now)
         for cls in self.by_id.values():

@@ -129,3 +129,14 @@ def test_nobody_waits_for_the_word_of_a_dead_owner() -> None:
     owner.references.process_died(OTHER)
     assert done == [True]
     assert not owner.references.acks
+
+
+def test_who_is_sent_to_a_dead_node_asks_again_at_home() -> None:
+    owner = Owner()
+    owner.submit()
+    owner.submission.raylet_died(OTHER, Death(DeathKind.NODE_DIED), owner.now)
+    owner.told(RAYLET, SetDemand)
+    owner.submission.lease_spill(RAYLET, LeaseSpill(1, 1, Address(OTHER), 1))
+    owner.submission.pump(owner.now)
+    assert owner.told(OTHER, SetDemand) == []
+    assert [demand.want for demand in owner.told(RAYLET, SetDemand)] == [1]
