@@ -106,8 +106,16 @@ def _options(table: dict[str, Any]) -> Names:
     return {name: None for name in sorted(table) if not name.startswith("_")}
 
 
-_COVERED_UTIL = ("actor_pool", "check_serialize", "joblib", "multiprocessing", "placement_group", "queue")
-_COVERED_UTIL += ("scheduling_strategies", "state")
+_COVERED_UTIL = (
+    "actor_pool",
+    "check_serialize",
+    "joblib",
+    "multiprocessing",
+    "placement_group",
+    "queue",
+    "scheduling_strategies",
+    "state",
+)
 _CORE_MODULES = ("actor", "cluster_utils", "exceptions", "remote_function", "runtime_context", "runtime_env", "util")
 
 _IDS = (
@@ -242,7 +250,7 @@ def signature_differences(theirs: inspect.Signature, ours: inspect.Signature) ->
     own_order = [each.name for each in own.values() if each.kind in positional]
     their_order = [each.name for each in theirs.parameters.values() if each.kind in positional]
     for name, parameter in theirs.parameters.items():
-        if name.startswith("_") or parameter.kind in variable or name == "self":
+        if name.startswith("_") or parameter.kind in variable or name in ("self", "cls"):
             continue
         if name not in own:
             if not takes_any and not (takes_more and parameter.kind in positional):
