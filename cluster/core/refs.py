@@ -100,9 +100,9 @@ class ObjectRef(msgspec.Struct, eq=False, weakref=True):
     _wait: list[Any] | None = None  # Records and callables to be told
     _x: Extra | None = None
 
-    def __del__(self) -> None:
+    def __del__(self, leave_note: Callable[[Extra], None] = drops.append) -> None:  # at exit the global may be gone
         if self._x is not None:
-            drops.append(self._x)
+            leave_note(self._x)
             if _drop_hook is not None:
                 _drop_hook()
 

@@ -397,6 +397,12 @@ class Core(EngineOps):
                 self._publish_job(message.job_id)
         for node in message.nodes:
             self.nodes[node.node_id] = node
+        # Deaths before this are not told: a raylet that demand was spilled to meanwhile may be among them.
+        living = {node.raylet.worker_id for node in message.nodes if node.alive}
+        asked = {raylet for cls in self.submission.by_id.values() for raylet in cls.asked}
+        for raylet in asked - living - {self.raylet_id}:
+            death = Death(DeathKind.NODE_DIED, f"the node of raylet {raylet.hex()} died")
+            self.submission.raylet_died(raylet, death, time.monotonic())
 
     def _on_node_update(self, peer: bytes, message: NodeUpdate) -> None:
         node = message.node
