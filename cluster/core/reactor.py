@@ -67,6 +67,7 @@ class Reactor:
         self._drives = 0
         self._closing = False
         self._interrupted = False
+        self.main_inside = False  # the main thread drives: a signal handler must not raise, but call `interrupt`
         self._leader = 0
         self._fd_handlers: dict[int, Callable[[], None]] = {}
         self._poller = zmq.Poller()
@@ -110,10 +111,6 @@ class Reactor:
         self._interrupted = True
         os.eventfd_write(self._wake_fd, 1)
 
-    def leading(self) -> bool:
-        """Whether the calling thread leads."""
-        return self._leader == threading.get_ident()
-
     # -- user threads -----------------------------------------------------------------------------------------------
 
     def drive(self, done: Callable[[], Any], deadline: float | None = None) -> bool:
@@ -126,7 +123,34 @@ class Reactor:
         """
         if self._leader == threading.get_ident():
             raise RuntimeError("this would wait for the core inside the core; use a callback instead")
+        if done():
+            return True
+        if threading.current_thread() is not threading.main_thread():
+            return self._drive(done, deadline, False)
+        # From before the lock is taken until after it was released SIGINT is only noted: raised in between, it
+        # would leave the lock with a thread that has gone elsewhere.
+        handler = signal.getsignal(signal.SIGINT) if self._defer_sigint else None
+        self._interrupted = False
+        self.main_inside = True
+        if callable(handler):
+            signal.signal(signal.SIGINT, self._note_sigint)
+        try:
+            return self._drive(done, deadline, True)
+        finally:
+            self.main_inside = False
+            if callable(handler):
+                signal.signal(signal.SIGINT, handler)
+            if self._interrupted:
+                self._interrupted = False
+                if callable(handler):
+                    handler(signal.SIGINT, None)
+                else:
+                    raise KeyboardInterrupt
+
+    def _drive(self, done: Callable[[], Any], deadline: float | None, main: bool) -> bool:
         while not done():
+            if main and self._interrupted:
+                return False
             remaining = None if deadline is None else deadline - time.monotonic()
             if remaining is not None and remaining <= 0:
                 # One look at what has come: with a timeout of 0 the caller asks for the state, not for luck.
@@ -139,9 +163,9 @@ class Reactor:
             if self._closing:
                 return bool(done())
             if self._lock.acquire(blocking=False):
-                self._lead_as_user(done, deadline)
+                self._lead_as_user(done, deadline, main)
             elif self._io_leads:
-                self._take_over(done, deadline, remaining)
+                self._take_over(done, deadline, remaining, main)
             else:
                 self._follow(done, remaining)
         return True
@@ -165,7 +189,7 @@ class Reactor:
             self._leader = 0
             self._leave()
 
-    def _take_over(self, done: Callable[[], Any], deadline: float | None, remaining: float | None) -> None:
+    def _take_over(self, done: Callable[[], Any], deadline: float | None, remaining: float | None, main: bool) -> None:
         self._wanted += 1
         try:
             self.wake()
@@ -173,7 +197,7 @@ class Reactor:
         finally:
             self._wanted -= 1
         if acquired:
-            self._lead_as_user(done, deadline)
+            self._lead_as_user(done, deadline, main)
 
     def _follow(self, done: Callable[[], Any], remaining: float | None) -> None:
         event = threading.Event()
@@ -184,18 +208,8 @@ class Reactor:
         if entry in self._followers:
             self._followers.remove(entry)
 
-    def _lead_as_user(self, done: Callable[[], Any], deadline: float | None) -> None:
+    def _lead_as_user(self, done: Callable[[], Any], deadline: float | None, main: bool) -> None:
         """Lead until done; the lock is held, and released at the end."""
-        restore: Any = None
-        main = threading.current_thread() is threading.main_thread()
-        deferred = main and self._defer_sigint
-        if deferred:
-            restore = signal.getsignal(signal.SIGINT)
-            if callable(restore):
-                self._interrupted = False
-                signal.signal(signal.SIGINT, self._note_sigint)
-            else:
-                deferred = False
         try:
             self._leader = threading.get_ident()
             while not done() and not (main and self._interrupted) and not self._closing:
@@ -208,14 +222,6 @@ class Reactor:
         finally:
             self._leader = 0
             self._leave()
-            if deferred:
-                signal.signal(signal.SIGINT, restore)
-            if main and self._interrupted:
-                self._interrupted = False
-                if deferred:
-                    restore(signal.SIGINT, None)
-                else:
-                    raise KeyboardInterrupt
 
     def _leave(self) -> None:
         self._last_user = time.monotonic()

@@ -184,7 +184,7 @@ class Executor(Inputs):
         job = self.running
         if job is None or self.interrupt_target is not job or not self.interruptible:
             return
-        if self.core.reactor.leading():
+        if self.core.reactor.main_inside:
             self.core.reactor.interrupt()  # it waits in `get`: raised when it has left the machines alone
             return
         self.interrupt_target = None
