@@ -156,9 +156,11 @@ class Reactor:
                 # One look at what has come: with a timeout of 0 the caller asks for the state, not for luck.
                 if self._lock.acquire(blocking=False):
                     try:
+                        self._leader = threading.get_ident()
                         self._step(0.0)
                     finally:
-                        self._lock.release()
+                        self._leader = 0
+                        self._leave()  # tells the IO thread, which may have seen us lead and gone to sleep
                 return bool(done())
             if self._closing:
                 return bool(done())
