@@ -40,6 +40,9 @@ def restore(actors: Actors, actor_id: bytes, spec: ActorSpec, record: ActorRecor
     actors.nodes.promise(node, actor_id, actor.promised(), spread=spec.strategy == "SPREAD")
     if actor.state is ActorState.STARTING:
         actors.nodes.reserve(node, actor_id, spec.resources)
+        if any(units < 0 for units in node.free.values()):
+            # Who presses is not stored, but shows: more is on its way than there is, so one is to have room made.
+            actors.nodes.press(node.node_id, actor_id)
     if actor.address is not None:
         actors.by_worker[actor.address.worker_id] = actor
 
