@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,11 @@ import pytest
 from tests.support.leaks import LeakGuard, Snapshot, warm_up
 from tests.support.sizes import REPORT_LINES, files_longer_than
 from tests.support.source_tree import ROOT
+
+# A shell starts what it runs in the background with SIGINT ignored, and Python keeps that: tests of interrupts, and
+# what they start, need it as a terminal gives it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _FAILED = pytest.StashKey[bool]()
 
