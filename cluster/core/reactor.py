@@ -14,6 +14,7 @@ switches.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -176,7 +177,8 @@ class Reactor:
         """Take the lead for one look at the sockets, without waiting."""
         if not self._lock.acquire(blocking=False):
             if not self._io_leads:
-                return  # a user thread leads: it flushes for us
+                self.wake()  # a user thread leads: it flushes for us
+                return
             self._wanted += 1
             self.wake()
             self._lock.acquire()
@@ -190,6 +192,24 @@ class Reactor:
         finally:
             self._leader = 0
             self._leave()
+
+    def descriptors(self) -> list[int]:
+        """What an event loop watches that drives the core by `run_once` and `rest`."""
+        bus = self.bus
+        sockets = [bus.client, bus.server] if bus.zap is None else [bus.client, bus.server, bus.zap]
+        return [self._wake_fd, *(int(socket.fileno()) for socket in sockets)]
+
+    def clear_wake(self) -> None:
+        """The wake has been noticed."""
+        with contextlib.suppress(BlockingIOError):  # another thread was faster
+            os.eventfd_read(self._wake_fd)
+
+    def rest(self) -> bool:
+        """An event loop that leads goes to sleep, so what is put in the inbox needs a wake; True if there is work."""
+        self.sleeping = True
+        if self._has_work() or int(self.bus.client.get(zmq.EVENTS)) & zmq.POLLIN:
+            return True
+        return bool(int(self.bus.server.get(zmq.EVENTS)) & zmq.POLLIN)
 
     def _take_over(self, done: Callable[[], Any], deadline: float | None, remaining: float | None, main: bool) -> None:
         self._wanted += 1
@@ -290,10 +310,7 @@ class Reactor:
         self.sleeping = False
         for source, _ in events:
             if source == self._wake_fd:
-                try:
-                    os.eventfd_read(self._wake_fd)
-                except BlockingIOError:
-                    continue
+                self.clear_wake()
             elif isinstance(source, int):
                 handler = self._fd_handlers.get(source)
                 if handler is not None:

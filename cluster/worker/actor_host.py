@@ -2,7 +2,7 @@
 
 Strategy: a plain actor (concurrency 1) runs calls on the main thread just as tasks run, in the order they came. With
 more concurrency or groups, each group has a thread pool. If any method is a coroutine, the main thread runs an asyncio
-loop and the IO thread leads the core; calls of one batch are started in order by one callback.
+loop, which drives the core as well (see loop_lead.py); calls of one batch are started in order by one callback.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from ..protocol.ids import task_counter
 from ..protocol.raylet_messages import ActorStarted, AssignActor, Blocked, WorkerExiting
 from ..serialization.functions import import_function
 from .executor import ActorExit, Executor, raise_in_thread, set_visible_accelerators
+from .loop_lead import LoopLead
 from .peers import Job, Loaded
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class ActorHost:
         self.methods: dict[str, Any] = {}
         self.active: dict[tuple[bytes, int], Job] = {}
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.lead: LoopLead | None = None
         self.stop: asyncio.Event | None = None
         self.finishing = ""  # leave when nothing is running or waiting
         self.limits: dict[str, int] = {"": max(1, self.spec.max_concurrency), **self.spec.concurrency_groups}
@@ -363,6 +365,7 @@ class ActorHost:
         loop.set_exception_handler(None)
         early = list(self.early)
         self.early.clear()
+        self.lead = LoopLead(loop, self.core.reactor)
         self.loop = loop
         self._start_async(early)
         # Calls that came between the copy and the assignment wait in `early`.
@@ -371,7 +374,9 @@ class ActorHost:
         self._start_async(late)
         if self.finishing:
             self._maybe_finish()
+        self.lead.look()
         await self.stop.wait()
+        self.lead.close()
         self._leave(self.finishing or "exit_actor")
 
     def _start_async(self, jobs: list[Job]) -> None:
@@ -435,7 +440,8 @@ class ActorHost:
         elif watched is not None:
             executor.settle_arguments(job, watched, result)
         executor.finish(job, result, time.perf_counter() - start)
-        self.core.reactor.wake()
+        assert self.lead is not None
+        self.lead.soon()
         self.active.pop((job.peer.worker_id, task.counter), None)
         self.counts[group] -= 1
         if exiting:
@@ -462,7 +468,8 @@ class ActorHost:
         async for value in generator:
             index += 1
             executor.send_item(job, index, value)
-            self.core.reactor.wake()
+            assert self.lead is not None
+            self.lead.soon()
             del value
             while limit > 0 and index - peer.consumed.get(counter, 0) >= limit:
                 await asyncio.to_thread(executor.wait_consumed, job, index, limit)
