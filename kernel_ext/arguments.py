@@ -6,9 +6,12 @@ import argparse
 import difflib
 import re
 import shlex
+from collections.abc import Callable
 from typing import Any, NoReturn
 
-__all__ = ["MagicParser", "UsageProblem", "byte_count", "positive"]
+__all__ = ["Completer", "MagicParser", "UsageProblem", "byte_count", "positive"]
+
+Completer = Callable[[Any], list[str]]
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
@@ -21,11 +24,45 @@ class MagicParser(argparse.ArgumentParser):
     """A parser that raises instead of ending the process, and suggests the option that was meant."""
 
     def __init__(self, prog: str, **options: Any) -> None:
+        self._completers: dict[str, Completer] = {}
         super().__init__(prog=prog, add_help=False, allow_abbrev=False, exit_on_error=False, **options)
 
     def error(self, message: str) -> NoReturn:
         """Called by argparse for what does not fit."""
         raise UsageProblem(f"{message}\n{self.format_usage().strip()}")
+
+    def add_argument(self, *names: Any, completer: Completer | None = None, **options: Any) -> argparse.Action:
+        """As argparse has it.
+
+        Parameters
+        ----------
+        completer
+            Tells what may stand here, given the shell.
+        """
+        action = super().add_argument(*names, **options)
+        if completer is not None:
+            self._completers[action.dest] = completer
+        return action
+
+    def option(self, word: str) -> argparse.Action | None:
+        """The option of this name, if there is one."""
+        return self._option_string_actions.get(word)
+
+    def option_names(self) -> list[str]:
+        """All options."""
+        return list(self._option_string_actions)
+
+    def candidates(self, action: argparse.Action, shell: Any) -> list[str]:
+        """What may stand for an option's value or an argument, as far as that is known."""
+        if action.choices is not None:
+            return [str(choice) for choice in action.choices]
+        completer = self._completers.get(action.dest)
+        return completer(shell) if completer is not None else []
+
+    def positional_candidates(self, shell: Any) -> list[str]:
+        """What may stand where no option is asked for."""
+        positional = [action for action in self._actions if not action.option_strings]
+        return [word for action in positional for word in self.candidates(action, shell)]
 
     def parse_line(self, line: str) -> argparse.Namespace:
         """Parse what follows the magic's name.

@@ -35,14 +35,14 @@ class Extension:
 
     def load(self) -> None:
         """Install everything."""
-        from .magics import ClusterMagics
+        from .magics import install_magics
         from .reprs import install_formatters
 
         self.cells.enter(begins=False)  # the cell that loads the extension has done so before
         self.cells.follow_threads()
         self.shell.events.register("pre_run_cell", self._cell_begins)
         self.shell.events.register("post_run_cell", self._cell_ended)
-        self.shell.register_magics(ClusterMagics(self.shell))
+        install_magics(self.shell)
         install_formatters(self.shell)
         if self.wakeup is not None:
             self.wakeup.install()
@@ -53,15 +53,12 @@ class Extension:
 
     def unload(self) -> None:
         """Take everything away. A cluster that runs goes on, and its tasks print as in a script."""
-        from .magics import ClusterMagics
+        from .magics import remove_magics
         from .reprs import remove_formatters
 
         self.shell.events.unregister("pre_run_cell", self._cell_begins)
         self.shell.events.unregister("post_run_cell", self._cell_ended)
-        for kind, names in ClusterMagics.magics.items():
-            for name in names:
-                self.shell.magics_manager.magics[kind].pop(name, None)
-        self.shell.magics_manager.registry.pop(ClusterMagics.__name__, None)
+        remove_magics(self.shell)
         remove_formatters(self.shell)
         self.cells.unfollow_threads()
         if self.wakeup is not None:

@@ -1,0 +1,147 @@
+"""What all families of magics share: their parsers, the cluster they speak of, and how they show things."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics
+
+from ...cluster.core import current, session
+from ...cluster.core.runtime import Core
+from ..arguments import MagicParser, UsageProblem
+from ..html import BUSY, note
+from ..status import gone_bundle
+
+__all__ = ["Action", "Family", "answers"]
+
+_Magic = TypeVar("_Magic", bound=Callable[..., Any])
+
+
+def answers(magic: _Magic) -> _Magic:
+    """Let a magic raise `UsageProblem`: IPython shows a `UsageError` as one line without a traceback."""
+
+    @functools.wraps(magic)
+    def wrapped(*arguments: Any) -> Any:
+        try:
+            return magic(*arguments)
+        except UsageProblem as problem:
+            raise UsageError(str(problem)) from None
+
+    return wrapped  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a magic does when a certain word follows its name."""
+
+    parser: Callable[[], MagicParser]
+    run: Callable[[Family, argparse.Namespace], None]
+
+
+class Family(Magics):
+    """Some magics that belong together.
+
+    Attributes
+    ----------
+    parsers
+        What makes the parser of each magic, by the magic's name, or by its name and action (``"cluster start"``).
+        Completion and the check of its help work from these too.
+    """
+
+    parsers: ClassVar[dict[str, Callable[[], MagicParser]]] = {}
+
+    def parse(self, command: str, line: str) -> argparse.Namespace:
+        """Parse what follows a magic's name, or the name of its action.
+
+        Raises
+        ------
+        UsageProblem
+            It does not fit.
+        """
+        return self.parsers[command]().parse_line(line)
+
+    def action_of(self, magic: str, line: str) -> tuple[str, str]:
+        """Split a line into the name of an action and the rest.
+
+        Raises
+        ------
+        UsageProblem
+            There is no such action.
+        """
+        word, _, rest = line.strip().partition(" ")
+        names = self.actions(magic)
+        if word in names:
+            return word, rest
+        usage = f"usage: %{magic} {'|'.join(names)}"
+        if not word:
+            raise UsageProblem(usage)
+        meant = difflib.get_close_matches(word, names, n=1)
+        suggestion = f"; did you mean {meant[0]!r}?" if meant else ""
+        raise UsageProblem(f"%{magic} has no {word!r}{suggestion}\n{usage}")
+
+    @classmethod
+    def actions(cls, magic: str) -> list[str]:
+        """The actions of a magic, if it has any."""
+        return [command.partition(" ")[2] for command in cls.parsers if command.startswith(f"{magic} ")]
+
+    @classmethod
+    def function_of(cls, magic: str) -> str:
+        """The method that is a magic: it may have another name, where that is a word of Python."""
+        for names in cls.magics.values():
+            if magic in names:
+                return str(names[magic])
+        raise KeyError(magic)
+
+    def ended(self) -> None:
+        """Called when the extension is unloaded."""
+
+    # -- the cluster ------------------------------------------------------------------------------------------------
+
+    def core(self) -> Core:
+        """The core of this kernel. If there is no cluster, one is started, which is said.
+
+        Raises
+        ------
+        UsageProblem
+            The cluster has ended, or this kernel works with another engine.
+        """
+        if current.find_core() is None:
+            if current.find_engine() is not None:
+                raise UsageProblem("this magic needs the native engine: this kernel is connected by another one")
+            self.start_default()
+        core = current.get_core()
+        if core.fatal is not None:
+            raise UsageProblem(f"{core.fatal}\n%cluster stop, then %cluster start begins anew")
+        return core
+
+    def start_default(self) -> None:
+        """Start a cluster with all of this machine, and say so."""
+        self.say("No cluster ran: started one with all of this machine. %cluster stop ends it.", BUSY)
+        session.use_default_cluster()
+
+    def say_if_gone(self) -> bool:
+        """Show why the cluster has ended, if it has."""
+        core = current.find_core()
+        if core is None or core.fatal is None:
+            return False
+        self.show(gone_bundle(str(core.fatal)))
+        return True
+
+    # -- showing ----------------------------------------------------------------------------------------------------
+
+    def say(self, text: str, colour: str) -> None:
+        """Show a sentence."""
+        self.show({"text/html": note(text, colour), "text/plain": text})
+
+    @staticmethod
+    def show(bundle: dict[str, Any]) -> None:
+        """Show HTML with its plain-text twin."""
+        from IPython.display import display
+
+        display(bundle, raw=True)  # type: ignore[no-untyped-call]

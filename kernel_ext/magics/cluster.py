@@ -1,0 +1,127 @@
+"""``%cluster``: start, look at, join and stop a cluster from a cell."""
+
+from __future__ import annotations
+
+import argparse
+from typing import ClassVar, Final
+
+from IPython.core.magic import line_magic, magics_class
+
+from ...cluster.core import api, current, session
+from ..arguments import MagicParser, UsageProblem, byte_count, positive
+from ..html import IDLE
+from ..status import NAME_LABEL, cluster_bundle, gone_bundle
+from .base import Action, Family, answers
+
+__all__ = ["ClusterMagics"]
+
+
+def _start_parser() -> MagicParser:
+    parser = MagicParser("%cluster start")
+    parser.add_argument("--cpus", type=positive, metavar="N")
+    parser.add_argument("--gpus", type=positive, metavar="N")
+    parser.add_argument("--memory", type=byte_count, metavar="BYTES")
+    parser.add_argument("--object-memory", type=byte_count, metavar="BYTES")
+    parser.add_argument("--name", metavar="NAME")
+    parser.add_argument("--namespace", metavar="NAME")
+    return parser
+
+
+def _connect_parser() -> MagicParser:
+    parser = MagicParser("%cluster connect")
+    parser.add_argument("address", nargs="?", default="auto", metavar="ADDRESS")
+    parser.add_argument("--namespace", metavar="NAME")
+    return parser
+
+
+def _start(magics: Family, arguments: argparse.Namespace) -> None:
+    if current.find_core() is not None:
+        if magics.say_if_gone():
+            return
+        magics.say("A cluster runs already: %cluster stop ends it.", IDLE)
+        _show_status(magics)
+        return
+    api.init(
+        "local",
+        num_cpus=arguments.cpus,
+        num_gpus=arguments.gpus,
+        object_store_memory=arguments.object_memory,
+        namespace=arguments.namespace,
+        labels={NAME_LABEL: arguments.name} if arguments.name else None,
+        _memory=arguments.memory,
+    )
+    _show_status(magics)
+
+
+def _status(magics: Family, arguments: argparse.Namespace) -> None:
+    if current.find_core() is None:
+        magics.start_default()
+    _show_status(magics)
+
+
+def _connect(magics: Family, arguments: argparse.Namespace) -> None:
+    if current.find_core() is not None:
+        raise UsageProblem("this kernel is connected already: %cluster stop first")
+    try:
+        api.init(arguments.address, namespace=arguments.namespace)
+    except ConnectionError as error:
+        raise UsageProblem(str(error)) from None
+    _show_status(magics)
+
+
+def _stop(magics: Family, arguments: argparse.Namespace) -> None:
+    live = session.current_session()
+    if live is None:
+        magics.say("No cluster runs: there is nothing to stop.", IDLE)
+        return
+    api.shutdown()
+    ended = "The cluster has ended." if live.cluster is not None else "Left the cluster, which goes on."
+    magics.say(f"{ended} References of it can not be read any more.", IDLE)
+
+
+def _show_status(magics: Family) -> None:
+    if magics.say_if_gone():
+        return
+    core = current.get_core()
+    try:
+        bundle = cluster_bundle(core)
+    except Exception as error:  # noqa: BLE001 - whatever ails the cluster, this shows it
+        bundle = gone_bundle(str(error))
+    magics.show(bundle)
+
+
+ACTIONS: Final = {
+    "start": Action(_start_parser, _start),
+    "status": Action(lambda: MagicParser("%cluster status"), _status),
+    "connect": Action(_connect_parser, _connect),
+    "stop": Action(lambda: MagicParser("%cluster stop"), _stop),
+}
+"""What follows ``%cluster``. An action may live in a module of its own; its help stands below."""
+
+
+@magics_class
+class ClusterMagics(Family):
+    """``%cluster``."""
+
+    parsers: ClassVar = {f"cluster {name}": action.parser for name, action in ACTIONS.items()}
+
+    @line_magic
+    @answers
+    def cluster(self, line: str) -> None:
+        """Start, look at, join and stop a cluster.
+
+        %cluster start [--cpus N] [--gpus N] [--memory BYTES] [--object-memory BYTES] [--name NAME] [--namespace NAME]
+            A new cluster on this machine, with all of it unless told otherwise. It ends with the kernel.
+            --memory is what tasks may ask for with ``memory=``, --object-memory the shared memory for objects; both can
+            be written as 500MB or 2GiB. --name is what ``%cluster status`` calls it, --namespace where names of actors
+            are looked up.
+        %cluster status
+            What there is and what of it is in use.
+        %cluster connect [ADDRESS] [--namespace NAME]
+            Join a cluster that runs: a connection file, a session folder, host:port, or "auto" for the newest of this
+            machine. It goes on when the kernel ends.
+        %cluster stop
+            End the cluster, or leave it if it was joined.
+        """
+        name, rest = self.action_of("cluster", line)
+        ACTIONS[name].run(self, self.parse(f"cluster {name}", rest))
