@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..protocol.transitions import InvariantViolation
 from .actor_record import ON_NODE, Actor, ActorState
-from .lifecycle import InvariantViolation
 
 if TYPE_CHECKING:
     from .actors_machine import Actors

@@ -9,7 +9,7 @@ import msgspec
 
 from ..protocol.common import Address, Death, Resources
 from ..protocol.gcs_messages import ActorInfo, ActorSpec
-from .lifecycle import History, new_history
+from ..protocol.transitions import History, new_history
 
 __all__ = [
     "ON_NODE",

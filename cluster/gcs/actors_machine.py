@@ -23,9 +23,11 @@ from typing import ClassVar
 import msgspec
 
 from ..protocol.common import Death, DeathKind
+from ..protocol.constraints import affinity
 from ..protocol.gcs_messages import ActorInfo, ActorSpec, ActorUpdate, ReportActor
 from ..protocol.ids import task_owner
 from ..protocol.raylet_messages import StartActor, StopActor
+from ..protocol.transitions import IllegalTransition, Step
 from .actor_checks import check_actors
 from .actor_record import (
     ON_NODE,
@@ -43,9 +45,8 @@ from .actor_record import (
 )
 from .commands import Outbox
 from .config import GcsConfig
-from .lifecycle import IllegalTransition, Step
 from .nodes_machine import Node, Nodes
-from .placement import affinity, choose_busy_node, choose_node, is_feasible
+from .placement import choose_busy_node, choose_node, is_feasible
 from .waiting import WaitingActors
 
 __all__ = ["Actors"]

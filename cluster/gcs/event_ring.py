@@ -11,8 +11,8 @@ from collections import deque
 from typing import NamedTuple
 
 from ..protocol.gcs_messages import TaskEvents
+from ..protocol.transitions import InvariantViolation
 from .config import GcsConfig
-from .lifecycle import InvariantViolation
 
 __all__ = ["EventRing"]
 

@@ -19,9 +19,9 @@ import msgspec
 
 from ..protocol.common import Address, Death
 from ..protocol.gcs_messages import JobInfo, ProcessDead
+from ..protocol.transitions import History, IllegalTransition, InvariantViolation, Step, new_history
 from .commands import Outbox
 from .config import GcsConfig
-from .lifecycle import History, IllegalTransition, InvariantViolation, Step, new_history
 
 __all__ = ["Core", "Job", "JobState", "Jobs", "Processes"]
 

@@ -7,8 +7,8 @@ arrived here, as both travel on their own connections: hence `wait`, which is an
 from __future__ import annotations
 
 from ..protocol.gcs_messages import KvDelete, KvGet, KvKeys, KvPut
+from ..protocol.transitions import InvariantViolation
 from .commands import Outbox
-from .lifecycle import InvariantViolation
 
 __all__ = ["Kv", "storage_key"]
 

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from ..protocol.common import PROTOCOL_VERSION, Death, DeathKind, from_units
+from ..protocol.constraints import affinity
 from ..protocol.gcs_messages import (
     ActorInfo,
     ActorSpec,
@@ -55,7 +56,7 @@ from .kv_machine import TABLE as KV_TABLE
 from .kv_machine import Kv
 from .nodes_machine import TABLE as NODE_TABLE
 from .nodes_machine import Node, NodeRecord, Nodes, NodeState
-from .placement import affinity, needed
+from .placement import needed
 from .queries import QUERIES, query
 from .recovery_machine import reconcile, restore
 

@@ -24,9 +24,9 @@ import msgspec
 from ..protocol.common import Death, NodeInfo, Resources
 from ..protocol.gcs_messages import NodeReport, NodeUpdate, ResourceView
 from ..protocol.raylet_messages import StopRaylet
+from ..protocol.transitions import History, IllegalTransition, InvariantViolation, Step, new_history
 from .commands import Connect, Disconnect, Outbox
 from .config import GcsConfig
-from .lifecycle import History, IllegalTransition, InvariantViolation, Step, new_history
 
 __all__ = ["Node", "NodeRecord", "NodeState", "Nodes"]
 

@@ -15,8 +15,9 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 from ..protocol.common import Resources
+from ..protocol.constraints import affinity, fits, matches_labels
 
-__all__ = ["NodeLoad", "affinity", "choose_busy_node", "choose_node", "fits", "is_feasible", "matches_labels", "needed"]
+__all__ = ["NodeLoad", "choose_busy_node", "choose_node", "is_feasible", "needed"]
 
 _PACK_UNTIL: Final = 0.5
 
@@ -61,43 +62,6 @@ def needed(spec: Placeable) -> Resources:
     for name, units in spec.resources.items():
         need[name] = max(units, need.get(name, 0))
     return need
-
-
-def fits(need: Resources, have: Resources) -> bool:
-    return all(have.get(name, 0) >= units for name, units in need.items())
-
-
-def affinity(strategy: str) -> tuple[bytes, bool] | None:
-    """The node a strategy names, and whether no other will do; None if it names none.
-
-    Raises
-    ------
-    ValueError
-        If it is no strategy.
-    """
-    if strategy in ("DEFAULT", "SPREAD"):
-        return None
-    kind, colon, node = strategy.partition(":")
-    if not colon or kind not in ("node", "node~"):
-        raise ValueError(
-            f'no such strategy: {strategy!r} (there are "DEFAULT", "SPREAD", "node:<id>" and "node~:<id>")'
-        )
-    return bytes.fromhex(node), kind == "node"
-
-
-def matches_labels(wanted: dict[str, str], labels: dict[str, str]) -> bool:
-    """Whether a node's labels meet a selector: ``value``, ``!value``, ``in(a, b)`` or ``!in(a, b)`` for each key."""
-    return all(_matches(condition, labels.get(key)) for key, condition in wanted.items())
-
-
-def _matches(condition: str, value: str | None) -> bool:
-    negated = condition.startswith("!")
-    text = condition.removeprefix("!")
-    if text.startswith("in(") and text.endswith(")"):
-        choices = {choice.strip() for choice in text[3:-1].split(",")}
-    else:
-        choices = {text}
-    return (value in choices) != negated
 
 
 def is_feasible(spec: Placeable, nodes: Iterable[NodeLoad]) -> bool:

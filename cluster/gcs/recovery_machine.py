@@ -10,10 +10,10 @@ from __future__ import annotations
 from ..protocol.common import Address, Death, DeathKind
 from ..protocol.gcs_messages import ActorSpec
 from ..protocol.raylet_messages import StartActor, StopActor
+from ..protocol.transitions import Step
 from .actor_record import Actor, ActorRecord, ActorState, Lost, Started
 from .actors_machine import Actors, unknown_here
 from .commands import Outbox
-from .lifecycle import Step
 from .nodes_machine import Node
 
 __all__ = ["reconcile", "restore"]

@@ -26,12 +26,12 @@ from ..launchers.boot import GcsBoot, Ready, report_ready
 from ..protocol.common import Address
 from ..protocol.gcs_messages import GcsMessage
 from ..protocol.raylet_messages import RayletReply, StopRaylet
+from ..protocol.transitions import IllegalTransition
 from ..transport.bus import Bus, Frames
 from ..transport.keys import CurveKeys
 from ..transport.loop import BusLoop
 from .commands import Command, Connect, Disconnect, End, Event, Log, PeerLost, Persist, Received, Send, SendRaylet, Tick
 from .config import GcsConfig
-from .lifecycle import IllegalTransition
 from .machine import GcsMachine
 from .storage import Storage, StorageError, open_storage
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..gcs.lifecycle import History, IllegalTransition, Step, new_history
 from ..protocol.common import Address, Death, DeathKind, Resources
 from ..protocol.gcs_messages import ActorSpec, ReportActor
 from ..protocol.raylet_messages import ActorStarted, AssignActor, StartActor, StopActor
+from ..protocol.transitions import History, IllegalTransition, Step, new_history
 from .events import Context
 from .ledger import Allocation, Ledger
 from .reclaim import Waiter

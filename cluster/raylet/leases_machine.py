@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ..gcs.lifecycle import History, IllegalTransition, Step, new_history
 from ..protocol.common import Death, DeathKind, Resources
 from ..protocol.raylet_messages import (
     LeaseGranted,
@@ -30,6 +29,7 @@ from ..protocol.raylet_messages import (
     SetDemand,
     WorkerDied,
 )
+from ..protocol.transitions import History, IllegalTransition, Step, new_history
 from .events import Context, ResetStarted
 from .ledger import Allocation, Ledger
 from .policy import ClusterView

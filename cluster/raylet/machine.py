@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ..gcs.lifecycle import IllegalTransition
 from ..protocol.common import PROTOCOL_VERSION, Address, Death, DeathKind
 from ..protocol.gcs_messages import (
     NodeReport,
@@ -34,6 +33,7 @@ from ..protocol.raylet_messages import (
     StopRaylet,
     WorkerExiting,
 )
+from ..protocol.transitions import IllegalTransition
 from .actors_machine import NodeActors
 from .events import (
     Candidate,

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from ..gcs.placement import affinity, fits, matches_labels
 from ..protocol.common import NodeInfo, Resources, from_units
+from ..protocol.constraints import affinity, fits, matches_labels
 from ..protocol.raylet_messages import LeaseSpec
 
 __all__ = ["HERE", "WAIT", "Choice", "ClusterView"]

@@ -15,9 +15,9 @@ import signal
 from collections.abc import Iterator
 from typing import Final
 
-from ..gcs.lifecycle import History, IllegalTransition, Step, new_history
 from ..protocol.common import Address, Death, DeathKind
 from ..protocol.raylet_messages import Exit
+from ..protocol.transitions import History, IllegalTransition, Step, new_history
 from .environment import process_environment
 from .events import Context, SignalWorker, StartWorker
 from .ledger import Allocation

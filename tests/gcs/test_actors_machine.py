@@ -6,7 +6,6 @@ import pytest
 
 from himalia.cluster.gcs.actor_record import ActorState
 from himalia.cluster.gcs.actors_machine import Actors
-from himalia.cluster.gcs.lifecycle import IllegalTransition
 from himalia.cluster.protocol.common import Address, DeathKind
 from himalia.cluster.protocol.gcs_messages import (
     CreateActor,
@@ -19,6 +18,7 @@ from himalia.cluster.protocol.gcs_messages import (
 )
 from himalia.cluster.protocol.ids import make_task_id
 from himalia.cluster.protocol.raylet_messages import StartActor, StopActor
+from himalia.cluster.protocol.transitions import IllegalTransition
 from tests.gcs.cluster_on_paper import Driver, OnPaper, Raylet, an_id
 
 

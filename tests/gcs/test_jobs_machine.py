@@ -6,7 +6,6 @@ import pytest
 
 from himalia.cluster.gcs.config import GcsConfig
 from himalia.cluster.gcs.jobs_machine import JobState
-from himalia.cluster.gcs.lifecycle import IllegalTransition
 from himalia.cluster.protocol.common import PROTOCOL_VERSION, Address, DeathKind
 from himalia.cluster.protocol.gcs_messages import (
     DriverHello,
@@ -16,6 +15,7 @@ from himalia.cluster.protocol.gcs_messages import (
     ReportJobEnd,
     Welcome,
 )
+from himalia.cluster.protocol.transitions import IllegalTransition
 from tests.gcs.cluster_on_paper import WALL, OnPaper, an_id
 
 

@@ -12,7 +12,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from himalia.cluster.gcs.actor_record import ActorState
 from himalia.cluster.gcs.config import GcsConfig
-from himalia.cluster.gcs.lifecycle import InvariantViolation
 from himalia.cluster.gcs.machine import GcsMachine
 from himalia.cluster.protocol.common import Address, Death, DeathKind
 from himalia.cluster.protocol.gcs_messages import (
@@ -30,6 +29,7 @@ from himalia.cluster.protocol.gcs_messages import (
     WatchActor,
 )
 from himalia.cluster.protocol.raylet_messages import StartActor, StopActor
+from himalia.cluster.protocol.transitions import InvariantViolation
 from tests.gcs.cluster_on_paper import Driver, OnPaper, Raylet, an_id
 
 SMALL = GcsConfig(dead_actors_kept=4, dead_nodes_kept=2, ended_jobs_kept=2, dead_processes_kept=50)

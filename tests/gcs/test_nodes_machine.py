@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from himalia.cluster.gcs.config import GcsConfig
-from himalia.cluster.gcs.lifecycle import IllegalTransition
 from himalia.cluster.gcs.nodes_machine import Gone, NodeState
 from himalia.cluster.protocol.common import Death, DeathKind, to_units
 from himalia.cluster.protocol.gcs_messages import (
@@ -23,6 +22,7 @@ from himalia.cluster.protocol.gcs_messages import (
     Welcome,
 )
 from himalia.cluster.protocol.raylet_messages import StartActor, StopRaylet
+from himalia.cluster.protocol.transitions import IllegalTransition
 from tests.gcs.cluster_on_paper import OnPaper, an_id
 
 

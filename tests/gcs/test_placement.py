@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-import pytest
-
-from himalia.cluster.gcs.placement import affinity, choose_busy_node, choose_node, is_feasible, matches_labels, needed
+from himalia.cluster.gcs.placement import choose_busy_node, choose_node, is_feasible, needed
 from himalia.cluster.protocol.common import Resources
 
 
@@ -76,28 +74,3 @@ def test_soft_affinity_is_hard_while_its_node_is_large_enough() -> None:
     assert choose_node(Wish({"CPU": 1}, strategy=soft), nodes, b"b") is None
     assert choose_busy_node(Wish({"CPU": 1}, strategy=soft), nodes, b"b") == b"a"
     assert choose_node(Wish({"CPU": 5}, strategy=soft), [*nodes, place("c", 9, 9)], b"b") == b"c"
-
-
-@pytest.mark.parametrize("text", ["BEST", "node", "nodes:00", "node:xyz", "spread"])
-def test_what_is_no_strategy_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
-        affinity(text)
-
-
-@pytest.mark.parametrize(
-    ("condition", "value", "matches"),
-    [
-        ("a", "a", True),
-        ("a", "b", False),
-        ("a", None, False),
-        ("!a", "b", True),
-        ("!a", "a", False),
-        ("!a", None, True),
-        ("in(a, b)", "b", True),
-        ("in(a, b)", "c", False),
-        ("!in(a,b)", "c", True),
-        ("!in(a,b)", "a", False),
-    ],
-)
-def test_labels_are_compared_as_ray_does(condition: str, value: str | None, matches: bool) -> None:
-    assert matches_labels({"key": condition}, {} if value is None else {"key": value}) is matches

@@ -7,7 +7,6 @@ import signal
 
 import pytest
 
-from himalia.cluster.gcs.lifecycle import IllegalTransition
 from himalia.cluster.protocol.common import Address, Death, DeathKind
 from himalia.cluster.protocol.gcs_messages import ReportActor, ReportProcessDeath
 from himalia.cluster.protocol.raylet_messages import (
@@ -18,6 +17,7 @@ from himalia.cluster.protocol.raylet_messages import (
     StopActor,
     WorkerExiting,
 )
+from himalia.cluster.protocol.transitions import IllegalTransition
 from himalia.cluster.raylet.actors_machine import ACTOR_EDGES, NodeActor
 from himalia.cluster.raylet.events import Reply, SignalWorker, StartWorker
 

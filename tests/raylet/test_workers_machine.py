@@ -7,7 +7,6 @@ import signal
 
 import pytest
 
-from himalia.cluster.gcs.lifecycle import IllegalTransition
 from himalia.cluster.protocol.common import PROTOCOL_VERSION, Address, DeathKind
 from himalia.cluster.protocol.gcs_messages import ReportProcessDeath
 from himalia.cluster.protocol.raylet_messages import (
@@ -20,6 +19,7 @@ from himalia.cluster.protocol.raylet_messages import (
     WorkerDied,
     WorkerExiting,
 )
+from himalia.cluster.protocol.transitions import IllegalTransition
 from himalia.cluster.raylet.events import (
     MemoryPressure,
     ProcessEnded,
