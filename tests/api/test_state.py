@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -244,6 +245,13 @@ def test_workers_are_listed(ray: ModuleType, state: ModuleType, eventually: Any)
     assert worker.is_alive is True
     assert worker.worker_type == "WORKER"
     assert worker.pid == pid
+
+
+def test_the_driver_is_listed_with_its_process(ray: ModuleType, state: ModuleType) -> None:
+    worker_id = ray.get_runtime_context().get_worker_id()
+    (driver,) = [w for w in state.list_workers(limit=10_000) if w.worker_id == worker_id]
+    assert driver.worker_type == "DRIVER"
+    assert driver.pid == os.getpid()
 
 
 def test_actors_are_summarised_by_class(ray: ModuleType, state: ModuleType, eventually: Any) -> None:

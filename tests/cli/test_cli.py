@@ -17,6 +17,7 @@ from himalia.__main__ import main, make_parser
 from himalia.cli._cluster import _labels, _resources, _size
 from himalia.cli._output import print_table
 from himalia.cli._state import _filter
+from tests.support.clusters import eventually
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,110 @@ def sessions() -> Iterator[Path]:
     """A short path: Unix sockets lie below it."""
     with tempfile.TemporaryDirectory(prefix="hm-", dir="/tmp") as folder:
         yield Path(folder)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--head", "--num-cpus=-1"], "'CPU' must not be negative"),
+        (["--head", '--resources={"CPU": 1}'], "'CPU' has an argument of its own"),
+        (["--head", "--object-store-memory=1"], "at least 1048576 bytes"),
+        (["--head", "--spill-dir=nothing://here"], "nothing"),
+        (["--address=127.0.0.1:9"], "No cluster '127.0.0.1:9' is known"),
+    ],
+)
+def test_a_node_that_cannot_start_is_one_line_and_leaves_nothing(
+    arguments: list[str], said: str, sessions: Path
+) -> None:
+    done = run("start", *arguments, tmp=sessions)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert done.stderr.startswith("himalia: ")
+    assert done.stderr.count("\n") == 1
+    assert not list(sessions.glob("*/session-*"))
+
+
+def test_of_two_clusters_the_newest_is_meant_unless_an_address_names_one(sessions: Path) -> None:
+    try:
+        assert run("start", "--head", "--num-cpus=1", tmp=sessions).returncode == 0
+        (first,) = sessions.glob("*/session-*")
+        assert run("start", "--head", "--num-cpus=2", tmp=sessions).returncode == 0
+
+        def cpus(*address: str) -> float:
+            status = json.loads(run("status", "--format=json", *address, tmp=sessions).stdout)
+            return float(status["resources"]["CPU"]["total"])
+
+        assert cpus() == 2
+        assert cpus(f"--address={first}") == 1
+        assert run("stop", f"--address={first}", tmp=sessions).stdout == "Stopped 1 node.\n"
+        assert not first.exists()
+        assert cpus() == 2
+    finally:
+        stop = run("stop", tmp=sessions)
+    assert stop.stdout == "Stopped 1 node.\n"
+    assert run("stop", tmp=sessions).stdout == "No node of yours runs on this machine.\n"
+
+
+def test_a_program_on_the_cluster_is_seen_by_all_commands(sessions: Path) -> None:
+    program = """
+import himalia
+himalia.init("auto")
+
+@himalia.remote
+def square(x):
+    return x * x
+
+@himalia.remote
+class Counter:
+    def add(self):
+        return 1
+
+counter = Counter.options(name="count").remote()
+assert himalia.get([square.remote(i) for i in range(3)]) == [0, 1, 4]
+assert himalia.get(counter.add.remote()) == 1
+large = himalia.put(bytes(1_000_000))
+print("ready", flush=True)
+input()
+"""
+    env = {**os.environ, "HIMALIA_TMPDIR": str(sessions), "HIMALIA_ADDRESS": ""}
+    try:
+        assert run("start", "--head", "--num-cpus=1", tmp=sessions).returncode == 0
+        with subprocess.Popen(
+            [sys.executable, "-c", program], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as driver:
+            assert driver.stdout is not None
+            assert driver.stdout.readline() == "ready\n"
+
+            def listed(kind: str, *more: str) -> list[dict[str, object]]:
+                rows: list[dict[str, object]] = json.loads(
+                    run("list", kind, "--format=json", *more, tmp=sessions).stdout
+                )
+                return rows
+
+            # Workers report what they ran some times a second.
+            eventually(lambda: len(listed("tasks", "-f", "state=FINISHED")) == 5, "all tasks to be reported")
+            assert [row["state"] for row in listed("tasks", "-f", "name=square")] == ["FINISHED"] * 3
+            assert [(row["class_name"], row["name"]) for row in listed("actors")] == [("Counter", "count")]
+            assert [(row["type"], row["pid"]) for row in listed("objects")] == [("PUT", driver.pid)]
+            assert [row["status"] for row in listed("jobs")] == ["RUNNING"]
+            assert driver.pid in [row["pid"] for row in listed("workers", "-f", "worker_type=DRIVER")]
+            assert "square" in run("summary", "tasks", tmp=sessions).stdout
+            assert "Counter" in run("summary", "actors", tmp=sessions).stdout
+            assert f"PUT by pid {driver.pid}" in run("summary", "objects", tmp=sessions).stdout
+            cut = run("list", "tasks", "--limit=1", tmp=sessions)
+            assert "1 of 5 shown: --limit 5 shows all" in cut.stderr
+            timeline = sessions / "timeline.json"
+            assert run("timeline", str(timeline), tmp=sessions).returncode == 0
+            names = [event["name"] for event in json.loads(timeline.read_text()) if event["ph"] == "X"]
+            assert names.count("square") == 3
+            nowhere = run("timeline", str(sessions / "no" / "file"), tmp=sessions)
+            assert nowhere.returncode == 1
+            assert "No such file" in nowhere.stderr
+            driver.communicate("\n", timeout=20)
+        assert driver.returncode == 0
+    finally:
+        run("stop", tmp=sessions)
 
 
 def test_a_cluster_is_started_joined_looked_at_and_stopped(sessions: Path) -> None:

@@ -153,6 +153,14 @@ def _host_names(source: Source) -> dict[bytes, str]:
     return {row["node_id"]: row["host"] for row in source.nodes()}
 
 
+def _pids(source: Source) -> dict[bytes, int]:
+    """Process ids of workers, as their nodes say, and of drivers, which only their jobs know."""
+    pids = {row["worker_id"]: row["pid"] for row in source.ask("workers") if row.get("pid")}
+    for row in source.ask("jobs"):
+        pids[msgspec.convert(row["driver"], Address).worker_id] = row["pid"]
+    return pids
+
+
 def _error_type(record: TaskRecord) -> str | None:
     name = record.error.partition(":")[0]
     if record.state is Phase.CANCELLED:
@@ -210,7 +218,7 @@ def _job_of_owner(source: Source) -> dict[bytes, str]:
 
 
 def _actors(source: Source) -> list[StateRecord]:
-    pids = {row["worker_id"]: row.get("pid") or None for row in source.ask("workers")}
+    pids = _pids(source)
     rows: list[StateRecord] = []
     for row in source.ask("actors"):
         address = msgspec.convert(row["address"], Address | None)
@@ -268,6 +276,7 @@ def _nodes(source: Source) -> list[StateRecord]:
 
 def _workers(source: Source) -> list[StateRecord]:
     hosts = _host_names(source)
+    pids = _pids(source)
     rows: list[StateRecord] = []
     for row in source.ask("workers"):
         death = row.get("death") or {}
@@ -279,7 +288,7 @@ def _workers(source: Source) -> list[StateRecord]:
                 exit_type=death.get("kind"),
                 node_id=row["node_id"].hex(),
                 ip=hosts.get(row["node_id"], ""),
-                pid=row.get("pid") or 0,
+                pid=pids.get(row["worker_id"], 0),
                 exit_detail=death.get("detail"),
                 job_id=(row.get("job_id") or b"").hex(),
                 actor_id=_hex(row.get("actor_id")),
@@ -290,7 +299,7 @@ def _workers(source: Source) -> list[StateRecord]:
 
 
 def _objects(source: Source) -> list[StateRecord]:
-    pids = {row["worker_id"]: row.get("pid") or 0 for row in source.ask("workers")}
+    pids = _pids(source)
     rows: list[StateRecord] = []
     for node, stats in source.stores():
         for object_id, size, state, pins, owner in stats.objects:
