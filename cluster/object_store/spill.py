@@ -125,11 +125,14 @@ class RemoteSpill:
             import fsspec
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
-                f"spilling to {url} needs the package fsspec, which is not installed: pip install fsspec "
-                "and the package of that file system, or name a local folder"
+                f"spilling to {url} needs the package fsspec, which is not installed: "
+                "pip install 'himalia[storage]' and the package of that file system, or name a local folder"
             ) from error
         self._fs: Any
-        self._fs, root = fsspec.core.url_to_fs(url)
+        try:
+            self._fs, root = fsspec.core.url_to_fs(url)
+        except ImportError as error:  # it says what to install for this kind of URL
+            raise ModuleNotFoundError(f"spilling to {url} is not possible: {error}, or name a local folder") from error
         self._root = f"{root.rstrip('/')}/{name}"
         self._numbers = itertools.count(1)
         self._fs.makedirs(self._root, exist_ok=True)

@@ -397,7 +397,7 @@ async def _serve(boot: RayletBoot) -> None:
         ipc = bus.bind_ipc(boot.ipc.removeprefix("ipc://"))
         tcp = bus.bind_tcp(boot.tcp_host) if boot.tcp_host else ""
         server = RayletServer(boot, bus, Address(boot.node_id, boot.node_id, ipc, tcp))
-    except (OSError, zmq.ZMQError, ValueError) as error:
+    except (OSError, zmq.ZMQError, ValueError, ImportError) as error:
         bus.close()
         report_ready(boot.ready_fd, Ready(error=str(error)))
         _log.error("cannot start: %s", error)

@@ -86,7 +86,6 @@ def test_a_place_is_a_folder_or_a_url(tmp_path: Path, memory: int) -> None:
 
 
 def test_a_url_works_through_fsspec(memory: int) -> None:
-    pytest.importorskip("fsspec")
     spill = RemoteSpill("memory://bucket/spilled", "node1")
     size = 3 * MB + 1
     before = os.pread(memory, size, 0)
@@ -115,7 +114,13 @@ except ModuleNotFoundError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "spilling to s3://bucket needs the package fsspec" in done.stdout
-    assert "pip install fsspec" in done.stdout
+    assert "himalia[storage]" in done.stdout
+
+
+def test_a_url_whose_file_system_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(ModuleNotFoundError, match=r"s3://bucket is not possible: Install s3fs.*local folder"):
+        RemoteSpill("s3://bucket", "node1")
 
 
 def test_fallback_files_are_told_from_spilled_ones(tmp_path: Path) -> None:
