@@ -2,10 +2,11 @@
 
 Strategy: a slab is one piece of the arena that the process divides itself, so that writing an object of medium size
 costs no round trip: take a part, write, seal. A process that writes one object now and then asks for none. From the
-second object within `SOON` seconds on it asks, small at first and twice as much each time a slab is used up soon, so
-that who writes much gets `LARGEST`. The next slab is asked for when half of what is at hand is gone, well before it
-is needed. What is left of a slab goes back when the next object does not fit, when nothing was written for `IDLE`
-seconds, and at once when memory is short.
+second object within `SOON` seconds on it asks, and for the next slab when half of what is at hand is gone, well before
+it is needed. Slabs are small, since a process that frees what it wrote then goes round in memory that is still in the
+processor's cache: writing there takes half the time. Only when a slab comes too late is the next twice as large, so
+that who does nothing but write gets `LARGEST`. What is left of a slab goes back when the next object does not fit, when
+nothing was written for `IDLE` seconds, and at once when memory is short.
 
 Parts are taken in ascending order. Memory that objects gave back is handed out again by the raylet, last freed first,
 so a process that writes and frees goes round in pages that are mapped and touched already. Rejected: recycling freed
@@ -28,7 +29,7 @@ LARGEST: Final = 64 << 20
 """Bytes of a slab at most: some 6 ms of writing, twenty times the wait for the next."""
 
 SMALLEST: Final = 4 << 20
-"""Bytes of the first slab at least."""
+"""Bytes of a slab at least."""
 
 LARGEST_PART: Final = 16 << 20
 """Bytes of an object above which it is better asked for: copying takes a millisecond, asking a quarter of that."""
@@ -41,8 +42,6 @@ IDLE: Final = 2.0
 
 BACK_OFF: Final = 1.0
 """Seconds without slabs after one was refused or memory was short."""
-
-_AHEAD: Final = 4  # objects of the size just seen that the first slab should hold
 
 
 class SlabPart(NamedTuple):
@@ -82,6 +81,7 @@ class SlabPool:
         self._asked = 0  # number of the slab asked for; 0 for none
         self._size = 0  # bytes asked for last
         self._asked_at = float("-inf")
+        self._is_late = False  # an object had to do without the slab asked for
         self._last_take = float("-inf")
         self._none_before = float("-inf")
 
@@ -94,6 +94,7 @@ class SlabPool:
             is_soon = now - self._last_take < SOON
             self._last_take = now
             part = self._part(need, size)
+            self._is_late |= part is None and self._asked > 0
             if is_soon and not self._asked and now >= self._none_before:
                 self._ask_ahead(need, now)
             return part
@@ -117,9 +118,9 @@ class SlabPool:
         if at_hand and at_hand * 2 >= self._size:
             return
         is_fast = now - self._asked_at < SOON
-        wanted = max(self._size * 2, need * _AHEAD) if is_fast else need * _AHEAD
-        self._size = min(max(wanted, SMALLEST), LARGEST)
-        self._asked_at = now
+        wanted = self._size * 2 if self._is_late else self._size
+        self._size = min(max(wanted if is_fast else 0, need, SMALLEST), LARGEST)
+        self._asked_at, self._is_late = now, False
         self._last_number += 1
         self._asked = self._last_number
         self._messages.append(CreateSlab(self._asked, self._size))

@@ -57,21 +57,41 @@ def test_parts_lie_one_after_another() -> None:
     assert pool.take(MB, 10.3) == SlabPart(1, 40960 + rounded(100_000), MB)
 
 
-def test_the_next_slab_is_asked_for_at_half_and_is_twice_as_large() -> None:
+def test_the_next_slab_is_asked_for_at_half_and_is_as_large_if_it_comes_in_time() -> None:
     pool, _ = busy_pool()
     pool.on_created(SlabCreated(1, 0, SMALLEST), 10.2)
-    messages = []
+    pool.take(MB, 10.2)
+    pool.take(MB, 10.2)
+    pool.take(MB, 10.3)
+    assert pool.messages() == [CreateSlab(2, SMALLEST)]
+    pool.on_created(SlabCreated(2, 64 * MB, SMALLEST), 10.3)
+    pool.take(MB, 10.3)
+    pool.take(MB, 10.3)
+    pool.take(MB, 10.3)
+    pool.take(MB, 10.3)
+    assert pool.messages() == [CreateSlab(3, SMALLEST)]
+
+
+def test_after_a_slab_that_comes_too_late_the_next_is_twice_as_large() -> None:
+    pool, message = busy_pool()
+    assert pool.take(MB, 10.1) is None
+    pool.on_created(SlabCreated(1, 0, message.size), 10.2)
     for _ in range(3):
         pool.take(MB, 10.3)
-        messages.append(pool.messages())
-    assert messages == [[], [], [CreateSlab(2, 2 * SMALLEST)]]
+    assert pool.messages() == [CreateSlab(2, 2 * SMALLEST)]
+
+
+def test_a_slab_holds_at_least_the_object() -> None:
+    _, message = busy_pool(10 * MB)
+    assert message.size == 10 * MB
 
 
 def test_slabs_grow_no_further_than_the_largest() -> None:
     pool, message = busy_pool(10 * MB)
     size = message.size
-    assert size == 40 * MB
-    for number in range(1, 5):
+    for number in range(1, 6):
+        while pool.take(10 * MB, 10.2) is not None:  # until one is too late
+            pass
         pool.on_created(SlabCreated(number, number << 30, size), 10.2)
         asked: list[int] = []
         while not asked:
@@ -108,11 +128,11 @@ def test_all_goes_back_when_memory_is_short_also_what_is_on_its_way() -> None:
     pool.on_created(SlabCreated(1, 0, SMALLEST), 10.2)
     for _ in range(3):
         pool.take(MB, 10.3)
-    assert CreateSlab(2, 2 * SMALLEST) in pool.messages()
+    assert CreateSlab(2, SMALLEST) in pool.messages()
     pool.release(10.4)
     assert pool.messages() == [ReturnSlab(1, 3 * MB, MB)]
-    pool.on_created(SlabCreated(2, 64 * MB, 2 * SMALLEST), 10.5)
-    assert pool.messages() == [ReturnSlab(2, 64 * MB, 2 * SMALLEST)]
+    pool.on_created(SlabCreated(2, 64 * MB, SMALLEST), 10.5)
+    assert pool.messages() == [ReturnSlab(2, 64 * MB, SMALLEST)]
     pool.take(MB, 10.6)
     assert not pool.messages()
     pool.take(MB, 10.4 + BACK_OFF)
