@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 from jupyter_core.utils import ensure_event_loop
 
-from tests.kernel_ext.kernel_versions import INSTALLED, OTHERS, UNSTEADY, NotAvailableError, python_with
+from tests.kernel_ext.kernel_versions import INSTALLED, OTHERS, NotAvailableError, python_with
 from tests.kernel_ext.notebook import Notebook, notebook
 from tests.support.leaks import LeakGuard, warm_up
 
@@ -46,8 +45,6 @@ def environments() -> Iterator[Path]:
 
 def _started(leak_guard: LeakGuard, environments: Path, release: str) -> Iterator[Notebook]:
     python = None
-    if release in UNSTEADY and not os.environ.get("HIMALIA_TEST_KERNELS"):
-        pytest.skip(f"ipykernel {release}: {UNSTEADY[release]}; set HIMALIA_TEST_KERNELS=all to run it")
     if release != INSTALLED:
         try:
             python = python_with(release, environments)

@@ -15,9 +15,6 @@ INSTALLED = "installed"
 #: The last release that asks the kernel for a thread's parent, and the one before threads were left to the latest cell.
 OTHERS = ("6.29.5", "7.0.1")
 
-#: Releases whose kernel is not reliable enough for every run, and why.
-UNSTEADY = {"7.0.1": "its kernel now and then stops answering on a busy machine, between two cells"}
-
 
 class NotAvailableError(Exception):
     """The environment can not be made here; says why."""

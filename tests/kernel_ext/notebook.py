@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import re
 import time
 from collections import defaultdict
@@ -31,7 +32,9 @@ class Cell:
 
     @property
     def done(self) -> bool:
-        return any(m["msg_type"] == "status" and m["content"]["execution_state"] == "idle" for m in self.messages)
+        """Whether it has ended, and its reply has come: front ends wait for both before they send the next cell."""
+        states = [m["content"]["execution_state"] for m in self.messages if m["msg_type"] == "status"]
+        return "idle" in states and self.notebook.has_reply(self.message_id)
 
     def stream(self, name: str = "stdout") -> str:
         """The text of a stream."""
@@ -77,6 +80,7 @@ class Notebook:
         self.manager = manager
         self.client = client
         self.by_parent: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._replied: set[str] = set()
 
     def send(self, code: str) -> Cell:
         """Have a cell executed; do not wait."""
@@ -91,6 +95,21 @@ class Notebook:
         cell = self.run(code)
         assert not cell.error, cell.traceback
         return cell.text
+
+    def has_reply(self, message_id: str) -> bool:
+        """Whether the reply to an execute request is there, or comes soon.
+
+        A request that arrives while ipykernel 7.0 sends a reply can be left lying until the next one: the reply takes
+        the notice of it (https://github.com/ipython/ipykernel/issues/1554; plain kernels of that release stop within
+        some hundred cells). What waits for the reply, as front ends do, never meets that.
+        """
+        while message_id not in self._replied:
+            try:
+                reply = self.client.get_shell_msg(timeout=1.0)
+            except queue.Empty:
+                return False
+            self._replied.add(reply["parent_header"].get("msg_id", ""))
+        return True
 
     def interrupt(self) -> None:
         self.manager.interrupt_kernel()
