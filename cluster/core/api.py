@@ -11,6 +11,7 @@ from . import current, session
 from .actor_class import ActorClass, ActorHandle, method
 from .api_core import require_engine
 from .engine import find_engine, scheme_of
+from .log_setup import configure_logger, level_name
 from .refs import ObjectRef
 from .remote_function import RemoteFunction
 from .runtime_context import RuntimeContext
@@ -68,7 +69,7 @@ def init(
     dashboard_port: int | None = None,
     job_config: Any = None,
     configure_logging: bool = True,
-    logging_level: int | str = "INFO",
+    logging_level: int | str = "info",
     logging_format: str | None = None,
     logging_config: Any = None,
     log_to_driver: bool | None = None,
@@ -94,6 +95,9 @@ def init(
         Bytes of shared memory for objects, at most; 30 % of the machine's memory if left out.
     ignore_reinit_error
         Do nothing, rather than raise, when this process is connected already.
+    configure_logging, logging_level, logging_format
+        Whether, from which level on and in which form the logger ``himalia`` of this process shows its messages. The
+        level is that of the cluster's own logs too.
     log_to_driver
         Show here what tasks print.
     namespace
@@ -125,6 +129,9 @@ def init(
         logging_config=logging_config,
         enable_resource_isolation=enable_resource_isolation,
         cgroup_path=cgroup_path,
+        # These say where a dashboard is; one that is not wanted has no place.
+        dashboard_host=dashboard_host if include_dashboard is None and dashboard_host != "127.0.0.1" else None,
+        dashboard_port=dashboard_port if include_dashboard is None else None,
         system_reserved_cpu=system_reserved_cpu,
         system_reserved_memory=system_reserved_memory,
     )
@@ -136,7 +143,7 @@ def init(
     if extra:
         raise ValueError(f"init(): {', '.join(sorted(extra))} is not supported in this version")
     if configure_logging:
-        _configure_logging(logging_level, logging_format)
+        configure_logger(logging_level, logging_format)
     attaching = address not in (None, "local")
     if attaching:
         given = {
@@ -156,7 +163,7 @@ def init(
         resources=resources or {},
         labels=labels or {},
         object_store_memory=object_store_memory,
-        log_level=logging_level if isinstance(logging_level, str) else "INFO",
+        log_level=level_name(logging_level),
         owner_pid=os.getpid(),
     )
     config = {"namespace": namespace, "runtime_env": runtime_env, "log_to_driver": log_to_driver is not False}
@@ -169,32 +176,28 @@ def _refuse_unsupported(**given: Any) -> None:
     reasons = {
         "local_mode": "it hides what goes wrong only in parallel; use num_cpus=1 to run one task at a time",
         "include_dashboard": "the dashboard is not in this version",
+        "dashboard_host": "the dashboard is not in this version; leave it out, or say include_dashboard=False",
+        "dashboard_port": "the dashboard is not in this version; leave it out, or say include_dashboard=False",
         "job_config": "use the arguments of init",
         "logging_config": "configure `logging` as usual",
-        "enable_resource_isolation": "",
-        "cgroup_path": "",
-        "system_reserved_cpu": "",
-        "system_reserved_memory": "",
+        "enable_resource_isolation": "control groups are not managed",
+        "cgroup_path": "control groups are not managed",
+        "system_reserved_cpu": "control groups are not managed",
+        "system_reserved_memory": "control groups are not managed",
     }
     for name, value in given.items():
-        if value:
-            why = f": {reasons[name]}" if reasons.get(name) else ""
-            raise ValueError(f"init(): {name} is not supported in this version{why}")
+        if value is not None and value is not False:
+            raise ValueError(f"init(): {name} is not supported in this version: {reasons[name]}")
 
 
-def _configure_logging(level: int | str, text_format: str | None) -> None:
-    import logging
+def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = False) -> None:
+    """Leave the cluster, and end it if this process started it. Harmless when not connected.
 
-    logger = logging.getLogger("himalia")
-    logger.setLevel(level.upper() if isinstance(level, str) else level)
-    if not logger.handlers and text_format:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter(text_format))
-        logger.addHandler(handler)
-
-
-def shutdown(_exiting_interpreter: bool = False) -> None:
-    """Leave the cluster, and end it if this process started it. Harmless when not connected."""
+    Parameters
+    ----------
+    wait_for_processes
+        Return when all processes of the cluster have ended. They always have: it takes some milliseconds.
+    """
     session.shutdown()
 
 
@@ -260,12 +263,12 @@ def put(value: Any, *, _owner: Any = None, _tensor_transport: Any = None) -> Obj
     return ref
 
 
-def get(refs: Any, *, timeout: float | None = None, _use_object_store: bool = False) -> Any:
+def get(object_refs: Any, *, timeout: float | None = None, _use_object_store: bool = False) -> Any:
     """The value of a reference, or a list of the values of a list of references.
 
     Parameters
     ----------
-    refs
+    object_refs
         An `ObjectRef`, or a list of them.
     timeout
         Seconds to wait at most; None: as long as it takes.
@@ -279,17 +282,30 @@ def get(refs: Any, *, timeout: float | None = None, _use_object_store: bool = Fa
     """
     if timeout is not None and timeout < 0:
         raise ValueError(f"timeout must not be negative, got {timeout}")
-    return require_engine().get_values(refs, timeout)
+    if _use_object_store:
+        raise ValueError("get(): _use_object_store is not supported: values come through the object store anyway")
+    return require_engine().get_values(object_refs, timeout)
 
 
 def wait(
-    refs: list[Any],
+    ray_waitables: list[Any],
     *,
     num_returns: int = 1,
     timeout: float | None = None,
     fetch_local: bool = True,
 ) -> tuple[list[Any], list[Any]]:
     """Wait until some references are ready.
+
+    Parameters
+    ----------
+    ray_waitables
+        `ObjectRef` and generators of them, each once.
+    num_returns
+        How many to wait for.
+    timeout
+        Seconds to wait at most; None: as long as it takes. With 0 it only looks.
+    fetch_local
+        Whether a value has to have arrived on this node to count as ready.
 
     Returns
     -------
@@ -303,23 +319,23 @@ def wait(
     """
     if timeout is not None and timeout < 0:
         raise ValueError(f"timeout must not be negative, got {timeout}")
-    ready, rest = require_engine().wait_for(refs, num_returns, timeout, fetch_local)
+    ready, rest = require_engine().wait_for(ray_waitables, num_returns, timeout, fetch_local)
     return ready, rest
 
 
-def cancel(ref: Any, *, force: bool = False, recursive: bool = True) -> None:
+def cancel(ray_waitable: Any, *, force: bool = False, recursive: bool = True) -> None:
     """Cancel a task: not to be run if it waits, interrupted (KeyboardInterrupt) if it runs.
 
     Parameters
     ----------
-    ref
-        Of the task's return, or its generator.
+    ray_waitable
+        The reference of the task's return, or its generator.
     force
         End the worker process that runs it. Not for actor calls.
     recursive
         Cancel what the task has submitted too.
     """
-    require_engine().cancel_task(ref, force, recursive)
+    require_engine().cancel_task(ray_waitable, force, recursive)
 
 
 def kill(actor: Any, *, no_restart: bool = True) -> None:

@@ -19,9 +19,14 @@ class BaseID:
         self._id = id
 
     @classmethod
-    def from_hex(cls, text: str) -> Self:
+    def from_hex(cls, hex_id: str) -> Self:
         """Make one of its hexadecimal digits."""
-        return cls(bytes.fromhex(text))
+        return cls(bytes.fromhex(hex_id))
+
+    @classmethod
+    def from_binary(cls, id_bytes: bytes) -> Self:
+        """Make one of its bytes."""
+        return cls(id_bytes)
 
     @classmethod
     def nil(cls) -> Self:

@@ -34,8 +34,6 @@ _COMMON: Final = {
     "label_selector",
     "name",
     "enable_task_events",
-    "_metadata",
-    "_labels",
 }
 TASK_OPTIONS: Final = frozenset(
     _COMMON
@@ -76,6 +74,7 @@ METHOD_OPTIONS: Final = frozenset(
 _UNSUPPORTED: Final = {
     "placement_group": "placement groups are not in this version; use resources or node affinity",
     "placement_group_bundle_index": "placement groups are not in this version",
+    "placement_group_capture_child_tasks": "placement groups are not in this version",
     "fallback_strategy": "fallback strategies are not in this version; use a soft node affinity",
     "tensor_transport": "direct transport of tensors is not in this version; values go through the object store",
     "enable_tensor_transport": "direct transport of tensors is not in this version",
@@ -111,10 +110,18 @@ def _quantity(name: str, value: Any) -> None:
         raise ValueError(f"num_gpus above 1 must be a whole number of GPUs, got {value}")
 
 
+_RESERVED: Final = (
+    ("CPU", "num_cpus"),
+    ("GPU", "num_gpus"),
+    ("memory", "memory"),
+    ("object_store_memory", "object_store_memory"),
+)
+
+
 def _resources(name: str, value: Any) -> None:
     if not isinstance(value, dict):
         raise TypeError(f"resources must be a dict of name to quantity, got {value!r}")
-    for reserved, option in (("CPU", "num_cpus"), ("GPU", "num_gpus"), ("memory", "memory")):
+    for reserved, option in _RESERVED:
         if reserved in value:
             raise ValueError(f"use {option}= instead of resources={{{reserved!r}: …}}")
     for key, quantity in value.items():
@@ -218,11 +225,9 @@ _CHECKS: Final[dict[str, Any]] = {
     "runtime_env": _runtime_env,
     "scheduling_strategy": _strategy,
     "label_selector": _labels,
-    "_labels": _labels,
     "_generator_backpressure_num_objects": _integer(1, infinite=True),
 }
 
-_ENV_FIELDS: Final = {"env_vars", "working_dir", "config", "py_modules", "py_executable"}
 _ENV_SUPPORTED: Final = {"env_vars", "working_dir", "config"}
 
 
@@ -265,7 +270,7 @@ def encode_runtime_env(env: Any) -> str:
 
 def _base(options: Mapping[str, Any]) -> dict[str, float]:
     wanted: dict[str, float] = dict(options.get("resources") or {})
-    for name, key in (("num_gpus", "GPU"), ("memory", "memory")):
+    for key, name in _RESERVED[1:]:
         if options.get(name) is not None:
             wanted[key] = options[name]
     if options.get("accelerator_type"):

@@ -302,3 +302,45 @@ def test_init_refuses_unknown_arguments(stopped_ray: ModuleType) -> None:
     with pytest.raises((RuntimeError, TypeError), match="no_such_argument"):
         stopped_ray.init("local", no_such_argument=1)
     assert not stopped_ray.is_initialized()
+
+
+@pytest.mark.only_engine("himalia", reason="Ray has these")
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"dashboard_port": 8265},
+        {"dashboard_host": "0.0.0.0"},
+        {"include_dashboard": True},
+        {"local_mode": True},
+        {"cgroup_path": "/sys/fs/cgroup"},
+        {"system_reserved_cpu": 0.5},
+        {"logging_level": "loud"},
+    ],
+    ids=lambda option: next(iter(option)),
+)
+def test_what_is_not_supported_is_refused_by_name(stopped_ray: ModuleType, option: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(option))):
+        stopped_ray.init("local", **option)
+    assert not stopped_ray.is_initialized()
+
+
+def test_where_a_dashboard_that_is_not_wanted_would_be_does_not_matter(stopped_ray: ModuleType) -> None:
+    start(stopped_ray, dashboard_host="0.0.0.0", dashboard_port=8265)
+    assert stopped_ray.is_initialized()
+
+
+def test_shutdown_can_be_told_to_wait_for_processes(stopped_ray: ModuleType) -> None:
+    start(stopped_ray)
+    stopped_ray.shutdown(wait_for_processes=True)
+    assert not stopped_ray.is_initialized()
+
+
+def test_functions_take_the_names_of_rays_parameters(stopped_ray: ModuleType) -> None:
+    api = stopped_ray
+    start(api, logging_level=30)
+    ref = api.put(object())
+    assert api.wait(ray_waitables=[ref], num_returns=1, timeout=None, fetch_local=True) == ([ref], [])
+    assert api.get(object_refs=[api.put(1)], timeout=5) == [1]
+    api.cancel(ray_waitable=ref, force=False, recursive=True)
+    node = api.get_runtime_context().node_id
+    assert type(node).from_hex(node.hex()) == node == type(node).from_binary(node.binary())

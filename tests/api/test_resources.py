@@ -303,3 +303,23 @@ def test_an_actor_takes_no_cpu_to_run_by_default(ray: ModuleType) -> None:
     # More actors than CPUs, all alive at once.
     actors = [Idle.remote() for _ in range(6)]
     assert ray.get([actor.ping.remote() for actor in actors]) == ["pong"] * 6
+
+
+@pytest.mark.only_engine("himalia", reason="Ray says that there it reserves nothing")
+def test_object_store_memory_can_be_asked_for(ray: ModuleType, eventually: Any) -> None:
+    whole = ray.cluster_resources()["object_store_memory"]
+
+    @ray.remote(num_cpus=0, object_store_memory=150 * 1024 * 1024)
+    class Holder:
+        def assigned(self) -> Any:
+            return ray.get_runtime_context().get_assigned_resources()
+
+    holder = Holder.remote()
+    held = ray.get(holder.assigned.remote())["object_store_memory"]
+    assert held == 150 * 1024 * 1024
+    eventually(lambda: ray.available_resources().get("object_store_memory", 0) == whole - held)
+    waiting = Holder.remote()
+    ref = waiting.assigned.remote()
+    assert ray.wait([ref], timeout=0.3) == ([], [ref])  # of 200 MiB, the first has left less than it needs
+    ray.kill(holder)
+    assert ray.get(ref)["object_store_memory"] == held
