@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import keyword
 import re
 import shlex
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-__all__ = ["Completer", "MagicParser", "UsageProblem", "byte_count", "positive"]
+__all__ = [
+    "Completer",
+    "MagicParser",
+    "UsageProblem",
+    "byte_count",
+    "count",
+    "positive",
+    "quantities",
+    "variable",
+    "variables",
+]
 
 Completer = Callable[[Any], list[str]]
 
@@ -76,12 +87,15 @@ class MagicParser(argparse.ArgumentParser):
             words = shlex.split(line)
         except ValueError as error:
             raise UsageProblem(f"{error}: {line!r}") from None
+        for word in words:  # before argparse takes the value of an unknown option for something else
+            if re.match(r"--?[a-zA-Z]", word) and self.option(word.partition("=")[0]) is None:
+                self.error(f"{self.prog} has no {self._what(word)}")
         try:
             parsed, unknown = self.parse_known_args(words)
         except argparse.ArgumentError as error:
             self.error(str(error))
         if unknown:
-            self.error(f"%{self.prog.lstrip('%')} has no {self._what(unknown[0])}")
+            self.error(f"{self.prog} has no {self._what(unknown[0])}")
         return parsed
 
     def _what(self, word: str) -> str:
@@ -101,6 +115,36 @@ def positive(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no quantity: write a number like 4 or 0.5")
     return value
+
+
+def count(text: str) -> int:
+    """A number of things."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no count: write a whole number like 3")
+    return int(text)
+
+
+def variable(text: str) -> str:
+    """A name that a variable can have."""
+    if not text.isidentifier() or keyword.iskeyword(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name: write one like result_1")
+    return text
+
+
+def variables(text: str) -> list[str]:
+    """Names of variables: ``a,b``."""
+    return [variable(name.strip()) for name in text.split(",") if name.strip()]
+
+
+def quantities(text: str) -> dict[str, float]:
+    """Named quantities: ``disk=1,license=0.5``."""
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, amount = part.partition("=")
+        if not equals or not name.strip():
+            raise argparse.ArgumentTypeError(f"{part!r} is no resource: write NAME=QUANTITY, such as disk=1")
+        found[name.strip()] = positive(amount)
+    return found
 
 
 def byte_count(text: str) -> int:

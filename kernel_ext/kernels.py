@@ -28,6 +28,10 @@ class TerminalFront:
     def __init__(self, shell: Any) -> None:
         self.shell = shell
 
+    def number(self) -> int:
+        """The n of ``In [n]`` of the cell that runs."""
+        return _input_number(self.shell, False)
+
     def cell(self, begins: bool) -> NotebookCell | None:
         """The input that is being executed, or is about to be (``begins``), by its number."""
         return NotebookCell("", _input_number(self.shell, begins), {})
@@ -49,6 +53,10 @@ class KernelFront:
         self.shell = shell
         self.kernel = shell.kernel
         self._streams = {number: _kernel_stream(name) for number, name in _NAMES.items()}
+
+    def number(self) -> int:
+        """The n of ``In [n]`` of the cell that runs."""
+        return _input_number(self.shell, False)
 
     def cell(self, begins: bool) -> NotebookCell | None:
         """What the kernel works on, or is about to (``begins``): an execute request, or a message to a widget."""

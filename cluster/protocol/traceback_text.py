@@ -19,11 +19,11 @@ def _internal(frame: FrameSummary, folders: tuple[str, ...]) -> bool:
 
 
 def _folders() -> tuple[str, ...]:
-    package = sys.modules.get("himalia")
-    front = tuple(f"{path}/" for path in package.__path__) if package is not None else ()
-    pickler = sys.modules.get("cloudpickle")
-    below = tuple(f"{path}/" for path in pickler.__path__) if pickler is not None else ()
-    return (_ENGINE, *front, *below)
+    found = [_ENGINE]
+    for name in ("himalia", "himalia.kernel_ext", "cloudpickle"):
+        package = sys.modules.get(name)
+        found += [f"{path}/" for path in package.__path__] if package is not None else []
+    return tuple(found)
 
 
 def _strip(summary: TracebackException, exc: BaseException | None, folders: tuple[str, ...]) -> None:

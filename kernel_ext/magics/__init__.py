@@ -18,8 +18,12 @@ __all__ = ["families", "install_magics", "remove_magics"]
 def families() -> tuple[type[Family], ...]:
     """All families of magics."""
     from .cluster import ClusterMagics
+    from .task import TaskMagics
 
-    return (ClusterMagics,)
+    return (
+        ClusterMagics,
+        TaskMagics,
+    )
 
 
 def install_magics(shell: Any) -> None:

@@ -14,24 +14,33 @@ from IPython.core.magic import Magics
 
 from ...cluster.core import current, session
 from ...cluster.core.runtime import Core
+from ...cluster.protocol.errors import RayTaskError
 from ..arguments import MagicParser, UsageProblem
 from ..html import BUSY, note
+from ..kernels import front_of
 from ..status import gone_bundle
 
-__all__ = ["Action", "Family", "answers"]
+__all__ = ["Action", "Family", "answers", "user_variables"]
 
 _Magic = TypeVar("_Magic", bound=Callable[..., Any])
 
 
 def answers(magic: _Magic) -> _Magic:
-    """Let a magic raise `UsageProblem`: IPython shows a `UsageError` as one line without a traceback."""
+    """Let a magic raise `UsageProblem`: IPython shows a `UsageError` as one line without a traceback.
+
+    An error of a task is shown with the task's frames, and without those of the magic that waited for it.
+    """
 
     @functools.wraps(magic)
-    def wrapped(*arguments: Any) -> Any:
+    def wrapped(family: Family, *arguments: Any) -> Any:
         try:
-            return magic(*arguments)
+            return magic(family, *arguments)
         except UsageProblem as problem:
             raise UsageError(str(problem)) from None
+        except RayTaskError as error:
+            show = family.shell.InteractiveTB.structured_traceback  # type: ignore[union-attr]
+            vars(error)["_render_traceback_"] = functools.partial(show, type(error), error, None)
+            raise
 
     return wrapped  # type: ignore[return-value]
 
@@ -42,6 +51,12 @@ class Action:
 
     parser: Callable[[], MagicParser]
     run: Callable[[Family, argparse.Namespace], None]
+
+
+def user_variables(shell: Any) -> list[str]:
+    """The notebook's variables, for completion."""
+    hidden = shell.user_ns_hidden
+    return [name for name in shell.user_ns if not name.startswith("_") and name not in hidden]
 
 
 class Family(Magics):
@@ -101,7 +116,32 @@ class Family(Magics):
     def ended(self) -> None:
         """Called when the extension is unloaded."""
 
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The notebook's variables."""
+        assert self.shell is not None
+        space: dict[str, Any] = self.shell.user_ns
+        return space
+
+    def cell_number(self) -> int:
+        """The n of ``In [n]`` of the cell that runs."""
+        return front_of(self.shell).number()
+
     # -- the cluster ------------------------------------------------------------------------------------------------
+
+    def engine(self) -> None:
+        """Make sure that this kernel has a cluster, of any engine. If not, one is started, which is said.
+
+        Raises
+        ------
+        UsageProblem
+            The cluster has ended.
+        """
+        if current.find_engine() is None:
+            self.start_default()
+        core = current.find_core()
+        if core is not None and core.fatal is not None:
+            raise UsageProblem(f"{core.fatal}\n%cluster stop, then %cluster start begins anew")
 
     def core(self) -> Core:
         """The core of this kernel. If there is no cluster, one is started, which is said.
@@ -111,14 +151,10 @@ class Family(Magics):
         UsageProblem
             The cluster has ended, or this kernel works with another engine.
         """
+        self.engine()
         if current.find_core() is None:
-            if current.find_engine() is not None:
-                raise UsageProblem("this magic needs the native engine: this kernel is connected by another one")
-            self.start_default()
-        core = current.get_core()
-        if core.fatal is not None:
-            raise UsageProblem(f"{core.fatal}\n%cluster stop, then %cluster start begins anew")
-        return core
+            raise UsageProblem("this magic needs the native engine: this kernel is connected by another one")
+        return current.get_core()
 
     def start_default(self) -> None:
         """Start a cluster with all of this machine, and say so."""
