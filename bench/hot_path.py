@@ -97,7 +97,8 @@ class HotPath:
             handlers={},
             pid=1,
             job_id=b"",
-            next_counter=lambda: 1,
+            next_counter=counter(1).__next__,
+            before_flush=None,
             gcs_send=self.encode,
             tick_hooks=[],
         )

@@ -70,7 +70,7 @@ __all__ = ["Core", "CoreOptions"]
 _log = logging.getLogger("himalia.core")
 
 _CONNECT_TIMEOUT: Final = 20.0
-_TICK: Final = 0.5  # seconds between rounds of what is only lazily done: unpinning, telemetry
+_TICK: Final = 0.25  # seconds between rounds of what is only lazily done: unpinning, telemetry
 
 
 class CoreOptions(msgspec.Struct, kw_only=True):

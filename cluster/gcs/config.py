@@ -18,7 +18,8 @@ class GcsConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``late_tick``: a check of deadlines that is so late means that the GCS was stopped, not that the nodes were silent.
     ``dead_actors_kept``, ``forgotten_actors_kept``: with their record; then only their id, for late callers.
     ``ended_jobs_kept``, ``dead_processes_kept``, ``dead_nodes_kept``: what the state API can still show.
-    ``task_events_kept``, ``task_event_bytes``: bounds of the ring, whichever is met first.
+    ``task_events_kept``, ``task_event_bytes``: bounds of the ring, whichever is met first. A task has
+    about 27 bytes, so the first is met first unless many fail.
     """
 
     heartbeat_timeout: float = 5.0
@@ -32,5 +33,5 @@ class GcsConfig(msgspec.Struct, frozen=True, kw_only=True):
     ended_jobs_kept: int = 1_000
     dead_processes_kept: int = 10_000
     dead_nodes_kept: int = 1_000
-    task_events_kept: int = 100_000
+    task_events_kept: int = 1_000_000
     task_event_bytes: int = 64 * 1024 * 1024

@@ -1,25 +1,29 @@
 """Who writes task events: the worker for what it ran, the owner for what has not ended.
 
 Strategy: both hang on to a core from outside (`install`), so that the paths they watch know one attribute or nothing.
-The worker's part is called once for each task. The owner's part looks around at each tick of its core, at a bounded
-number of tasks that were there at the tick before: a burst that is over within half a second is never looked at twice,
-and a million queued tasks cost the same as two thousand. How an attempt ended without a worker's word is taken where
-its error is made.
+For each task a worker extends a list, and this file only looks at what came together. The owner's part looks around
+once a second, at a bounded number of tasks that were there the time before: a burst that is over by then is never
+looked at, and a million queued tasks cost the same as two thousand. How many wait, of which function, is counted at the
+same time, and of a long queue estimated. How an attempt ended without a worker's word is taken where its error is made.
+
+Rejected: counting tasks by function as they are submitted. It would be exact, for a fiftieth of what a task costs its
+owner.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from ..protocol.core_messages import R_CANCELLED, R_ERROR, R_INLINE, R_MANY, R_STREAM_END, Result
-from .events import FLUSH_AT, Row, Source, TaskEventBuffer, TaskKind, TaskState
+from .events import FLUSH_AT, WIDTH, Count, Row, Source, TaskEventBuffer, TaskKind, TaskState, Waiting
 
 if TYPE_CHECKING:
-    from ..core.records import Record
+    from ..core.records import Plan, Record
     from ..core.runtime import Core
     from ..protocol.gcs_messages import TaskEvents
     from ..worker.executor import Executor
@@ -30,19 +34,18 @@ __all__ = ["OwnerRecorder", "WorkerRecorder"]
 _SOURCES_KEPT: Final = 10_000  # templates of owners that are long gone
 _SAMPLED: Final = 2_000  # unfinished tasks shown at a time, for each kind of queue: a millisecond's work
 
+_AGAIN: Final = 2.0
+"""Seconds after which a worker shows again what it runs: who began to read meanwhile, or lost a batch, knows soon. What
+began since the last tick is always shown."""
+
+_LOOK: Final = 0.9  # seconds between looks at what waits …
+_REST: Final = 200  # … or so many times what the last look took: never more than half a percent of the time
+_COUNTED: Final = 50_000  # tasks of a queue that are counted one by one: some milliseconds
+
+_plan_of: Final = attrgetter("plan")
+
 SWITCH: Final = "HIMALIA_TELEMETRY"
 """Environment variable, read as a process starts: "0" leaves its tasks unrecorded, to measure what recording costs."""
-
-_BY_KIND: Final = {
-    R_INLINE: TaskState.FINISHED,
-    R_MANY: TaskState.FINISHED,
-    R_STREAM_END: TaskState.FINISHED,
-    R_ERROR: TaskState.FAILED,
-    R_CANCELLED: TaskState.CANCELLED,
-}
-_STATES: Final = [int(_BY_KIND[kind]) if kind in _BY_KIND else None for kind in range(max(_BY_KIND) + 2)]
-"""By kind of result. A task that was returned unstarted is none of this worker's: None. Plain numbers, since the
-garbage collector would look at members of an enumeration, and therefore at each row, again and again."""
 
 
 class WorkerRecorder:
@@ -56,15 +59,16 @@ class WorkerRecorder:
         buffer: TaskEventBuffer | None = None,
     ) -> None:
         self.buffer = buffer or TaskEventBuffer(core.worker_id, core.node_id, core.pid)
+        self.buffer.source_of = self._source
+        self.buffer.next_child = self._next_child
         self._core = core
         self._executor = executor
         self._send = send
         self._sources: dict[Loaded, Source] = {}
-        self._last: tuple[Loaded | None, Source, bool] = (None, Source("", b""), False)
-        self._seen: tuple[Job | None, float] = (None, 0.0)  # the task that ran at the last tick, and since when
-        self._rows = self.buffer.rows
-        self._append = self._rows.append
-        self._next_counter = core.next_counter
+        self._known: dict[tuple[Any, ...], Source] = {}
+        self._shown = 0.0  # what began until then was shown as running
+        self._shown_all = float("-inf")
+        self._looked = (0, 0, 0)  # first child of the task that runs, how often it was looked at, its children so far
 
     @classmethod
     def install(cls, core: Core, executor: Executor) -> WorkerRecorder:
@@ -72,34 +76,18 @@ class WorkerRecorder:
         recorder = cls(core, executor, core.gcs_send)
         if _is_on():
             executor.events = recorder
+            executor.record = recorder.buffer.record
             core.tick_hooks.append(recorder.tick)
+            collect, rows = core.before_flush, recorder.buffer.rows
+
+            def before_flush() -> None:
+                if collect is not None:
+                    collect()
+                if len(rows) >= FLUSH_AT * WIDTH:
+                    recorder.flush()
+
+            core.before_flush = before_flush
         return recorder
-
-    def executed(self, job: Job, result: Result, seconds: float) -> None:
-        """A task was run to its end, now. Called for each: what is looked up below, is looked up once."""
-        state = _STATES[result.kind]
-        if state is None:
-            return
-        if self.buffer.is_full:
-            self.buffer.dropped += 1
-            return
-        loaded, source, is_parent = self._last
-        if job.loaded is not loaded:
-            loaded, source, is_parent = self._switch(job)
-        task, end = job.task, time.time()
-        self._append((task.counter, task.attempt, source, state, end - seconds, end, job.error))
-        if is_parent:
-            after = self._next_counter()
-            if after > self._executor.first_child + 1:
-                self._has_children(source, task.counter, after)
-        if len(self._rows) >= FLUSH_AT:
-            self.flush()
-
-    def _switch(self, job: Job) -> tuple[Loaded, Source, bool]:
-        """Another function than before: its source, and whether what it submits are its children."""
-        source = self._sources.get(job.loaded) or self._source(job)
-        self._last = (job.loaded, source, source.kind is TaskKind.NORMAL)
-        return self._last
 
     def created(self, job: Job, class_name: str, error: str) -> None:
         """An actor's constructor returned, or raised ``error`` (`describe_error`), now."""
@@ -113,16 +101,29 @@ class WorkerRecorder:
             class_name,
         )
         state = TaskState.FAILED if error else TaskState.FINISHED
-        self._append((job.task.counter, job.task.attempt, source, state, job.started, time.time(), error or None))
+        offset = self._set_clock()
+        self.buffer.add(
+            (job.task.counter, job.task.attempt, source, state, job.started + offset, time.time(), error or None)
+        )
 
-    def _has_children(self, source: Source, counter: int, after: int) -> None:
-        task_id = source.owner + counter.to_bytes(8, "big")
-        self.buffer.children.append((task_id, self._executor.first_child, after))
+    def _set_clock(self) -> float:
+        self.buffer.clock = time.time() - time.perf_counter()
+        return self.buffer.clock
 
-    def _source(self, job: Job) -> Source:
+    def _next_child(self, first: int) -> int:
+        """What this process has counted to since it gave ``first``, to the newest task that has ended."""
+        if self._executor.actor is not None:
+            return first  # its calls may run side by side: whose children these are is not known
+        running = self._executor.first_child
+        return running if running > first else self._core.next_counter()
+
+    def _source(self, loaded: Loaded) -> Source:
+        source = self._sources.get(loaded)
+        if source is not None:
+            return source
         if len(self._sources) >= _SOURCES_KEPT:
             self._sources.clear()
-        loaded = job.loaded
+            self._known.clear()
         template = loaded.template
         actor = self._executor.actor
         if template.actor_id:
@@ -132,26 +133,50 @@ class WorkerRecorder:
             own = getattr(loaded.function, "__qualname__", "") or template.name
             kind = TaskKind.NORMAL
         name = str(template.options.get("name", own if kind is TaskKind.ACTOR_METHOD else template.name))
-        source = Source(name, job.peer.worker_id, self._core.job_id, kind, template.actor_id, loaded.cell, own)
-        self._sources[loaded] = source
+        # Templates that differ in their options alone are one source: its count is one.
+        key = (name, loaded.owner, self._core.job_id, kind, template.actor_id, loaded.cell, own)
+        source = self._sources[loaded] = self._known.setdefault(key, Source(*key))
         return source
 
     def tick(self, now: float) -> None:
         """Some time passed: send what there is, and what runs."""
-        job = self._executor.running
-        running: list[Row] = []
-        seen, since = self._seen
-        if job is None or job is not seen:
-            self._seen = (job, time.time())
+        self.flush(self._running(now), now)
+
+    def _running(self, now: float) -> list[Row]:
+        """Tasks that run; those shown before only now and then."""
+        executor, offset = self._executor, self._set_clock()
+        if executor.actor is not None:
+            jobs = [job for job in executor.actor.running() if job.started]
         else:
-            source = self._sources.get(job.loaded) or self._source(job)
-            running = [(job.task.counter, job.task.attempt, source, TaskState.RUNNING, since, 0.0, None)]
+            jobs = [job for job in (executor.running,) if job is not None and job.started]
+        since, self._shown = self._shown, time.perf_counter()
+        if now - self._shown_all >= _AGAIN:
+            since, self._shown_all = 0.0, now
+        rows: list[Row] = []
+        for job in jobs[:_SAMPLED]:
+            source = self._source(job.loaded)
+            if job.started >= since:
+                rows.append(
+                    (job.task.counter, job.task.attempt, source, TaskState.RUNNING, job.started + offset, 0.0, None)
+                )
             if source.kind is TaskKind.NORMAL:
-                self._has_children(source, job.task.counter, self._core.next_counter())
-        self.flush(running, now)
+                self._children_so_far(source, job.task.counter, executor.first_child)
+        return rows
+
+    def _children_so_far(self, source: Source, counter: int, first: int) -> None:
+        """A task that runs: what it has submitted since the last look. (Each look takes a counter, too.)"""
+        if self._looked[0] != first:
+            self._looked = (first, 0, 0)
+        _, looks, known = self._looked
+        after = self._core.next_counter()
+        children = after - first - 1 - looks
+        if children > known:
+            self.buffer.has_children(source, counter, first, after)
+        self._looked = (first, looks + 1, children)
 
     def flush(self, extra: Iterable[Row] = (), now: float | None = None) -> None:
         """Send what there is."""
+        self._set_clock()
         message = self.buffer.flush(time.monotonic() if now is None else now, extra)
         if message is not None:
             self._send(message)
@@ -166,7 +191,10 @@ class OwnerRecorder:
         self._send = send
         # By number and name of the template. Not by Plan: that of a method keeps its actor alive.
         self._sources: dict[tuple[int, str], Source] = {}
-        self._known = 0  # tasks up to this counter were there at the last tick
+        self._interned: dict[tuple[Any, ...], Source] = {}
+        self._known = 0  # tasks up to this counter were there at the last look
+        self._next_look = float("-inf")
+        self._parked: list[Record] = []
 
     @classmethod
     def install(cls, core: Core) -> OwnerRecorder:
@@ -186,6 +214,8 @@ class OwnerRecorder:
         submission.cancel_error = _before(
             submission.cancel_error, lambda record: recorder.ended(record, TaskState.CANCELLED, None)
         )
+        for machine in (submission, calls):
+            machine.should_retry = recorder.counting_retries(machine.should_retry)
         calls.cancel_error = _before(
             calls.cancel_error, lambda record: recorder.ended(record, TaskState.CANCELLED, None)
         )
@@ -202,20 +232,55 @@ class OwnerRecorder:
         core.tick_hooks.append(recorder.tick)
         return recorder
 
+    def counting_retries(self, decide: Callable[[Record, bytes], bool]) -> Callable[[Record, bytes], bool]:
+        """Whether a task that failed is tried again; if so, that was no end."""
+
+        def decided(record: Record, data: bytes) -> bool:
+            again = decide(record, data)
+            if again:
+                self.buffer.count(self._source(record), Count.RETRIED, 1)
+            return again
+
+        return decided
+
     def ended(self, record: Record, state: TaskState, error: str | None) -> None:
         """An attempt ended, and no worker says so."""
         now = time.time()
-        task = record.task
-        row = (task.counter, task.attempt, self._source(record), state, record.submitted or now, now, error)
-        self.buffer.rows.append(row)
+        task, source = record.task, self._source(record)
+        self.buffer.add((task.counter, task.attempt, source, state, record.submitted or now, now, error))
+        self.buffer.count(source, Count(state), 1)
 
     def tick(self, now: float) -> None:
-        """Some time passed: send what ended, and where older tasks are."""
-        unfinished = list(self._unfinished(time.time()))
-        self._known = self._core.next_counter()
+        """Some time passed: send what ended and, once a second, where older tasks are."""
+        unfinished: list[Row] = []
+        if now >= self._next_look:
+            began = time.perf_counter()
+            unfinished = list(self._unfinished(time.time()))
+            self.buffer.waiting = self._waiting()
+            self._known = self._core.next_counter()
+            self._next_look = now + max(_LOOK, (time.perf_counter() - began) * _REST)
         message = self.buffer.flush(now, unfinished)
         if message is not None:
             self._send(message)
+
+    def _waiting(self) -> list[Waiting]:
+        """How many tasks of each source are where."""
+        submission, calls = self._core.submission, self._core.actor_calls
+        clients = calls.clients.values()
+        counts: Counter[tuple[Source, TaskState]] = Counter()
+        for state, collections in (
+            (TaskState.PENDING_ARGS, [self._parked]),
+            (TaskState.PENDING_NODE, [*(cls.queue for cls in submission.by_id.values()), *(c.queue for c in clients)]),
+            (
+                TaskState.SUBMITTED_TO_WORKER,
+                [*(w.inflight.values() for w in submission.workers.values()), *(c.inflight.values() for c in clients)],
+            ),
+        ):
+            for records in collections:
+                step = len(records) // _COUNTED + 1  # of a long queue every so many: one plan's tasks lie together
+                for plan, count in Counter(map(_plan_of, islice(records, 0, None, step))).items():
+                    counts[self._source_of(plan), state] += count * step
+        return [(source, state, count) for (source, state), count in counts.items()]
 
     def _unfinished(self, wall: float) -> Iterator[Row]:
         submission, calls = self._core.submission, self._core.actor_calls
@@ -223,6 +288,7 @@ class OwnerRecorder:
         waiting = [record for record in parked if record.waiting > 0]
         parked.clear()
         parked.extend(waiting)
+        self._parked = waiting
         yield from self._rows(waiting, TaskState.PENDING_ARGS, None, wall)
         for scheduling in submission.by_id.values():
             yield from self._rows(scheduling.queue, TaskState.PENDING_NODE, None, wall)
@@ -244,19 +310,20 @@ class OwnerRecorder:
             yield task.counter, task.attempt, self._source(record), state, record.submitted, wall, extra
 
     def _source(self, record: Record) -> Source:
-        plan = record.plan
+        return self._source_of(record.plan)
+
+    def _source_of(self, plan: Plan) -> Source:
         template = plan.template
         key = (template.index, plan.name)
         source = self._sources.get(key)
         if source is None:
             if len(self._sources) >= _SOURCES_KEPT:
                 self._sources.clear()
+                self._interned.clear()
             kind = TaskKind.ACTOR_METHOD if template.actor_id else TaskKind.NORMAL
-            core = self._core
-            source = Source(
-                plan.name or template.name, core.worker_id, core.job_id, kind, template.actor_id, template.cell, ""
-            )
-            self._sources[key] = source
+            name, core = plan.name or template.name, self._core
+            fields = (name, core.worker_id, core.job_id, kind, template.actor_id, template.cell, "")
+            source = self._sources[key] = self._interned.setdefault(fields, Source(*fields))
         return source
 
 

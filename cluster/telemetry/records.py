@@ -117,15 +117,13 @@ class TaskTable:
         sources = [self._shared(source) for source in batch.sources]
         merge = self._merge_owner if batch.is_owner else self._merge_worker
         changed: list[TaskRecord] = []
-        columns = zip(
-            batch.counters, batch.attempts, batch.source_of, batch.states, batch.begins, batch.ends, strict=True
-        )
-        for row, (counter, attempt, source_of, state, begin, end) in enumerate(columns):
+        for row, (counter, attempt, source_of, state, begin, span) in enumerate(batch.rows()):
             source = sources[source_of]
             task_id = source.owner + counter.to_bytes(_COUNTER_SIZE, "big")
             record = self._records.get((task_id, attempt))
             if record is None:
                 record = self._records[task_id, attempt] = TaskRecord(task_id, attempt, source)
+            end = begin + span if span >= 0.0 else 0.0
             merge(record, batch, TaskState(state), begin, end, batch.extras.get(row, ""))
             changed.append(record)
         while len(self._records) > self._limit:
@@ -153,7 +151,10 @@ class TaskTable:
     def _shared(self, source: Source) -> Source:
         """The source equal to this one that is known already: a hundred batches of one function share it."""
         key = (source.name, source.owner, source.kind, source.actor_id, source.cell)
-        return self._sources.setdefault(key, source)
+        known = self._sources.setdefault(key, source)
+        if not known.function:
+            known.function = source.function  # only workers know it
+        return known
 
     @staticmethod
     def _merge_worker(record: TaskRecord, batch: Batch, state: TaskState, begin: float, end: float, extra: str) -> None:

@@ -157,7 +157,7 @@ class ActorHost:
         task = Task(task_counter(self.actor_id), 0, spec.args, deps, refs, 0, self.message.restart)
         template = Template(0, f"{spec.class_name}.__init__", b"", None, self.actor_id, 1, spec.cell)
         job = Job(owner, task, Loaded(template, template.name, None, 1, spec.cell, None, 0, 0, "__init__"))
-        job.started = time.time()
+        job.started = time.perf_counter()
         cell_var.set(spec.cell)
         task_var.set(job)
         executor.running = job
@@ -221,6 +221,13 @@ class ActorHost:
     def _terminate() -> None:
         raise ActorExit(0)
 
+    def running(self) -> list[Job]:
+        """The calls that run, and those that wait for a thread or their turn. From any thread."""
+        if self.active:
+            return list(self.active.values())
+        running = self.executor.running
+        return [running] if running is not None else []
+
     # -- plain ------------------------------------------------------------------------------------------------------
 
     def _run_plain(self) -> None:
@@ -250,7 +257,7 @@ class ActorHost:
     def _execute(self, job: Job) -> None:
         """Run one call on this thread; `ActorExit` passes through."""
         executor, loaded, task = self.executor, job.loaded, job.task
-        start = time.perf_counter()
+        start = job.started = time.perf_counter()
         main = not self.threaded
         if main:
             executor.page[0] = task.counter
@@ -335,6 +342,7 @@ class ActorHost:
 
     def _refuse_group(self, job: Job, group: str) -> None:
         self.active.pop((job.peer.worker_id, job.task.counter), None)
+        job.started = time.perf_counter()
         known = ", ".join(repr(name) for name in self.limits if name) or "none"
         error = ValueError(f"actor {self.spec.class_name} has no concurrency group {group!r}; there are: {known}")
         self.executor.finish(job, self.executor.failed(job, error, self.instance, self.actor_id), 0.0)
@@ -344,6 +352,7 @@ class ActorHost:
         key = (job.peer.worker_id, job.task.counter)
         try:
             if job.cancelled:
+                job.started = time.perf_counter()
                 self.executor.finish(job, Result(job.task.counter, R_CANCELLED), 0.0)
                 return
             job.running = threading.get_ident()
@@ -400,7 +409,7 @@ class ActorHost:
 
     async def _run_one(self, job: Job, group: str) -> None:
         executor, loaded, task = self.executor, job.loaded, job.task
-        start = time.perf_counter()
+        start = job.started = time.perf_counter()
         cell_var.set(loaded.cell)
         task_var.set(job)
         watched: list[weakref.ref[ObjectRef]] | None = None

@@ -47,9 +47,10 @@ from .peers import Job, Loaded, Peer
 from .results import ResultMaker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ..core.runtime import Core
+    from ..telemetry.recorder import WorkerRecorder
 
 __all__ = ["ActorExit", "Executor"]
 
@@ -85,7 +86,8 @@ class Executor(Inputs):
         self.actor: Any = None  # the actor host, once this worker is one
         self.main = threading.main_thread().ident or 0
         self.first_child = 0
-        self.events: Any = None  # telemetry buffer
+        self.events: WorkerRecorder | None = None
+        self.record: Callable[[tuple[Any, ...]], None] | None = None  # of telemetry: see `events.WIDTH`
         self.exit_code = 0
         core.before_flush = self.outgoing.collect
         handlers = core.handlers
@@ -238,8 +240,7 @@ class Executor(Inputs):
                     job = queue.popleft()
                 except IndexError:
                     break  # stolen this moment
-                self.execute(job)
-                now = clock()
+                now = self.execute(job)
                 if now - flushed > FLUSH:
                     reactor.run_once()
                     flushed = clock()
@@ -254,10 +255,10 @@ class Executor(Inputs):
     def _something_to_do(self) -> bool:
         return bool(self.queue) or bool(self.exiting) or (self.actor is not None and self.actor.ready_to_run())
 
-    def execute(self, job: Job) -> None:
-        """Run one task to its end."""
+    def execute(self, job: Job) -> float:
+        """Run one task to its end; returns when that was, on `time.perf_counter`."""
         loaded, task = job.loaded, job.task
-        start = time.perf_counter()
+        start = job.started = time.perf_counter()
         self.page[0] = task.counter
         self.running = job
         self.first_child = self.core.next_counter()  # below those of everything that it submits
@@ -296,14 +297,18 @@ class Executor(Inputs):
         end = time.perf_counter()
         self.remember(job, result)
         self.finish(job, result, end - start)
+        return end
 
     def finish(self, job: Job, result: Result, seconds: float) -> None:
         """Send the result on its way, and leave if `max_calls` says so."""
         self.outgoing.finish_output(job)
         self.outgoing.add(job.peer.worker_id, result, seconds)
-        if self.events is not None:
-            self.events.executed(job, result, seconds)
         loaded = job.loaded
+        if self.record is not None:
+            task = job.task
+            self.record(
+                (loaded, task.counter, task.attempt, result.kind, job.started, seconds, job.error, self.first_child)
+            )
         if loaded.max_calls:
             loaded.calls += 1
             if loaded.calls >= loaded.max_calls:
@@ -393,6 +398,7 @@ def load_template(template: Any, peer: Peer) -> Loaded:
     loaded.max_calls = int(options.get("max_calls", 0))
     loaded.backpressure = int(options.get("backpressure", 0))
     loaded.group = str(options.get("concurrency_group", ""))
+    loaded.owner = peer.worker_id
     if template.actor_id:
         loaded.method = template.name
     return loaded

@@ -39,6 +39,7 @@ class Loaded(msgspec.Struct, eq=False):
     backpressure: int = 0
     is_coroutine: bool = False
     is_generator: bool = False
+    owner: bytes = b""  # worker id of who sends these tasks
 
 
 class Job(msgspec.Struct, eq=False):
@@ -49,5 +50,5 @@ class Job(msgspec.Struct, eq=False):
     loaded: Loaded
     cancelled: bool = False
     running: Any = None  # asyncio task or thread that runs it
-    started: float = 0.0
+    started: float = 0.0  # on `time.perf_counter`; 0: it has not begun
     error: str = ""  # what it raised, for telemetry

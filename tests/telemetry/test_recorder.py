@@ -11,8 +11,8 @@ import pytest
 
 from himalia.cluster.core.records import Plan, Record
 from himalia.cluster.protocol.common import Death, DeathKind
-from himalia.cluster.protocol.core_messages import R_CANCELLED, R_ERROR, R_INLINE, R_RETURNED, Result, Task, Template
-from himalia.cluster.telemetry.events import FLUSH_AT, TaskEventBuffer, TaskKind, TaskState
+from himalia.cluster.protocol.core_messages import R_CANCELLED, R_ERROR, R_INLINE, R_RETURNED, Task, Template
+from himalia.cluster.telemetry.events import FLUSH_AT, Count, TaskKind, TaskState, decode_batch
 from himalia.cluster.telemetry.recorder import SWITCH, OwnerRecorder, WorkerRecorder
 from himalia.cluster.telemetry.records import TaskRecord, TaskTable, task_records
 from himalia.cluster.worker.peers import Job, Loaded, Peer
@@ -24,9 +24,19 @@ class Core(SimpleNamespace):
     """What recorders use of a core."""
 
     def __init__(self) -> None:
-        super().__init__(worker_id=WORKER, node_id=NODE, pid=7, job_id=b"\0\0\0\1", counter=0, sent=[], tick_hooks=[])
+        super().__init__(
+            worker_id=WORKER,
+            node_id=NODE,
+            pid=7,
+            job_id=b"\0\0\0\1",
+            counter=0,
+            sent=[],
+            tick_hooks=[],
+            before_flush=None,
+        )
         self.completion = SimpleNamespace(parked=deque())
-        errors = {name: lambda *_: b"error" for name in ("death_error", "refuse_error", "cancel_error")}
+        errors: dict[str, Any] = {name: lambda *_: b"error" for name in ("death_error", "refuse_error", "cancel_error")}
+        errors["should_retry"] = lambda record, data: data == b"again"
         self.submission = SimpleNamespace(by_id={}, workers={}, **errors)
         errors["unavailable_error"] = errors["death_error"]
         self.actor_calls = SimpleNamespace(clients={}, **errors)
@@ -49,7 +59,7 @@ def core() -> Core:
 
 @pytest.fixture
 def executor(core: Core) -> SimpleNamespace:
-    return SimpleNamespace(events=None, running=None, actor=None, first_child=core.next_counter())
+    return SimpleNamespace(events=None, record=None, running=None, actor=None, first_child=core.next_counter())
 
 
 @pytest.fixture
@@ -58,8 +68,16 @@ def worker(core: Core, executor: SimpleNamespace) -> WorkerRecorder:
 
 
 def job(counter: int, *, actor_id: bytes = b"", error: str = "", **options: object) -> Job:
-    loaded = Loaded(Template(1, "f", b"", actor_id=actor_id, options=options), "f")
-    return Job(Peer(OWNER), Task(counter, 1), loaded, error=error)
+    loaded = Loaded(Template(1, "f", b"", actor_id=actor_id, options=options), "f", owner=OWNER)
+    return Job(Peer(OWNER), Task(counter, 1), loaded, error=error, started=time.perf_counter())
+
+
+def executed(executor: SimpleNamespace, one: Job, kind: int, seconds: float) -> None:
+    """As `Executor.finish` does it."""
+    task = one.task
+    executor.record(
+        (one.loaded, task.counter, task.attempt, kind, one.started, seconds, one.error, executor.first_child)
+    )
 
 
 # -- workers ----------------------------------------------------------------------------------------------------------
@@ -69,59 +87,77 @@ def test_each_task_is_recorded_with_its_time_and_end(
     core: Core, executor: SimpleNamespace, worker: WorkerRecorder
 ) -> None:
     now = time.time()
-    executor.events.executed(job(1), Result(1, R_INLINE), 0.5)
-    executor.events.executed(job(2, error="ValueError: no"), Result(2, R_ERROR), 0.0)
-    executor.events.executed(job(3), Result(3, R_CANCELLED), 0.0)
+    executed(executor, job(1), R_INLINE, 0.5)
+    executed(executor, job(2, error="ValueError: no"), R_ERROR, 0.0)
+    executed(executor, job(3), R_CANCELLED, 0.0)
     worker.flush()
     done, failed, cancelled = core.records()
     assert done.duration == pytest.approx(0.5, abs=1e-3)
-    assert done.ended == pytest.approx(now, abs=5)
+    assert done.started == pytest.approx(now, abs=5)
     assert (done.state, failed.state, cancelled.state) == (TaskState.FINISHED, TaskState.FAILED, TaskState.CANCELLED)
     assert failed.error == "ValueError: no"
     assert done.task_id[:8] == OWNER
 
 
-def test_a_task_that_was_given_back_is_none_of_this_worker(core: Core, worker: WorkerRecorder) -> None:
-    worker.executed(job(1), Result(1, R_RETURNED), 0.0)
+def test_a_task_that_was_given_back_is_none_of_this_worker(
+    core: Core, executor: SimpleNamespace, worker: WorkerRecorder
+) -> None:
+    executed(executor, job(1), R_RETURNED, 0.0)
     worker.flush()
     assert core.sent == []
 
 
-def test_a_full_buffer_is_sent_without_waiting(core: Core, worker: WorkerRecorder) -> None:
+def test_a_full_buffer_is_sent_with_the_results_it_comes_with(core: Core, executor: SimpleNamespace) -> None:
+    collected: list[int] = []
+    core.before_flush = lambda: collected.append(1)
+    WorkerRecorder.install(core, executor)  # type: ignore[arg-type]
     one = job(1)
-    for _ in range(FLUSH_AT):
-        worker.executed(one, Result(1, R_INLINE), 0.0)
-    assert [message.count for message in core.sent] == [FLUSH_AT]
+    for _ in range(FLUSH_AT - 1):
+        executed(executor, one, R_INLINE, 0.0)
+    core.before_flush()
+    assert (collected, core.sent) == ([1], [])
+    executed(executor, one, R_INLINE, 0.0)
+    core.before_flush()
+    assert (collected, [message.count for message in core.sent]) == ([1, 1], [FLUSH_AT])
 
 
-def test_what_comes_too_fast_is_only_counted_until_the_next_second(core: Core, executor: SimpleNamespace) -> None:
-    buffer = TaskEventBuffer(core.worker_id, core.node_id, core.pid, rate_limit=2)
-    worker = WorkerRecorder(core, executor, core.gcs_send, buffer)  # type: ignore[arg-type]
-    for counter in (1, 2):
-        worker.executed(job(counter), Result(counter, R_INLINE), 0.0)
-    worker.flush(now=10.0)
-    worker.executed(job(3), Result(3, R_INLINE), 0.0)
-    worker.flush(now=11.0)
-    worker.executed(job(4), Result(4, R_INLINE), 0.0)
-    worker.flush(now=11.1)
-    assert [(message.count, message.dropped) for message in core.sent] == [(2, 0), (0, 1), (1, 0)]
+def test_templates_that_differ_in_options_alone_are_one_source(
+    core: Core, executor: SimpleNamespace, worker: WorkerRecorder
+) -> None:
+    executed(executor, job(1), R_INLINE, 0.0)
+    executed(executor, job(2, max_calls=5), R_INLINE, 0.0)
+    worker.flush()
+    batch = decode_batch(core.sent[0].blob)
+    assert len(batch.sources) == 1
+    assert batch.totals[0][:3] == (0, Count.FINISHED, 2)
 
 
-def test_a_task_that_runs_is_shown_from_the_second_tick_on(
+def test_a_task_that_runs_is_shown_at_once_and_again_only_after_a_while(
     core: Core, executor: SimpleNamespace, worker: WorkerRecorder
 ) -> None:
     executor.running = job(1)
-    worker.tick(0.0)
-    assert core.sent == []
-    worker.tick(0.5)
-    (record,) = core.records()
+    for now in (100.0, 100.25, 103.0):
+        worker.tick(now)
+    assert [message.count for message in core.sent] == [1, 1]
+    record = core.records()[0]
     assert record.state is TaskState.RUNNING
+    assert record.started == pytest.approx(time.time(), abs=5)
+
+
+def test_all_calls_that_run_in_an_actor_are_shown_and_none_that_wait(
+    core: Core, executor: SimpleNamespace, worker: WorkerRecorder
+) -> None:
+    calls = [job(n, actor_id=b"a" * 16) for n in (1, 2, 3)]
+    calls[2].started = 0.0
+    executor.actor = SimpleNamespace(spec=SimpleNamespace(class_name="A"), running=lambda: calls)
+    worker.tick(100.0)
+    assert [record.task_id[-1] for record in core.records()] == [1, 2]
 
 
 def test_a_parent_names_its_children(core: Core, executor: SimpleNamespace, worker: WorkerRecorder) -> None:
     executor.first_child = core.next_counter()
     child = core.next_counter()
-    worker.executed(job(1), Result(1, R_INLINE), 0.0)
+    executed(executor, job(1), R_INLINE, 0.0)
     worker.flush()
     table = TaskTable()
     table.add_answer({"blobs": [message.blob for message in core.sent], "dropped": 0, "next": 0})
@@ -130,12 +166,22 @@ def test_a_parent_names_its_children(core: Core, executor: SimpleNamespace, work
     assert table.parent_of(stranger) == parent.task_id
 
 
+def test_a_task_that_runs_names_its_children_so_far(
+    core: Core, executor: SimpleNamespace, worker: WorkerRecorder
+) -> None:
+    executor.running = job(1)
+    child = core.next_counter()
+    worker.tick(100.0)
+    batch = decode_batch(core.sent[0].blob)
+    assert [(first, after) for _, first, after in batch.children] == [(executor.first_child, child + 1)]
+
+
 def test_calls_of_actors_have_the_name_they_were_given(
     core: Core, executor: SimpleNamespace, worker: WorkerRecorder
 ) -> None:
     executor.actor = SimpleNamespace(spec=SimpleNamespace(class_name="A"))
-    worker.executed(job(1, actor_id=b"a" * 16), Result(1, R_INLINE), 0.0)
-    worker.executed(job(2, actor_id=b"a" * 16, name="mine"), Result(2, R_INLINE), 0.0)
+    executed(executor, job(1, actor_id=b"a" * 16), R_INLINE, 0.0)
+    executed(executor, job(2, actor_id=b"a" * 16, name="mine"), R_INLINE, 0.0)
     worker.flush()
     plain, named = core.records()
     assert (plain.name, named.name, named.source.function) == ("A.f", "mine", "A.f")
@@ -165,9 +211,11 @@ def test_only_what_was_there_at_the_tick_before_is_shown(core: Core, owner: Owne
     queue = deque([record(core.next_counter())])
     core.submission.by_id[1] = SimpleNamespace(queue=queue)
     owner.tick(0.0)
-    assert core.sent == []
+    assert core.records() == []
     queue.append(record(core.next_counter()))
     owner.tick(0.5)
+    assert core.records() == [], "it looks once a second"
+    owner.tick(1.0)
     (seen,) = core.records()
     assert seen.state is TaskState.PENDING_NODE
 
@@ -180,7 +228,7 @@ def test_where_a_task_waits_is_its_state(core: Core, owner: OwnerRecorder) -> No
     core.submission.workers[WORKER] = SimpleNamespace(worker_id=WORKER, inflight={3: sent})
     core.actor_calls.clients[b"a"] = SimpleNamespace(queue=deque(), inflight={4: called}, address=None)
     owner.tick(0.0)
-    owner.tick(0.5)
+    owner.tick(1.0)
     states = {int.from_bytes(seen.task_id[8:], "big"): seen.state for seen in core.records()}
     assert states == {
         waits.task.counter: TaskState.PENDING_ARGS,
@@ -194,6 +242,27 @@ def test_a_task_that_got_its_arguments_is_not_parked_any_more(core: Core, owner:
     core.completion.parked.append(record(1))
     owner.tick(0.0)
     assert not core.completion.parked
+
+
+def test_it_counts_how_many_wait_of_each_function_and_estimates_where_there_are_many(
+    core: Core, owner: OwnerRecorder
+) -> None:
+    one, many = record(1), record(2)
+    many.plan = Plan(Template(2, "g", b""), "g", None)
+    core.submission.by_id[1] = SimpleNamespace(queue=deque([one] * 3))
+    core.submission.by_id[2] = SimpleNamespace(queue=deque([many] * 120_000))
+    owner.tick(0.0)
+    batch = decode_batch(core.sent[0].blob)
+    counts = {batch.sources[source].name: count for source, state, count in batch.waiting or []}
+    assert counts == {"f": 3, "g": 120_000}
+
+
+def test_a_failure_that_is_tried_again_is_counted(core: Core, owner: OwnerRecorder) -> None:
+    assert core.submission.should_retry(record(1), b"again")
+    assert not core.actor_calls.should_retry(record(2), b"not again")
+    owner.tick(0.0)
+    batch = decode_batch(core.sent[0].blob)
+    assert [total[1:3] for total in batch.totals] == [(Count.RETRIED, 1)]
 
 
 def test_ends_without_a_workers_word_are_recorded_where_their_error_is_made(core: Core, owner: OwnerRecorder) -> None:
@@ -222,6 +291,6 @@ def test_nothing_is_hooked_in_where_it_is_switched_off(
     WorkerRecorder.install(core, executor)  # type: ignore[arg-type]
     OwnerRecorder.install(core)  # type: ignore[arg-type]
 
-    assert executor.events is None
+    assert executor.events is executor.record is None
     assert core.tick_hooks == []
     assert core.submission.death_error is before

@@ -15,7 +15,8 @@ F = Source("f", OWNER, b"\0\0\0\1")
 
 def blob(*rows: Row, is_owner: bool = False, worker: bytes = WORKER, children: list[Children] | None = None) -> bytes:
     events = TaskEventBuffer(OWNER if is_owner else worker, NODE, 7, is_owner=is_owner)
-    events.rows += rows
+    for row in rows:
+        events.add(row)
     events.children += children or []
     message = events.flush(0.0)
     assert message is not None
@@ -112,6 +113,13 @@ def test_a_task_that_runs_has_more_and_more_children() -> None:
 def test_equal_sources_of_many_batches_are_one_object() -> None:
     made = table(*(blob((n, 0, F, TaskState.FINISHED, 1.0, 2.0, None)) for n in range(5)))
     assert len({id(record.source) for record in made}) == 1
+
+
+def test_the_name_of_a_function_that_only_its_worker_knows_is_kept_whoever_speaks_first() -> None:
+    known = Source("f", OWNER, b"\0\0\0\1", function="outer.f")
+    done = blob((2, 0, known, TaskState.FINISHED, 3.0, 4.0, None))
+    for order in ((WAITS, done), (done, WAITS)):
+        assert {record.source.function for record in table(*order)} == {"outer.f"}
 
 
 def test_the_oldest_records_go_beyond_the_limit() -> None:

@@ -147,16 +147,12 @@ def test_tasks_have_rays_names_for_kinds_states_and_errors(paper: OnPaper, sourc
     worker = TaskEventBuffer(an_id("w", 1), b"", 7)
     f = TaskSource("f", driver.peer)
     method = TaskSource("A.g", driver.peer, driver.job_id, TaskKind.ACTOR_METHOD, b"a" * 16)
-    worker.rows += [
-        (1, 0, f, TaskState.FINISHED, 1.0, 2.0, None),
-        (2, 0, method, TaskState.FAILED, 1.0, 2.0, "ValueError: no"),
-        (3, 0, f, TaskState.CANCELLED, 1.0, 2.0, None),
-    ]
+    worker.add((1, 0, f, TaskState.FINISHED, 1.0, 2.0, None))
+    worker.add((2, 0, method, TaskState.FAILED, 1.0, 2.0, "ValueError: no"))
+    worker.add((3, 0, f, TaskState.CANCELLED, 1.0, 2.0, None))
     owner = TaskEventBuffer(driver.peer, b"", 7, is_owner=True)
-    owner.rows += [
-        (4, 0, f, TaskState.PENDING_ARGS, 1.0, 1.0, None),
-        (5, 0, f, TaskState.FAILED, 1.0, 2.0, "WorkerCrashedError: gone"),
-    ]
+    owner.add((4, 0, f, TaskState.PENDING_ARGS, 1.0, 1.0, None))
+    owner.add((5, 0, f, TaskState.FAILED, 1.0, 2.0, "WorkerCrashedError: gone"))
     for buffer in (worker, owner):
         message = buffer.flush(0.0)
         assert isinstance(message, TaskEvents)

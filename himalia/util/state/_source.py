@@ -30,6 +30,7 @@ from himalia.util.state._schemas import (
 __all__ = ["ROWS", "Source", "open_source"]
 
 _EVERYTHING = 1_000_000  # rows: the GCS's own bounds are lower
+_TASKS = 200_000  # the newest ones, which a table has room for; the GCS may remember more
 
 #: Ray's names, where they differ from ours.
 _PHASES = {Phase.PENDING_ARGS: "PENDING_ARGS_AVAIL", Phase.PENDING_NODE: "PENDING_NODE_ASSIGNMENT"}
@@ -79,9 +80,9 @@ class Source:
         self.warnings: list[str] = []  # what is incomplete by design
         self.missing: list[str] = []  # who did not answer
 
-    def ask(self, what: str) -> Any:
+    def ask(self, what: str, limit: int = _EVERYTHING) -> Any:
         """What the GCS answers to `ListState`."""
-        return self._caller.call(ListState(what, _EVERYTHING), self._timeout)
+        return self._caller.call(ListState(what, limit), self._timeout)
 
     def call(self, message: Any) -> Any:
         """Any other question to the GCS."""
@@ -89,8 +90,8 @@ class Source:
 
     def records(self) -> TaskTable:
         """The merged task events."""
-        table = TaskTable()
-        table.add_answer(self.ask("task_events"))
+        table = TaskTable(_TASKS)
+        table.add_answer(self.ask("task_events", _TASKS))
         if table.dropped:
             self.warnings.append(f"{table.dropped} older task events were dropped: what follows is incomplete")
         return table
