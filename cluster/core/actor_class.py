@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..protocol.common import Cell
+from ..protocol.errors import ActorAlreadyExistsError
 from ..protocol.gcs_messages import ActorSpec
 from ..serialization.functions import Exported, export_function
 from ..serialization.signature import CallSignature
@@ -75,7 +76,7 @@ class ActorClass:
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
         return (self._cls,)
 
-    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
+    def remote(self, /, *args: Any, **kwargs: Any) -> ActorHandle:
         """Create an actor with these constructor arguments."""
         self._shared.signature.check(args, kwargs)
         handle: ActorHandle = require_engine().make_actor(self, args, kwargs)
@@ -117,7 +118,7 @@ class ActorClass:
             options.get("max_pending_calls") or -1,
             encode_strategy(options.get("scheduling_strategy")),
             options.get("label_selector") or {},
-            core.merge_runtime_env(encode_runtime_env(options.get("runtime_env", core.default_runtime_env))),
+            core.merge_runtime_env(encode_runtime_env(options.get("runtime_env"))),
             core.current_cell(),
             shared.methods,
             unordered=bool(options.get("allow_out_of_order_execution")),
@@ -127,6 +128,8 @@ class ActorClass:
                 spec, shared.exported(core), args, kwargs, bool(options.get("get_if_exists"))
             )
         except RequestFailed as failure:
+            if failure.kind == "name_taken":
+                raise ActorAlreadyExistsError(failure.text) from None
             raise ValueError(failure.text) from None
         if ref is None and not detached:
             return core.find_actor(name, namespace)
@@ -333,7 +336,7 @@ class ActorMethod:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(f"actor method `{self._name}` can not be called directly: use handle.{self._name}.remote(…)")
 
-    def remote(self, *args: Any, **kwargs: Any) -> Any:
+    def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Submit a call; returns an `ObjectRef` (a list for several returns, a generator for streaming)."""
         if self._signature is not None:
             self._signature.check(args, kwargs)

@@ -271,7 +271,7 @@ def get(object_refs: Any, *, timeout: float | None = None, _use_object_store: bo
     object_refs
         An `ObjectRef`, or a list of them.
     timeout
-        Seconds to wait at most; None: as long as it takes.
+        Seconds to wait at most; None or -1: as long as it takes.
 
     Raises
     ------
@@ -280,8 +280,10 @@ def get(object_refs: Any, *, timeout: float | None = None, _use_object_store: bo
     RayTaskError
         The task raised: an instance of its exception's class too.
     """
+    if timeout == -1:
+        timeout = None
     if timeout is not None and timeout < 0:
-        raise ValueError(f"timeout must not be negative, got {timeout}")
+        raise ValueError(f"timeout must be at least 0, or -1 for no limit, got {timeout}")
     if _use_object_store:
         raise ValueError("get(): _use_object_store is not supported: values come through the object store anyway")
     return require_engine().get_values(object_refs, timeout)

@@ -72,7 +72,6 @@ class CoreBase:
     actor_id: bytes
     actor_name: str
     actor_restarts: int
-    default_runtime_env: Any
     job_runtime_env: str
 
     if TYPE_CHECKING:  # what a part needs of one that builds on it

@@ -57,7 +57,7 @@ class EngineOps(ActorOps, QueryOps):
             raise ValueError(f"get() takes an ObjectRef or a list of them, not a {type(refs).__name__}")
         for ref in refs:
             if type(ref) is not ObjectRef:
-                raise ValueError(f"get() takes ObjectRefs; the list holds a {type(ref).__name__}")
+                raise TypeError(f"get() takes ObjectRefs; the list holds a {type(ref).__name__}")
         return self.get(refs, timeout) if refs else []
 
     def wait_for(self, refs: Any, num_returns: int, timeout: float | None, fetch_local: bool) -> Any:

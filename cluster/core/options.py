@@ -229,6 +229,8 @@ _CHECKS: Final[dict[str, Any]] = {
 }
 
 _ENV_SUPPORTED: Final = {"env_vars", "working_dir", "config"}
+_ENV_CONFIG: Final = {"setup_timeout_seconds", "eager_install", "log_files"}
+"""About what is installed: there is nothing, so these hold whatever they say."""
 
 
 def encode_runtime_env(env: Any) -> str:
@@ -264,7 +266,12 @@ def encode_runtime_env(env: Any) -> str:
         if not os.path.isdir(path):
             raise ValueError(f"runtime_env['working_dir'] must be a folder of this machine, got {folder!r}")
         fields["working_dir"] = path
-    fields.pop("config", None)
+    unknown = set(fields.pop("config", None) or ()) - _ENV_CONFIG
+    if unknown:
+        raise ValueError(
+            f"runtime_env['config'] has {', '.join(sorted(map(repr, unknown)))}; there are: "
+            f"{', '.join(sorted(_ENV_CONFIG))}"
+        )
     return json.dumps(fields, sort_keys=True) if fields else ""
 
 

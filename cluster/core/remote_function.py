@@ -48,7 +48,7 @@ class RemoteFunction:
             f"use {self._shared.name}.remote(…), or {self._shared.name}._function(…) to run it here"
         )
 
-    def remote(self, *args: Any, **kwargs: Any) -> Any:
+    def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Submit a task; returns an `ObjectRef` (a list of them for several returns, a generator for streaming).
 
         Raises
@@ -65,7 +65,7 @@ class RemoteFunction:
             self.cell = cell
             return self.plan
         options = self._options
-        env = options.get("runtime_env", core.default_runtime_env)
+        env = options.get("runtime_env")
         num_returns = options.get("num_returns", 1)
         if num_returns is None:
             num_returns = 1

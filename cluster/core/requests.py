@@ -72,7 +72,8 @@ class RequestOps(CoreBase):
         config = msgspec.msgpack.decode(self.gcs_call(KvGet(b"job:" + job_id, wait=True)))
         self.adopted_job = self.job_id = job_id
         self.namespace = config["namespace"]
-        self.job_runtime_env = config.get("runtime_env", "")
+        # A worker that was started for a runtime environment passes that on, which is over the job's already.
+        self.job_runtime_env = self.options.runtime_env or config.get("runtime_env", "")
         known = set(sys.path)
         sys.path.extend(path for path in config.get("sys_path", ()) if path not in known and os.path.exists(path))
         for name, value in config.get("env", {}).items():

@@ -90,6 +90,7 @@ class CoreOptions(msgspec.Struct, kw_only=True):
     job: JobInfo | None = None
     owns_cluster: bool = False
     namespace: str = ""
+    runtime_env: str = ""  # that a worker was started for, as JSON
 
 
 class Core(EngineOps):
@@ -142,7 +143,6 @@ class Core(EngineOps):
         self.actor_id = b""
         self.actor_name = ""
         self.actor_restarts = 0
-        self.default_runtime_env: Any = None
         self.job_runtime_env = ""
         self.tick_hooks.append(self.submission.insist)
         self._init_tasks()

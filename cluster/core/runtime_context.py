@@ -87,8 +87,13 @@ class RuntimeContext:
         return job is not None and bool(job.cancelled)
 
     def get_task_function_name(self) -> str | None:
-        """The name of the task's function; None in a driver."""
-        return self.get_task_name()
+        """The task's function as ``module.name``, whatever the task is called; None in a driver."""
+        job = task_var.get()
+        function = job.loaded.function if job is not None else None
+        if function is None:
+            return self.get_task_name()
+        name = getattr(function, "__qualname__", type(function).__name__).rsplit("<locals>.", 1)[-1]
+        return f"{getattr(function, '__module__', None) or '__main__'}.{name}"
 
     def get_actor_id(self) -> str | None:
         """The actor's id; None outside an actor."""
@@ -141,12 +146,12 @@ class RuntimeContext:
         return self.get_accelerator_ids()
 
     def get_runtime_env_string(self) -> str:
-        """The job's runtime environment as JSON."""
+        """The runtime environment of this task or actor, or of the job, as JSON."""
         return self._core.job_runtime_env or "{}"
 
     @property
     def runtime_env(self) -> dict[str, Any]:
-        """The job's runtime environment."""
+        """The runtime environment of this task or actor, or of the job."""
         return dict(json.loads(self.get_runtime_env_string()))
 
     @property

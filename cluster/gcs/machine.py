@@ -319,10 +319,7 @@ class GcsMachine:
         if known is None and spec.name:
             holder = self.actors.named(spec.name, spec.namespace)
             if holder is not None and not message.get_if_exists:
-                text = (
-                    f"the name {spec.name!r} is taken in namespace {spec.namespace!r}: use another,"
-                    " get_actor(name), or get_if_exists=True"
-                )
+                text = f"the name {spec.name!r} is taken in namespace {spec.namespace!r} by a living actor"
                 self._out.fail(peer, message.request, "name_taken", text)
                 return
             known = holder

@@ -24,6 +24,7 @@ def node_config(boot: RayletBoot, address: Address, arena_path: str, arena_bytes
     """The configuration of a node's machine. ValueError if the options contradict each other."""
     options = boot.options
     total, labels = detect_resources(options, boot.arena_bytes, is_head=boot.is_head, host=boot.tcp_host or "127.0.0.1")
+    labels.setdefault("ray.io/node-id", boot.node_id.hex())
     cores = cpu_count()
     cpus = math.ceil(total.get("CPU", 0) / RESOURCE_UNIT)
     # A node may claim more CPUs than the machine has; processes beyond its cores only wait.

@@ -54,6 +54,7 @@ def _serve(boot: WorkerBoot) -> int:
             secret_key=boot.secret_key,
             tcp_host=boot.tcp_host,
             token=boot.token,
+            runtime_env=boot.runtime_env,
         )
     )
     core.job_id = boot.job_id

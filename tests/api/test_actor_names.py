@@ -75,8 +75,9 @@ def test_a_name_cannot_be_empty(ray: ModuleType, box: Any) -> None:
 def test_a_name_can_be_used_once(ray: ModuleType, box: Any, name: str) -> None:
     first = box.options(name=name).remote()
     ray.get(first.get.remote())
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(ValueError, match=name) as caught:
         box.options(name=name).remote()
+    assert isinstance(caught.value, ray.exceptions.ActorAlreadyExistsError)
 
 
 def test_a_name_is_free_again_when_its_actor_was_killed(ray: ModuleType, box: Any, name: str, eventually: Any) -> None:

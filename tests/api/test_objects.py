@@ -83,8 +83,12 @@ def test_get_takes_references_only(ray: ModuleType, thing: Any) -> None:
 
 
 def test_get_of_a_list_takes_references_only(ray: ModuleType) -> None:
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises(TypeError):
         ray.get([ray.put(1), 2])
+
+
+def test_a_timeout_of_minus_one_is_none(ray: ModuleType) -> None:
+    assert ray.get(ray.put(1), timeout=-1) == 1
 
 
 def test_a_reference_cannot_be_put(ray: ModuleType) -> None:

@@ -153,6 +153,17 @@ def test_an_actor_bound_to_a_node_that_is_not_there_is_unschedulable(ray: Module
         ray.get(Thing.remote().ping.remote())
 
 
+def test_a_node_has_its_id_as_a_label(ray: ModuleType) -> None:
+    (node,) = ray.nodes()
+    assert node["Labels"]["ray.io/node-id"] == node["NodeID"]
+
+    @ray.remote(label_selector={"ray.io/node-id": node["NodeID"]})
+    def where() -> str:
+        return str(ray.get_runtime_context().get_node_id())
+
+    assert ray.get(where.remote()) == node["NodeID"]
+
+
 def test_a_task_can_be_bound_to_a_node(ray: ModuleType, engine: Any) -> None:
     strategies = engine.submodule("util.scheduling_strategies")
     node_id = ray.nodes()[0]["NodeID"]
@@ -259,7 +270,9 @@ def test_the_runtime_context_of_a_task(ray: ModuleType) -> None:
     assert first["namespace"] == here.namespace
     assert first["actor"] is None
     assert first["task"] != second["task"]
-    assert "look" in first["function"]
+    assert first["function"].endswith(".look")
+    renamed = ray.get(look.options(name="renamed").remote())
+    assert renamed["function"] == first["function"]
 
 
 def test_the_task_id_of_a_reference_is_that_of_its_task(ray: ModuleType) -> None:

@@ -201,6 +201,24 @@ def test_arguments_that_do_not_fit_raise_type_error_at_the_call(
         f.remote(*args, **kwargs)
 
 
+def test_keywords_of_any_name_are_passed(ray: ModuleType) -> None:
+    @ray.remote
+    def names(**keywords: Any) -> list[str]:
+        return sorted(keywords)
+
+    @ray.remote
+    class Thing:
+        def __init__(self, **keywords: Any) -> None:
+            self.keywords = sorted(keywords)
+
+        def names(this, **keywords: Any) -> Any:  # noqa: N805 so that a keyword can be called self
+            return this.keywords, sorted(keywords)
+
+    assert ray.get(names.remote(self=1, args=2, kwargs=3)) == ["args", "kwargs", "self"]
+    thing = Thing.remote(args=1, kwargs=2)
+    assert ray.get(thing.names.remote(args=1, kwargs=2)) == (["args", "kwargs"], ["args", "kwargs"])
+
+
 def test_many_arguments_and_keywords_are_passed(ray: ModuleType) -> None:
     @ray.remote
     def total(*args: int, **kwargs: int) -> int:
