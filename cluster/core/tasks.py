@@ -26,6 +26,7 @@ from ..protocol.raylet_messages import (
     WorkerDied,
 )
 from ..serialization.error_values import deserialize_error
+from ..serialization.functions import captures_of_argument
 from ..serialization.layout import pack
 from ..serialization.values import Serialized, serialize, serialize_args
 from .commands import Connect, Send
@@ -33,6 +34,7 @@ from .generator import ObjectRefGenerator
 from .objects import INLINE_LIMIT, ObjectOps
 from .records import LeasedWorker, Plan, Record, Stream
 from .refs import PENDING, ObjectRef
+from .sites import call_site
 
 if TYPE_CHECKING:
     from ..serialization.functions import Exported
@@ -102,8 +104,9 @@ class TaskOps(ObjectOps):
         plan = Plan(template, name, None, max_retries, retry_exceptions, num_returns)
         plan.scheduling = self.submission.scheduling_class(spec)
         plan.backpressure, plan.cell, plan.function = backpressure, cell, function.payload
+        plan.site = call_site()
         if function.refs:
-            self.pinned_refs.extend(function.refs)
+            self.pinned_refs.extend((name, ref) for ref in function.refs)
             for ref in function.refs:
                 self.pin_forever(ref)
         return plan
@@ -199,7 +202,9 @@ class TaskOps(ObjectOps):
                 value = container[slot]
                 one = serialize(value, "an argument")
                 if one.nbytes > INLINE_LIMIT:
-                    ref = self.put_serialized(one)
+                    for capture in captures_of_argument(value):
+                        self.warn(f"{capture} It is pickled anew each time that it is passed.")
+                    ref = self.put_serialized(one, "an argument")
                     deps.append(Dep(slot, ref.binary(), ARG_INLINE))
                     holds.append(ref)
                     container[slot] = None

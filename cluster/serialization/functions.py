@@ -14,7 +14,7 @@ import builtins
 import linecache
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, NamedTuple
@@ -27,12 +27,27 @@ from .context import state
 from .inspect import closure, failure_text, find_culprit, referenced_globals, type_name
 from .values import dumps_by_value
 
-__all__ = ["HASH_SIZE", "LARGE_CAPTURE", "Capture", "Exported", "export_function", "import_function"]
+__all__ = [
+    "HASH_SIZE",
+    "LARGE_CAPTURE",
+    "Capture",
+    "Exported",
+    "captures_of_argument",
+    "export_function",
+    "import_function",
+]
 
 HASH_SIZE: Final = 16
 
 LARGE_CAPTURE: Final = 10 * 1024 * 1024
 """Captured variables from this size on are reported: they are copied to every worker, and `put` would share them."""
+
+_VERBS: Final = {
+    "closure": "closes over",
+    "global": "uses the global",
+    "default": "has the default argument",
+    "attribute": "has the class attribute",
+}
 
 _MAX_SOURCE: Final = 256 * 1024  # characters of cells that travel with a function; what is beyond shows no source lines
 
@@ -46,10 +61,9 @@ class Capture(NamedTuple):
     nbytes: int
 
     def __str__(self) -> str:
-        verb = "closes over" if self.kind == "closure" else "uses the global"
         return (
-            f"`{self.function}` {verb} `{self.variable}`, about {format_bytes(self.nbytes)}, which is copied to every "
-            f"worker that runs it. Put it into the object store once ({self.variable}_ref = "
+            f"`{self.function}` {_VERBS[self.kind]} `{self.variable}`, about {format_bytes(self.nbytes)}, which is "
+            f"copied to every worker that runs it. Put it into the object store once ({self.variable}_ref = "
             f"himalia.put({self.variable})) and pass the reference as an argument."
         )
 
@@ -96,11 +110,7 @@ def export_function(
     """
     name = _name(function)
     captured = list(_captured(function))
-    warnings = tuple(
-        Capture(owner, variable, kind, size)
-        for owner, variable, kind, value in captured
-        if (size := estimate_size(value)) >= LARGE_CAPTURE
-    )
+    warnings = _large_captures(captured)
     if on_large is not None:
         for capture in warnings:
             on_large(capture)
@@ -118,6 +128,20 @@ def export_function(
     sources = _sources(function)
     payload = pickle.dumps((stream, sources), 5)
     return Exported(blake2b(payload, digest_size=HASH_SIZE).digest(), payload, warnings, tuple(refs))
+
+
+def _large_captures(captured: Iterable[tuple[str, str, str, Any]]) -> tuple[Capture, ...]:
+    """What of the data that travels with a function is worth a warning."""
+    return tuple(
+        Capture(owner, variable, kind, size)
+        for owner, variable, kind, value in captured
+        if (size := estimate_size(value)) >= LARGE_CAPTURE
+    )
+
+
+def captures_of_argument(value: Any) -> tuple[Capture, ...]:
+    """The large variables of a function that is passed as an argument, which is pickled at each call."""
+    return _large_captures(_captured(value)) if isinstance(value, FunctionType) else ()
 
 
 def import_function(payload: bytes | memoryview) -> Any:
@@ -159,6 +183,11 @@ def _functions(thing: Any) -> Iterator[FunctionType]:
 
 def _walk(thing: Any) -> Iterator[FunctionType]:
     """Enumerate every function whose code travels: `thing`, and the helpers of the notebook that it uses."""
+    return (found for found in _walk_definitions(thing) if isinstance(found, FunctionType))
+
+
+def _walk_definitions(thing: Any) -> Iterator[FunctionType | type]:
+    """Enumerate every function and class whose definition travels."""
     pending = [thing]
     seen: set[int] = set()
     while pending:
@@ -167,6 +196,7 @@ def _walk(thing: Any) -> Iterator[FunctionType]:
             continue
         seen.add(id(current))
         if isinstance(current, type):
+            yield current
             pending.extend(current.__bases__)
         for function in _functions(current):
             yield function
@@ -177,15 +207,31 @@ def _walk(thing: Any) -> Iterator[FunctionType]:
 def _captured(thing: Any) -> Iterator[tuple[str, str, str, Any]]:
     """Enumerate (function, variable, kind, value) of all data that travels with a function or class."""
     seen: set[int] = set()
-    for function in _walk(thing):
-        found = [("closure", *item) for item in closure(function).items()]
-        found += [("global", *item) for item in referenced_globals(function).items()]
-        for kind, variable, value in found:
+    for definition in _walk_definitions(thing):
+        for kind, variable, value in _taken_along(definition):
             if id(value) not in seen and not isinstance(value, ModuleType | FunctionType | type):
                 seen.add(id(value))
-                if kind == "global" and not _reads_global(function.__code__, variable, value):
+                code = getattr(definition, "__code__", None)
+                if kind == "global" and code is not None and not _reads_global(code, variable, value):
                     continue
-                yield _name(function), variable, kind, value
+                yield _name(definition), variable, kind, value
+
+
+def _taken_along(definition: Any) -> list[tuple[str, str, Any]]:
+    """(kind, variable, value) of the data of one function or class."""
+    if isinstance(definition, type):
+        members = vars(definition).items()
+        return [("attribute", name, value) for name, value in members if not hasattr(type(value), "__get__")]
+    found = [("closure", *item) for item in closure(definition).items()]
+    found += [("global", *item) for item in referenced_globals(definition).items()]
+    found += [("default", *item) for item in _defaults(definition).items()]
+    return found
+
+
+def _defaults(function: FunctionType) -> dict[str, Any]:
+    code, values = function.__code__, function.__defaults__ or ()
+    names = code.co_varnames[: code.co_argcount]
+    return {**dict(zip(names[len(names) - len(values) :], values, strict=True)), **(function.__kwdefaults__ or {})}
 
 
 def _reads_global(code: CodeType, name: str, value: Any) -> bool:
@@ -253,7 +299,7 @@ def _explained(
         culprit = find_culprit(value, variable)
         if culprit is None:
             continue
-        verb = "closes over" if kind == "closure" else "uses the global"
+        verb = _VERBS[kind]
         user = "it" if owner == name else f"`{owner}`, which it uses,"
         if culprit.member is value:
             detail = f"`{variable}` (a {type_name(value)}), which can not be pickled"

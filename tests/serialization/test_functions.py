@@ -18,6 +18,7 @@ import pytest
 from himalia.cluster.serialization.functions import (
     HASH_SIZE,
     LARGE_CAPTURE,
+    captures_of_argument,
     estimate_size,
     export_function,
     import_function,
@@ -278,7 +279,7 @@ def test_a_default_that_can_not_travel_is_named() -> None:
     def task(lock: Any = threading.Lock()) -> None:  # noqa: B008 - the fault under test
         ...
 
-    with pytest.raises(SerializationError, match=r"the default number 1 \(a _thread\.lock\)"):
+    with pytest.raises(SerializationError, match=r"the default argument `lock` \(a _thread\.lock\)"):
         export_function(task)
 
 
@@ -291,3 +292,26 @@ def test_a_bound_method_of_what_can_not_travel_is_explained() -> None:
 
     with pytest.raises(SerializationError, match=r"__self__\.lock \(a _thread\.lock\)"):
         export_function(Holder().method)
+
+
+def test_large_defaults_are_reported() -> None:
+    space = notebook(
+        "def task(a, x=data, *, y=more): return a", data=np.zeros(LARGE_CAPTURE), more=np.ones(LARGE_CAPTURE)
+    )
+    found = [(capture.variable, capture.kind) for capture in export_function(space["task"]).warnings]
+    assert found == [("x", "default"), ("y", "default")]
+
+
+def test_large_class_attributes_are_reported_also_of_a_base() -> None:
+    space = notebook(
+        "class Base:\n    table = data\nclass Actor(Base):\n    def m(self): pass", data=np.zeros(LARGE_CAPTURE)
+    )
+    [capture] = export_function(space["Actor"]).warnings
+    assert str(capture).startswith("`Base` has the class attribute `table`, about ")
+
+
+def test_a_function_that_is_passed_tells_what_it_takes_along() -> None:
+    space = notebook("inner = lambda: data", data=np.zeros(LARGE_CAPTURE))
+    [capture] = captures_of_argument(space["inner"])
+    assert (capture.variable, capture.kind) == ("data", "global")
+    assert captures_of_argument(np.zeros(LARGE_CAPTURE)) == ()
