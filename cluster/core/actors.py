@@ -15,6 +15,7 @@ from .actor_calls import ActorClient
 from .commands import Send
 from .records import Plan, Record
 from .refs import INLINE, PENDING, Extra, ObjectRef
+from .sites import call_site
 from .tasks import TaskOps
 
 if TYPE_CHECKING:
@@ -32,12 +33,13 @@ class ActorOps(TaskOps):
         self._stored_functions: set[bytes] = set()
         self._actor_args: dict[bytes, list[ObjectRef]] = {}  # constructor arguments of actors that may restart
 
-    def store_function(self, function: Exported) -> None:
+    def store_function(self, name: str, function: Exported) -> None:
         """Put a function's or class's payload where any worker finds it by its hash, once."""
         if function.content_hash not in self._stored_functions:
             self._stored_functions.add(function.content_hash)
             self.gcs_send(KvPut(b"fn:" + function.content_hash.hex().encode(), function.payload))
             for ref in function.refs:
+                self.pinned_refs.append((name, ref))
                 self.pin_forever(ref)
 
     def create_actor(
@@ -57,7 +59,7 @@ class ActorOps(TaskOps):
         """
         if self.fatal is not None:
             raise self.fatal
-        self.store_function(function)
+        self.store_function(spec.class_name, function)
         counter = self.next_counter()
         actor_id = make_task_id(self.worker_id, counter)
         plan = Plan(Template(0, spec.class_name, b""), spec.class_name, None)
@@ -166,6 +168,7 @@ class ActorOps(TaskOps):
         plan.actor = self.actor_calls.client(actor_id, class_name)
         plan.actor.unordered = unordered
         plan.backpressure, plan.cell, plan.function = backpressure, cell, ref
+        plan.site = call_site()
         return plan
 
     def call_actor(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any], limit: int = -1) -> Any:

@@ -79,6 +79,9 @@ class CoreBase:
         def post(self, action: Callable[[], Any]) -> None:
             """Have the leader run `action`, in order with submissions."""
 
+        def current_cell(self) -> Cell | None:
+            """The cell on whose behalf this thread works."""
+
         def warn(self, text: str) -> None:
             """Tell the user something that is not an error yet."""
 

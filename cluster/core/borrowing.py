@@ -26,7 +26,7 @@ class BorrowOps(PinOps):
     def _init_borrowing(self) -> None:
         self.context = threading.local()  # .cover: what covers references that this thread unpickles
         self.context.cover = None
-        self.pinned_refs: list[Any] = []
+        self.pinned_refs: list[tuple[str, Any]] = []  # what functions take along, with the name of the function
         self._ref_lock = threading.Lock()
 
     def owner_of(self, ref: ObjectRef) -> Address:

@@ -175,7 +175,7 @@ class Completion:
         if record.holds is not None:
             self.release(record)
 
-    def set_value(self, ref: ObjectRef, value: ReturnValue, record: Record | None, peer: bytes) -> None:
+    def set_value(self, ref: ObjectRef, value: ReturnValue, record: Record, peer: bytes) -> None:
         """Give a reference the value that the worker ``peer`` returned."""
         if ref._state != PENDING:
             self._let_go(ref, value, peer)
@@ -189,7 +189,8 @@ class Completion:
             if value.node == self.node_id and value.offset >= 0:
                 extra.offset, extra.pins = value.offset, 1  # sealed with a pin in our name
                 self.pinned(extra)
-            if record is not None and record.plan.actor is None:
+            extra.made = record.plan
+            if record.plan.actor is None and record.stream is None:  # an item is made again with all of its stream
                 extra.lineage = record
             ref._data, ref._state = None, STORE
             self.references.findable[ref.binary()] = ref
@@ -255,7 +256,7 @@ class Completion:
             self._repeated(record, stream, item, peer)
             return
         ref = ObjectRef(record_owner(record), record.task.counter, item.index + 1)
-        self.set_value(ref, item.value, None, peer)
+        self.set_value(ref, item.value, record, peer)
         if stream.closed:
             return  # nobody will take it: dropped here, its memory is freed as any other's
         if ref._state == STORE:
@@ -270,7 +271,7 @@ class Completion:
         ref = watch() if watch is not None else None
         if ref is None:  # gone, or small: a reference that is dropped lets go of all that came
             ref = ObjectRef(record_owner(record), record.task.counter, item.index + 1)
-        self.set_value(ref, item.value, None, peer)
+        self.set_value(ref, item.value, record, peer)
         self.consumed(record)
 
     def end_stream(self, record: Record) -> None:

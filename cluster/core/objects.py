@@ -29,6 +29,7 @@ from . import failures
 from .borrowing import BorrowOps
 from .commands import Send
 from .refs import BUFFERS, ERROR, FREED, INLINE, PENDING, STORE, Extra, ObjectRef
+from .sites import Made, call_site
 
 __all__ = ["INLINE_LIMIT", "ObjectOps"]
 
@@ -67,8 +68,8 @@ class ObjectOps(BorrowOps):
             return ObjectRef(self.worker_id, self.next_counter(), 0, INLINE, packed.data)
         return self.put_serialized(packed)
 
-    def put_serialized(self, packed: Serialized) -> ObjectRef:
-        """Store a value that is large or contains references."""
+    def put_serialized(self, packed: Serialized, what: str = "put") -> ObjectRef:
+        """Store a value that is large or contains references; ``what`` tells a user where it came from."""
         counter = self.next_counter()
         ref = ObjectRef(self.worker_id, counter, 0)
         extra = ref._x = Extra(self.worker_id, counter, 0)
@@ -84,6 +85,7 @@ class ObjectOps(BorrowOps):
         )
         extra.nodes, extra.pins, extra.last_used = [self.node_id], 1, time.monotonic()
         object_id = extra.object_id()
+        extra.made = Made(what, self.current_cell(), call_site())
         self._pins[object_id] = extra
         self.references.findable[object_id] = ref
         ref._state = STORE

@@ -15,6 +15,7 @@ from ..protocol.common import Address, Cell
 from ..protocol.core_messages import Task, Template
 from ..protocol.raylet_messages import LeaseSpec
 from .refs import ObjectRef
+from .sites import Site
 
 __all__ = ["LeasedWorker", "Plan", "Record", "SchedulingClass", "Stream"]
 
@@ -34,6 +35,7 @@ class Plan(msgspec.Struct, eq=False):
     cell: Cell | None = None
     function: Any = None  # keeps the function's payload alive for later workers
     slow: bool = False  # needs the careful path: refs in args, large args, several returns
+    site: Site | None = None  # the line that first called it
 
 
 class Stream(msgspec.Struct, eq=False):

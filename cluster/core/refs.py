@@ -73,6 +73,7 @@ class Extra(msgspec.Struct, eq=False):
     readers: int = 0  # buffers alive in this process
     last_used: float = 0.0
     lineage: Any = None  # the record that makes it again
+    made: Any = None  # by whom: the Plan of its task, or what `put` left (sites.Made); for what is in a store
     contained: list[ObjectRef] | None = None
     asked: bool = False  # the owner was asked for its state
     registered: bool = False  # the owner knows us as a borrower

@@ -116,6 +116,15 @@ class ArenaClient:
         """How many results of `reader` are in use."""
         return len(self._exporters)
 
+    def in_use(self) -> list[tuple[int, int, Callable[[], object]]]:
+        """First address, size and ``on_release`` of all that `reader` gave and something still refers to."""
+        exporters = [(watch(), watch.on_release) for watch in list(self._exporters.values())]
+        return [
+            (exporter.__array_interface__["data"][0], exporter.nbytes, on_release)
+            for exporter, on_release in exporters
+            if exporter is not None
+        ]
+
     def close(self) -> None:
         """Tell nobody of anything any more. Memory stays mapped for as long as somebody has a buffer of it."""
         self._exporters.clear()

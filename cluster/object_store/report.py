@@ -65,6 +65,7 @@ def store_stats(machine: StoreMachine, *, detail: bool) -> StoreStats:
         fallback=machine.room.fallback_bytes,
         count=sum(record.state not in (State.EXPECTED, State.FREED) for record in records.values()),
         objects=objects,
+        pinned_by=[list(record.pins) for record in records.values()] if detail else [],
     )
 
 

@@ -412,7 +412,10 @@ class AssignActor(msgspec.Struct, array_like=True, tag=11):
 
 
 class StoreStats(msgspec.Struct, array_like=True, tag=12):
-    """Numbers in bytes and objects; ``objects`` when detail was asked: id, size, state, pins, owner."""
+    """Numbers in bytes and objects; ``objects`` when detail was asked: id, size, state, pins, owner.
+
+    ``pinned_by`` goes with them, place by place: the processes that have those pins.
+    """
 
     capacity: int
     used: int
@@ -421,6 +424,7 @@ class StoreStats(msgspec.Struct, array_like=True, tag=12):
     fallback: int
     count: int
     objects: list[tuple[bytes, int, str, int, bytes]] = []
+    pinned_by: list[list[bytes]] = []
 
 
 class SlabCreated(msgspec.Struct, array_like=True, tag=13):
