@@ -18,10 +18,12 @@ __all__ = ["families", "install_magics", "remove_magics"]
 def families() -> tuple[type[Family], ...]:
     """All families of magics."""
     from .cluster import ClusterMagics
+    from .memory import MemoryMagics
     from .task import TaskMagics
 
     return (
         ClusterMagics,
+        MemoryMagics,
         TaskMagics,
     )
 

@@ -1,0 +1,94 @@
+"""How `%memory` looks: a table, and its plain-text twin."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Final
+
+from .html import quantity
+from .memory import MemoryReport, ObjectLine
+
+__all__ = ["memory_bundle"]
+
+_HEADS: Final = ("object", "size", "where", "made by", "kept alive by")
+_TABLE: Final = "font-family:sans-serif;font-size:13px;border-collapse:collapse;margin:2px 0"
+_CELL: Final = "text-align:left;vertical-align:top;padding:3px 14px 3px 0;border-bottom:1px solid #9a9a9a55"
+_TEXT_WIDTH: Final = 44  # characters of "made by" in plain text
+
+
+def memory_bundle(report: MemoryReport, limit: int, smallest: int) -> dict[str, str]:
+    """HTML and plain text of a report.
+
+    Parameters
+    ----------
+    limit
+        How many objects are listed.
+    smallest
+        Bytes: smaller ones are only counted.
+    """
+    listed = [line for line in report.objects if line.size >= smallest][:limit]
+    rest = report.objects[len(listed) :] if not smallest else [o for o in report.objects if o not in listed]
+    head = _head(report)
+    feet = _feet(listed, rest, report.notes)
+    return {"text/html": _html(head, listed, feet), "text/plain": _text(head, listed, feet)}
+
+
+def _head(report: MemoryReport) -> str:
+    count = len(report.objects)
+    if not count:
+        return "No object is in object memory."
+    return f"{count} object{'s' if count > 1 else ''}, {quantity(report.total)} in object memory"
+
+
+def _feet(listed: list[ObjectLine], rest: list[ObjectLine], notes: list[str]) -> list[str]:
+    feet = list(notes)
+    if rest:
+        feet.append(
+            f"{len(rest)} more, {quantity(sum(line.size for line in rest))}: --limit and --min say what is listed."
+        )
+    outputs = [name for line in listed for name in line.releases if name.startswith("Out[") or name == "traceback"]
+    if outputs:
+        feet.append(f"%memory release {outputs[0]} lets go of the first that IPython keeps.")
+    return feet
+
+
+def _html(head: str, listed: list[ObjectLine], feet: list[str]) -> str:
+    if listed:
+        heads = "".join(f'<th style="{_CELL};opacity:.65;font-weight:normal">{name}</th>' for name in _HEADS)
+        rows = "".join(f"<tr>{_html_row(line)}</tr>" for line in listed)
+        table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+        table = table.replace("<table>", f'<table style="{_TABLE}">')
+    else:
+        table = ""
+    small = "".join(f'<div style="opacity:.75">{_marked(foot)}</div>' for foot in feet)
+    return f'<div style="font-family:sans-serif;font-size:13px"><b>{escape(head)}</b>{table}{small}</div>'
+
+
+def _html_row(line: ObjectLine) -> str:
+    kept = "<br>".join(_marked(text) for text in line.kept)
+    values = (escape(line.title), escape(quantity(line.size)), escape(line.where), _marked(line.made), kept)
+    return "".join(f'<td style="{_CELL}">{value}</td>' for value in values)
+
+
+def _marked(text: str) -> str:
+    """Text with what stands between backticks as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return "".join(f"<code>{escape(part)}</code>" if index % 2 else escape(part) for index, part in enumerate(parts))
+
+
+def _text(head: str, listed: list[ObjectLine], feet: list[str]) -> str:
+    rows: list[tuple[str, ...]] = [_HEADS]
+    for line in listed:
+        first, *more = line.kept
+        rows.append((line.title, quantity(line.size), line.where, line.made, first))
+        rows += [("", "", "", "", text) for text in more]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS) - 1)]
+    lines = [head]
+    if listed:
+        lines += [
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)) + f"  {row[-1]}"
+            for row in rows
+        ]
+    return "\n".join([*lines, *feet])
