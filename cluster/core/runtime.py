@@ -300,14 +300,19 @@ class Core(EngineOps):
         self.reactor.wake()
 
     def _flush(self) -> None:
-        bus, encode = self.bus, self._encode
+        """Send what there is: tasks and results first, and then in one piece what the raylet is told of memory."""
+        bus, encode, raylet = self.bus, self._encode, self.raylet_id
+        to_raylet: list[bytes] = []
         while self.out:
             commands = self.out[:]
             self.out.clear()
             for command in commands:
                 kind = type(command)
                 if kind is Send:
-                    bus.send(command.peer, (encode(command.message),))
+                    if command.peer == raylet:
+                        to_raylet.append(encode(command.message))
+                    else:
+                        bus.send(command.peer, (encode(command.message),))
                 elif kind is Reply:
                     bus.reply(command.peer, (encode(command.message),))
                 elif kind is Connect:
@@ -317,6 +322,8 @@ class Core(EngineOps):
                         _log.warning("%s", str(error))  # not the error, whose frames hold what the user has
                 else:
                     bus.disconnect(command.peer)
+        if to_raylet:
+            bus.send(raylet, to_raylet)
 
     def _on_client(self, frames: list[bytes]) -> None:
         """An answer of a peer that we connected to."""

@@ -75,7 +75,7 @@ class GcsServer:
 
     # -- events -----------------------------------------------------------------------------------------------------
 
-    def _on_request(self, peer: bytes, message: Any, _frames: Frames) -> None:
+    def _on_request(self, peer: bytes, message: Any) -> None:
         self._handle(Received(peer, message))
 
     def _on_answer(self, peer: bytes, message: Any, _frames: Frames) -> None:

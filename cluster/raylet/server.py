@@ -198,7 +198,7 @@ class RayletServer:
 
     # -- events -------------------------------------------------------------------------------------------------------
 
-    def _on_request(self, peer: bytes, message: Any, frames: Frames) -> None:
+    def _on_request(self, peer: bytes, message: Any) -> None:
         if isinstance(message, KillWorker) and message.counter:
             if self._files.last_started(message.worker_id) != message.counter:
                 return  # it runs another task, which nobody wants to end
@@ -206,7 +206,7 @@ class RayletServer:
         elif type(message) in HANDLED:
             self._handle(Received(peer, message))
         else:
-            self.store.handle(peer, message, frames)
+            self.store.handle(peer, message)
 
     def _on_answer(self, peer: bytes, message: Any, frames: Frames) -> None:
         if peer == self._gcs:

@@ -3,6 +3,9 @@
 Strategy: ZeroMQ's file descriptor is edge-triggered and tells of reads and writes alike, so every wake-up drains both
 sockets until they are empty, and a drain is also scheduled after each send from the loop. Decoding happens here: bytes
 become the channel's types or are refused with a log line; the handler sees messages only.
+
+A request is one message or several, each in a frame of its own: what a process has to say to a server at one moment
+(a seal, a pin released, an object freed) costs one send and one wake-up. An answer is one message, and frames of data.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ _DRAIN_AT_ONCE = 1_000  # messages handled before timers and other work of the l
 class BusLoop:
     """Drives ``bus`` on the running asyncio loop.
 
-    ``on_request(peer, message, frames)`` gets what came to the server socket, decoded by ``requests``;
+    ``on_request(peer, message)`` gets what came to the server socket, decoded by ``requests``;
     ``on_answer(peer, message, frames)`` what came back on the client socket, decoded by ``answers[peer]`` or
     ``answers[b""]``. ``frames`` are those after the message.
     """
@@ -39,7 +42,7 @@ class BusLoop:
         bus: Bus,
         *,
         requests: Any,
-        on_request: Handler,
+        on_request: Callable[[bytes, Any], None],
         answers: dict[bytes, Any] | None = None,
         on_answer: Handler | None = None,
     ) -> None:
@@ -89,14 +92,13 @@ class BusLoop:
             return
         if self.bus.zap is not None:
             self.bus.handle_zap()
-        more = self._drain_socket(self.bus.server, None)
+        more = self._drain_socket(self.bus.server, self._take_request)
         if not self._closed:  # a handler may have closed us
-            more = self._drain_socket(self.bus.client, self._on_answer) or more
+            more = self._drain_socket(self.bus.client, self._take_answer) or more
         if more:
             self._drain_soon()
 
-    def _drain_socket(self, sock: zmq.Socket[bytes], on_answer: Handler | None) -> bool:
-        is_server = sock is self.bus.server
+    def _drain_socket(self, sock: zmq.Socket[bytes], take: Callable[[bytes, list[bytes]], None]) -> bool:
         for _ in range(_DRAIN_AT_ONCE):
             if self._closed:
                 return False
@@ -104,22 +106,38 @@ class BusLoop:
                 frames = sock.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return False
-            peer = self.bus.aliases.get(frames[0], frames[0])
-            decoder = self._requests if is_server else (self._answers.get(peer) or self._answers.get(b""))
-            handler = self._on_request if is_server else on_answer
-            if decoder is None or handler is None:
-                _log.error("answer of an unexpected peer %s dropped", peer.hex())
-                continue
-            try:
-                message = decoder.decode(frames[1])
-            except (msgspec.DecodeError, IndexError) as error:
-                _log.error("message of %s refused: %s", peer.hex(), error)
-                continue
-            try:
-                handler(peer, message, frames[2:])
-            except Exception:  # noqa: BLE001 one message that a handler fails at must not end the server
-                _log.exception("handling %s of %s failed", type(message).__name__, peer.hex())
+            take(self.bus.aliases.get(frames[0], frames[0]), frames[1:])
         return True
+
+    def _take_request(self, peer: bytes, frames: list[bytes]) -> None:
+        for data in frames:
+            message = self._decoded(self._requests, peer, data)
+            if message is not None and not self._closed:
+                self._handle(self._on_request, peer, message)
+
+    def _take_answer(self, peer: bytes, frames: list[bytes]) -> None:
+        decoder = self._answers.get(peer) or self._answers.get(b"")
+        if decoder is None or self._on_answer is None or not frames:
+            _log.error("answer of an unexpected peer %s dropped", peer.hex())
+            return
+        message = self._decoded(decoder, peer, frames[0])
+        if message is not None:
+            self._handle(self._on_answer, peer, message, frames[1:])
+
+    @staticmethod
+    def _decoded(decoder: msgspec.msgpack.Decoder[Any], peer: bytes, data: bytes) -> Any:
+        try:
+            return decoder.decode(data)
+        except msgspec.DecodeError as error:
+            _log.error("message of %s refused: %s", peer.hex(), error)
+            return None
+
+    @staticmethod
+    def _handle(handler: Callable[..., None], peer: bytes, message: Any, *frames: Frames) -> None:
+        try:
+            handler(peer, message, *frames)
+        except Exception:  # noqa: BLE001 one message that a handler fails at must not end the server
+            _log.exception("handling %s of %s failed", type(message).__name__, peer.hex())
 
     def close(self) -> None:
         """Stop driving the bus, and close it."""

@@ -83,7 +83,8 @@ class GcsServer:
         self._timed.set(self.machine.next_deadline())
 
     def take_request(self, peer: bytes, frames: Frames) -> None:
-        self.handle(gcs_commands.Received(peer, _decode_gcs_message(frames[0])))
+        for frame in frames:
+            self.handle(gcs_commands.Received(peer, _decode_gcs_message(frame)))
 
     def take_answer(self, peer: bytes, frames: Frames) -> None:
         raise AssertionError(f"raylet {peer.hex()} answered the GCS: {frames!r}")
@@ -165,11 +166,12 @@ class Node:
     # -- messages -----------------------------------------------------------------------------------------------------
 
     def take_request(self, peer: bytes, frames: Frames) -> None:
-        message = _decode_raylet_message(frames[0])
-        if type(message) in HANDLED:
-            self.handle(raylet_events.Received(peer, message))
-        else:
-            self.store.take(peer, message, b"")
+        for frame in frames:
+            message = _decode_raylet_message(frame)
+            if type(message) in HANDLED:
+                self.handle(raylet_events.Received(peer, message))
+            else:
+                self.store.take(peer, message, b"")
 
     def take_answer(self, peer: bytes, frames: Frames) -> None:
         if peer == self.config.gcs.worker_id:
