@@ -20,8 +20,10 @@ from ..protocol.raylet_messages import (
     CreateObject,
     FreeObjects,
     ObjectCreated,
+    ObjectShared,
     SealedObject,
     SealObjects,
+    ShareObject,
 )
 from ..serialization.layout import pack, pack_into, pack_size, unpack
 from ..serialization.values import Serialized, deserialize, serialize
@@ -46,10 +48,12 @@ class ObjectOps(BorrowOps):
         self._init_pins()
         self._init_borrowing()
         self._creating: dict[bytes, list[ObjectCreated]] = {}
+        self._sharing: dict[bytes, list[ObjectShared]] = {}
 
     def _install_object_handlers(self) -> None:
         self._install_pin_handlers()
-        self.answer_handlers[ObjectCreated] = self._on_object_created
+        self.answer_handlers[ObjectCreated] = lambda peer, message: self._answered(self._creating, message)
+        self.answer_handlers[ObjectShared] = lambda peer, message: self._answered(self._sharing, message)
 
     def _close_objects(self) -> None:
         self._close_arena()
@@ -106,6 +110,11 @@ class ObjectOps(BorrowOps):
         ObjectStoreFullError
             There is no room, neither by evicting nor by spilling.
         """
+        source = self._arena.source_of(packed) if self._arena is not None else None
+        if source is not None:
+            shared: ObjectShared = self._ask_raylet(ShareObject(object_id, *source, pin_for), self._sharing)
+            if shared.offset >= 0:
+                return shared.offset, shared.size, ""
         size = pack_size(packed)
         part = self._slabs.take(size, time.monotonic())
         if part is not None:
@@ -120,19 +129,7 @@ class ObjectOps(BorrowOps):
             sealed = SealedObject(object_id, pin_for, part.slab, part.offset, size)
             self.post(lambda: self._seal(sealed))
             return part.offset, size, ""
-        box: list[ObjectCreated] = []
-
-        def ask() -> None:
-            self._creating[object_id] = box
-            self.out.append(Send(self.raylet_id, CreateObject(object_id, size, owner)))
-
-        self.post(ask)
-        try:
-            self.wait_until(lambda: box, None)
-        except BaseException:  # an interrupt: the place may be given all the same
-            self.post(lambda: self.out.append(Send(self.raylet_id, FreeObjects([object_id]))))
-            raise
-        place = box[0]
+        place: ObjectCreated = self._ask_raylet(CreateObject(object_id, size, owner), self._creating)
         if place.error:
             raise ObjectStoreFullError(
                 place.error, requested=size, capacity=place.capacity, used=place.used, holders=place.holders
@@ -147,12 +144,30 @@ class ObjectOps(BorrowOps):
         self.post(lambda: self._seal(SealedObject(object_id, pin_for)))
         return place.offset, size, place.path
 
+    def _ask_raylet(self, message: CreateObject | ShareObject, asked: dict[bytes, list[Any]]) -> Any:
+        """Ask the raylet for the memory of an object, and wait for its answer."""
+        box: list[Any] = []
+        object_id = message.object_id
+
+        def ask() -> None:
+            asked[object_id] = box
+            self.out.append(Send(self.raylet_id, message))
+
+        self.post(ask)
+        try:
+            self.wait_until(lambda: box, None)
+        except BaseException:  # an interrupt: the place may be given all the same
+            self.post(lambda: self.out.append(Send(self.raylet_id, FreeObjects([object_id]))))
+            raise
+        return box[0]
+
     def _seal(self, sealed: SealedObject) -> None:
         self.out.append(Send(self.raylet_id, SealObjects([sealed])))
         self._send_slab_messages()
 
-    def _on_object_created(self, peer: bytes, message: ObjectCreated) -> None:
-        box = self._creating.pop(message.object_id, None)
+    @staticmethod
+    def _answered(asked: dict[bytes, list[Any]], message: ObjectCreated | ObjectShared) -> None:
+        box = asked.pop(message.object_id, None)
         if box is not None:
             box.append(message)
 
@@ -285,8 +300,9 @@ class ObjectOps(BorrowOps):
         extra = ref._x
         assert extra is not None
         extra.last_used = time.monotonic()
-        released = partial(self._releases.append, ref.binary())
-        view = self.arena().reader(extra.offset, extra.size, extra.path, released)
+        object_id = ref.binary()
+        released = partial(self._releases.append, object_id)
+        view = self.arena().reader(extra.offset, extra.size, extra.path, released, object_id)
         return self._load(ref, *unpack(view))
 
     def _load(self, ref: ObjectRef, stream: bytes | memoryview, buffers: Sequence[Any] = ()) -> Any:

@@ -10,6 +10,9 @@ need a new type for each size.
 The weak reference's callback runs wherever the last buffer dies: in any thread, in the middle of anything, also in a
 garbage collection. So all it does is call `on_release`, which may only append to a deque.
 
+A value whose buffers are those of an object that is read here (a task that returns its argument, an array passed on) is
+not copied: `source_of` recognizes it, and the raylet lets the new object share the memory.
+
 Memory that this process has not mapped yet costs a page fault every 4 KB at the first write. For large ranges the
 kernel is asked to do all at once (MADV_POPULATE_WRITE), which is a third faster; what was populated is remembered.
 """
@@ -20,9 +23,12 @@ import mmap
 import os
 import weakref
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-__all__ = ["ArenaClient"]
+from ..serialization.layout import buffer_offsets, head_of
+from ..serialization.values import Serialized
+
+__all__ = ["ArenaClient", "Source"]
 
 _MADV_POPULATE_WRITE: Final = 23  # since Linux 5.14; not in the mmap module
 
@@ -33,11 +39,19 @@ _POPULATE_STEP: Final = 16 << 20
 """Bytes populated in one call, in which the GIL is held: 3 ms."""
 
 
+class Source(NamedTuple):
+    """Memory of the arena that holds a value already, as that of an object."""
+
+    object_id: bytes
+    offset: int
+
+
 class _Exporter(weakref.ref[Any]):
     """Watches an exporter; knows whom to tell when it is gone."""
 
-    __slots__ = ("on_release",)
+    __slots__ = ("offset", "on_release")
 
+    offset: int
     on_release: Callable[[], object]
 
 
@@ -84,6 +98,7 @@ class ArenaClient:
         self._size = size
         self._arena: _Mapping | None = None
         self._exporters: dict[int, _Exporter] = {}
+        self._read: dict[int, bytes] = {}  # objects being read, by where they begin
         self._frombuffer: Any = None
         self._uint8: Any = None
 
@@ -96,7 +111,9 @@ class ArenaClient:
             arena.populate(offset, size)
         return arena.view[offset : offset + size]
 
-    def reader(self, offset: int, size: int, path: str, on_release: Callable[[], object]) -> memoryview:
+    def reader(
+        self, offset: int, size: int, path: str, on_release: Callable[[], object], object_id: bytes = b""
+    ) -> memoryview:
         """Read-only bytes of an object of which this process has a pin.
 
         ``on_release()`` is called when nothing made from the result is left. It is called by a destructor, in any
@@ -108,8 +125,31 @@ class ArenaClient:
         exporter = self._frombuffer(memory, self._uint8, size, offset)
         watch = _Exporter(exporter, self._gone)
         watch.on_release = on_release
+        watch.offset = offset
         self._exporters[id(watch)] = watch
+        if not path:
+            self._read[offset] = object_id
         return memoryview(exporter).toreadonly()
+
+    def source_of(self, value: Serialized) -> Source | None:
+        """The object that holds exactly this value, if it is being read here and the value's buffers are its own."""
+        if self._arena is None or not self._read or not value.buffers or not value.buffers[0].nbytes:
+            return None
+        base = self._address(self._arena.memory)
+        within = buffer_offsets(value)
+        offset = self._address(value.buffers[0]) - base - within[0]
+        object_id = self._read.get(offset)
+        if not object_id:
+            return None
+        starts = [self._address(buffer) - base - offset if buffer.nbytes else -1 for buffer in value.buffers]
+        if any(start not in (-1, wanted) for start, wanted in zip(starts, within, strict=True)):
+            return None
+        head = head_of(value)
+        return Source(object_id, offset) if self._arena.view[offset : offset + len(head)] == head else None
+
+    def _address(self, memory: Any) -> int:
+        address: int = self._frombuffer(memory, self._uint8, 1).__array_interface__["data"][0]
+        return address
 
     @property
     def open_readers(self) -> int:
@@ -128,11 +168,14 @@ class ArenaClient:
     def close(self) -> None:
         """Tell nobody of anything any more. Memory stays mapped for as long as somebody has a buffer of it."""
         self._exporters.clear()
+        self._read.clear()
         self._arena = None
 
     def _gone(self, watch: _Exporter) -> None:
-        # A single dictionary operation, and the caller's single deque operation: atomic, whatever they interrupt.
+        # Single dictionary operations, and the caller's single deque operation: atomic, whatever they interrupt. Of
+        # several readers of an object the first that goes takes it off `_read`: then a copy is made, no harm done.
         if self._exporters.pop(id(watch), None) is not None:
+            self._read.pop(watch.offset, None)
             watch.on_release()
 
     def _map(self) -> _Mapping:

@@ -17,12 +17,14 @@ from ..protocol.raylet_messages import (
     CreateSlab,
     FreeObjects,
     ObjectCreated,
+    ObjectShared,
     ObjectsPinned,
     PinObjects,
     PullObject,
     ReleasePins,
     ReturnSlab,
     SealObjects,
+    ShareObject,
     SlabCreated,
     StoreStats,
     StoreStatsRequest,
@@ -58,6 +60,7 @@ __all__ = [
 
 StoreRequest: TypeAlias = (
     CreateObject
+    | ShareObject
     | CreateSlab
     | ReturnSlab
     | SealObjects
@@ -71,7 +74,7 @@ StoreRequest: TypeAlias = (
 )
 """What the store is told by cores and other raylets."""
 
-StoreReply: TypeAlias = ObjectCreated | SlabCreated | ObjectsPinned | ReleasePins | StoreStats | Chunk
+StoreReply: TypeAlias = ObjectCreated | ObjectShared | SlabCreated | ObjectsPinned | ReleasePins | StoreStats | Chunk
 """What it answers."""
 
 

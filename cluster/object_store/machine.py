@@ -31,12 +31,14 @@ from ..protocol.raylet_messages import (
     CreateSlab,
     FreeObjects,
     ObjectPinned,
+    ObjectShared,
     ObjectsPinned,
     PinObjects,
     PullObject,
     ReturnSlab,
     SealedObject,
     SealObjects,
+    ShareObject,
     StoreStats,
     StoreStatsRequest,
     UnpinObjects,
@@ -58,7 +60,7 @@ from .events import (
     Warn,
 )
 from .lifecycle import FREED, LOST, SEAL_WAIT, Lifecycle
-from .records import State, Trigger, move
+from .records import Block, State, Trigger, move
 from .report import check_store, store_stats
 from .room import Kind, Request
 
@@ -102,6 +104,7 @@ class StoreMachine(Lifecycle):
         }
         self._messages: dict[type, Callable[[bytes, Any, float], None]] = {
             CreateObject: self._create,
+            ShareObject: self._share,
             CreateSlab: self._create_slab,
             ReturnSlab: self._return_slab,
             SealObjects: self._seal,
@@ -154,6 +157,18 @@ class StoreMachine(Lifecycle):
         self.index.set_deadline(record, 0.0)
         self.room.request(Request(Kind.CREATE, message.size, peer, message.object_id), now)
 
+    def _share(self, peer: bytes, message: ShareObject, now: float) -> None:
+        """An object whose bytes are here already, as another's: one block with one user more."""
+        source = self.index.get(message.source)
+        block = source.block_at(message.offset) if source is not None else None
+        if block is None:
+            self._emit(Send(peer, ObjectShared(message.object_id, -1, 0)))
+            return
+        block.users += 1
+        self._emit(Send(peer, ObjectShared(message.object_id, block.offset, block.length)))
+        cause = f"shared with {message.source.hex()} by {self._name_of(peer)}"
+        self._sealed(message.object_id, block, message.pin_for, cause, now)
+
     def _create_slab(self, peer: bytes, message: CreateSlab, now: float) -> None:
         self.room.request(Request(Kind.SLAB, message.size, peer, slab=message.slab), now)
 
@@ -177,7 +192,11 @@ class StoreMachine(Lifecycle):
         if block is None:
             self._emit(Warn(f"refused: object {sealed.object_id.hex()} {cause}, which has no such memory"))
             return
-        record = self.index.get_or_add(sealed.object_id, cause)
+        self._sealed(sealed.object_id, block, sealed.pin_for, cause, now)
+
+    def _sealed(self, object_id: bytes, block: Block, pin_for: bytes, cause: str, now: float) -> None:
+        """An object is complete."""
+        record = self.index.get_or_add(object_id, cause)
         if record.state is State.FREED:
             move(record, Trigger.SEAL, cause)
             self.release(block)
@@ -187,10 +206,10 @@ class StoreMachine(Lifecycle):
         self._replace(record)
         record.primary = True
         self._arrive(record, block, Trigger.SEAL, cause)
-        if sealed.pin_for and not record.early.get(sealed.pin_for) and sealed.pin_for not in self._dead:
-            self.index.pin(record, sealed.pin_for)
+        if pin_for and not record.early.get(pin_for) and pin_for not in self._dead:
+            self.index.pin(record, pin_for)
         self._ready(record, now)
-        owner = object_owner(sealed.object_id)
+        owner = object_owner(object_id)
         if owner in self._dead:
             self._free_one(record, f"its owner {self._name_of(owner)} is dead")
             self._settle_freed(record, "its last pin went")

@@ -213,6 +213,13 @@ class Record:
         self.redirected: set[bytes] = set()
         self.history: list[tuple[State, str]] = [(State.EXPECTED, cause)]
 
+    def block_at(self, offset: int) -> Block | None:
+        """The block in the arena that holds the value, or an earlier one that is still read, if it begins there."""
+        for block in (self.block, *self.stale):
+            if block is not None and not block.path and block.offset == offset:
+                return block
+        return None
+
     @property
     def is_in_memory(self) -> bool:
         return self.state is State.SEALED or self.state is State.SPILLING

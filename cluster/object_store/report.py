@@ -24,9 +24,11 @@ _HOLDERS: Final = 5
 def holders(index: Index, slabs: Slabs, name_of: Callable[[bytes], str]) -> list[tuple[str, int]]:
     """Who owns most of what is in memory: name and bytes, largest first."""
     held = slabs.bytes_of()
+    counted: set[int] = set()  # blocks: objects can share one
     for record in index.records.values():
         blocks = [record.block, *record.stale, *record.writers.values()]
-        size = sum(block.size for block in blocks if block is not None)
+        size = sum(block.size for block in blocks if block is not None and id(block) not in counted)
+        counted.update(map(id, blocks))
         if size:
             owner = object_owner(record.object_id)
             held[owner] = held.get(owner, 0) + size

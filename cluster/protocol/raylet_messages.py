@@ -33,6 +33,7 @@ __all__ = [
     "LeaseSpill",
     "ObjectCreated",
     "ObjectPinned",
+    "ObjectShared",
     "ObjectsPinned",
     "PinObjects",
     "PullObject",
@@ -44,6 +45,7 @@ __all__ = [
     "SealObjects",
     "SealedObject",
     "SetDemand",
+    "ShareObject",
     "SlabCreated",
     "StartActor",
     "StopActor",
@@ -128,6 +130,19 @@ class CreateObject(msgspec.Struct, array_like=True, tag=6):
     object_id: bytes
     size: int
     owner: Address
+
+
+class ShareObject(msgspec.Struct, array_like=True, tag=16):
+    """Core: an object is, byte for byte, what lies at ``offset`` of the arena as the value of ``source``.
+
+    The sender holds that value in place, by a pin of its own or of the task that it runs. Answered with `ObjectShared`.
+    ``pin_for`` is that of `SealedObject`.
+    """
+
+    object_id: bytes
+    source: bytes
+    offset: int
+    pin_for: bytes = b""
 
 
 class SealedObject(msgspec.Struct, array_like=True, gc=False):
@@ -277,6 +292,7 @@ RayletMessage = (
     | Blocked
     | KillWorker
     | CreateObject
+    | ShareObject
     | SealObjects
     | PinObjects
     | UnpinObjects
@@ -374,6 +390,17 @@ class ObjectCreated(msgspec.Struct, array_like=True, tag=7):
     used: int = 0
 
 
+class ObjectShared(msgspec.Struct, array_like=True, tag=14):
+    """The object is sealed, in memory that it shares; ``offset`` is -1 if the raylet knows of no such memory any more.
+
+    Not an `ObjectCreated`, so that nobody ever takes shared memory for memory to write to.
+    """
+
+    object_id: bytes
+    offset: int
+    size: int
+
+
 class ObjectPinned(msgspec.Struct, array_like=True, gc=False):
     """Where a pinned object lies. ``status``: 0 pinned, 1 lost (nobody has it), 2 freed, 3 no room here (``error``)."""
 
@@ -456,6 +483,7 @@ RayletReply = (
     | LeaseReclaim
     | WorkerDied
     | ObjectCreated
+    | ObjectShared
     | ObjectsPinned
     | ReleasePins
     | Exit

@@ -20,7 +20,19 @@ from typing import Final
 
 from .values import Serialized
 
-__all__ = ["ALIGNMENT", "Kind", "LayoutError", "copy_bytes", "kind_of", "pack", "pack_into", "pack_size", "unpack"]
+__all__ = [
+    "ALIGNMENT",
+    "Kind",
+    "LayoutError",
+    "buffer_offsets",
+    "copy_bytes",
+    "head_of",
+    "kind_of",
+    "pack",
+    "pack_into",
+    "pack_size",
+    "unpack",
+]
 
 ALIGNMENT: Final = 64
 _MAGIC: Final = b"HIMV"
@@ -54,6 +66,23 @@ def pack_size(value: Serialized) -> int:
     for buffer in value.buffers:
         end = _aligned(end) + buffer.nbytes
     return end
+
+
+def head_of(value: Serialized, kind: Kind = Kind.VALUE) -> bytes:
+    """What stands before the buffers of a value: header, lengths and stream."""
+    count = len(value.buffers)
+    lengths = struct.pack(f"<{count}Q", *(buffer.nbytes for buffer in value.buffers))
+    return b"".join((_HEADER.pack(_MAGIC, _VERSION, kind, count, len(value.data)), lengths, value.data))
+
+
+def buffer_offsets(value: Serialized) -> list[int]:
+    """Where in its region each buffer of a value begins."""
+    end = _HEADER.size + _LENGTH_SIZE * len(value.buffers) + len(value.data)
+    offsets = []
+    for buffer in value.buffers:
+        offsets.append(_aligned(end))
+        end = offsets[-1] + buffer.nbytes
+    return offsets
 
 
 def copy_bytes(target: memoryview, start: int, source: bytes | memoryview) -> int:

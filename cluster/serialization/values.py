@@ -142,6 +142,8 @@ def _is_array(cls: type) -> bool:
     return cls is _ndarray
 
 
+# Large arrays are pickled as read-only ones, which they are when they are read: so the stream of a value that was read
+# and is passed on is that of the original, byte for byte (see `object_store.client.ArenaClient.source_of`).
 def _read_only(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     view = array.view()
     view.flags.writeable = False
@@ -165,7 +167,7 @@ def _reduce_array(array: np.ndarray[Any, Any]) -> Any:
     bare = dtype.kind in _EXPORTED or (dtype.type is np.void and dtype.names is None)
     if not bare and dtype.itemsize:
         return _with_type, (array.view(np.dtype((np.void, dtype.itemsize))), dtype)
-    return (_read_only(array) if array.nbytes < INLINE_BUFFER_LIMIT else array).__reduce_ex__(5)
+    return _read_only(array).__reduce_ex__(5)
 
 
 class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
@@ -236,7 +238,7 @@ def _serialize_array(value: np.ndarray[Any, Any], what: str) -> Serialized:
     if value.nbytes < INLINE_BUFFER_LIMIT:
         data = _dumps(_read_only(value), 5)
         return Serialized(data, _NO_BUFFERS, _NO_REFS, len(data))
-    return _dump_with_buffers(value)
+    return _dump_with_buffers(_read_only(value))
 
 
 def _dump_with_buffers(value: Any) -> Serialized:
@@ -249,14 +251,17 @@ def _dump_with_buffers(value: Any) -> Serialized:
 
 def _serialize_with_arrays(values: tuple[Any, ...] | list[Any]) -> Serialized | None:
     """Serialize a short flat container of atoms and large arrays; None if it holds anything else."""
+    views: dict[int, Any] = {}  # by id, so that an array that stands there twice does so in what is read, too
     for value in values:
         cls = type(value)
         if cls is _ndarray or (_ndarray is None and _is_array(cls)):
             if value.nbytes < INLINE_BUFFER_LIMIT or value.dtype.kind not in _EXPORTED:
                 return None
+            if id(value) not in views:
+                views[id(value)] = _read_only(value)
         elif cls not in _ATOMS:
             return None
-    return None if _custom else _dump_with_buffers(values)
+    return None if _custom else _dump_with_buffers(type(values)(views.get(id(value), value) for value in values))
 
 
 def _flat(values: Iterable[Any]) -> bool:

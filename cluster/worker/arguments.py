@@ -106,7 +106,8 @@ class Inputs:
         assert owner is not None
         if dep.offset >= 0 and owner.node_id == core.node_id:
             core.covered[dep.object_id] = core.covered.get(dep.object_id, 0) + 1
-            view = core.arena().reader(dep.offset, dep.size, "", partial(core._releases.append, dep.object_id))
+            released = partial(core._releases.append, dep.object_id)
+            view = core.arena().reader(dep.offset, dep.size, "", released, dep.object_id)
             return deserialize(*unpack(view), made)
         address = dep.owner or owner
         ref = core.references.borrowed.get(dep.object_id)

@@ -238,3 +238,30 @@ def test_more_than_the_store_can_be_held_and_read_back(ray: ModuleType) -> None:
     # 320 MB in a store of 200 MB: what does not fit is spilled to disk and comes back.
     refs = [ray.put(np.full(2 * BIG, i)) for i in range(20)]
     assert [int(ray.get(ref)[-1]) for ref in refs] == list(range(20))
+
+
+def test_a_task_that_passes_its_argument_on_returns_the_same_values(ray: ModuleType) -> None:
+    @ray.remote
+    def same(value: Any) -> Any:
+        return value
+
+    @ray.remote
+    def part(value: Any) -> Any:
+        return {"all": value, "half": value[: BIG // 2]}
+
+    array = np.arange(BIG)
+    for _ in range(3):
+        np.testing.assert_array_equal(ray.get(same.remote(array)), array)
+    ref = ray.put(array)
+    passed = same.remote(same.remote(ref))
+    parts = part.remote(passed)
+    del ref
+    np.testing.assert_array_equal(ray.get(passed), array)
+    again = ray.put(ray.get(passed))
+    del passed
+    gc.collect()
+    np.testing.assert_array_equal(ray.get(again), array)
+    back = ray.get(parts)
+    del parts
+    np.testing.assert_array_equal(back["all"], array)
+    np.testing.assert_array_equal(back["half"], array[: BIG // 2])

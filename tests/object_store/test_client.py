@@ -15,7 +15,9 @@ import pyarrow as pa
 import pytest
 
 from himalia.cluster.object_store.arena import Arena
-from himalia.cluster.object_store.client import ArenaClient
+from himalia.cluster.object_store.client import ArenaClient, Source
+from himalia.cluster.serialization.layout import pack_into, pack_size, unpack
+from himalia.cluster.serialization.values import deserialize, serialize
 
 MB = 1 << 20
 
@@ -143,7 +145,9 @@ def test_numpy_is_imported_only_to_read() -> None:
         WITHOUT_NUMPY
         + """
 from himalia.cluster.object_store.arena import Arena
-from himalia.cluster.object_store.client import ArenaClient
+from himalia.cluster.object_store.client import ArenaClient, Source
+from himalia.cluster.serialization.layout import pack_into, pack_size, unpack
+from himalia.cluster.serialization.values import deserialize, serialize
 arena = Arena(1 << 20)
 arena.extend(1 << 20)
 client = ArenaClient(arena.path, 1 << 20)
@@ -161,3 +165,47 @@ except AssertionError as error:
 def test_the_server_side_needs_no_numpy() -> None:
     code = WITHOUT_NUMPY + "import himalia.cluster.object_store.server"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def stored(client: ArenaClient, offset: int, value: object, object_id: bytes) -> object:
+    """Write a value into the arena and read it as an object."""
+    packed = serialize(value)
+    with client.writer(offset, pack_size(packed)) as target:
+        pack_into(target, packed)
+    return deserialize(*unpack(client.reader(offset, pack_size(packed), "", list, object_id)))
+
+
+def test_a_value_that_lies_in_an_object_is_recognized(client: ArenaClient) -> None:
+    values = {"a": np.arange(100_000), "b": np.ones((300, 200)), "c": "text"}
+    back = stored(client, 4096, values, b"first")
+    assert client.source_of(serialize(back)) == Source(b"first", 4096)
+
+
+def test_another_value_over_the_same_memory_is_not(client: ArenaClient) -> None:
+    array = stored(client, 4096, np.arange(100_000), b"first")
+    assert isinstance(array, np.ndarray)
+    assert client.source_of(serialize(array)) == Source(b"first", 4096)
+    assert client.source_of(serialize(array[::2])) is None
+    assert client.source_of(serialize(array[:50_000])) is None
+    assert client.source_of(serialize(array.reshape(100, 1000))) is None
+    assert client.source_of(serialize(array.copy())) is None
+    assert client.source_of(serialize([array])) is None
+
+
+def test_values_of_two_objects_together_are_not_either_of_them(client: ArenaClient) -> None:
+    first = stored(client, 4096, [np.arange(100_000), np.zeros(50_000)], b"first")
+    second = stored(client, 8 * MB, [np.arange(100_000), np.zeros(50_000)], b"second")
+    assert isinstance(first, list)
+    assert isinstance(second, list)
+    assert client.source_of(serialize([first[0], second[1]])) is None
+    assert client.source_of(serialize(second)) == Source(b"second", 8 * MB)
+
+
+def test_what_is_not_read_any_more_is_no_source(client: ArenaClient) -> None:
+    array = stored(client, 4096, np.arange(100_000), b"first")
+    packed = serialize(array)
+    assert client.source_of(packed) is not None
+    copy = serialize(np.array(array))
+    del array, packed
+    assert client.open_readers == 0
+    assert client.source_of(copy) is None

@@ -26,6 +26,7 @@ from himalia.cluster.protocol.raylet_messages import (
     ReleasePins,
     SealedObject,
     SealObjects,
+    ShareObject,
     SlabCreated,
     UnpinObjects,
 )
@@ -36,11 +37,12 @@ STEPS = 150
 
 
 class Held(NamedTuple):
-    """A pin, and the bytes that must not change while it is held."""
+    """A pin, and the bytes that must not change while it is held; ``offset`` is -1 for those in a file."""
 
     object_id: bytes
     place: memoryview
     expected: bytes
+    offset: int
 
 
 class Process:
@@ -85,14 +87,26 @@ class Process:
             return
         view = self.node.view(part.offset, part.size)
         view[:] = content(of, version, part.size)[: part.size]
-        self.seal(SealedObject(of, b"", part.slab, part.offset, part.size), view)
+        self.seal(SealedObject(of, b"", part.slab, part.offset, part.size), view, part.offset)
 
-    def seal(self, sealed: SealedObject, view: memoryview) -> None:
+    def share(self, of: bytes, held: Held) -> None:
+        """Make an object of what this process has pinned."""
+        if of in self.creating or any(of == other for other, _, _ in self.parts):
+            return
+        self.simulation.new_version(of)
+        self.simulation.shared.setdefault(of, set()).add(held.expected)
+        pin_for = self.id if self.simulation.random.random() < 0.5 else b""
+        before = self.pins_of(of)
+        self.node.tell(self.id, ShareObject(of, held.object_id, held.offset, pin_for))
+        if self.pins_of(of) > before:
+            self.held.append(Held(of, held.place, held.expected, held.offset))
+
+    def seal(self, sealed: SealedObject, view: memoryview, offset: int) -> None:
         sealed.pin_for = self.id if self.simulation.random.random() < 0.5 else b""
         before = self.pins_of(sealed.object_id)
         self.node.tell(self.id, SealObjects([sealed]))
         if self.pins_of(sealed.object_id) > before:
-            self.held.append(Held(sealed.object_id, view, bytes(view)))
+            self.held.append(Held(sealed.object_id, view, bytes(view), offset))
 
     def pins_of(self, of: bytes) -> int:
         record = self.node.machine.index.get(of)
@@ -110,7 +124,7 @@ class Process:
                         continue
                     view = self.node.view(offset, size, path)
                     view[:] = content(of, version, size)[:size]
-                    self.seal(SealedObject(of), view)
+                    self.seal(SealedObject(of), view, -1 if path else offset)
                 case SlabCreated():
                     self.pool.on_created(message, self.node.world.now)
                     self.pool.check_invariants()
@@ -121,7 +135,8 @@ class Process:
                         if answer.status == PINNED:
                             view = self.node.view(answer.offset, answer.size, answer.path)
                             self.simulation.check_content(answer.object_id, view)
-                            self.held.append(Held(answer.object_id, view, bytes(view)))
+                            offset = -1 if answer.path else answer.offset
+                            self.held.append(Held(answer.object_id, view, bytes(view), offset))
                 case ReleasePins():
                     self.pool.release(self.node.world.now)
         self.send_pool_messages()
@@ -148,6 +163,7 @@ class Simulation:
         self.world = World(nodes=3, capacity=256 * KB)
         self.processes = [Process(self, number, self.world[number % 3]) for number in range(6)]
         self.versions: dict[bytes, int] = {}
+        self.shared: dict[bytes, set[bytes]] = {}  # object → contents that it was given by sharing
         self.next_object = 0
         self.objects: list[bytes] = []
         self.next_process = len(self.processes)
@@ -159,7 +175,8 @@ class Simulation:
     def check_content(self, of: bytes, view: memoryview) -> None:
         size = len(view)
         known = range(self.versions[of] + 1)
-        assert any(view == content(of, version, size)[:size] for version in known), f"object {of!r} is damaged"
+        is_right = any(view == content(of, version, size)[:size] for version in known)
+        assert is_right or bytes(view) in self.shared.get(of, ()), f"object {of!r} is damaged"
 
     # -- what can happen ---------------------------------------------------------------------------------------------
 
@@ -171,6 +188,7 @@ class Simulation:
             self.unpin: 6,
             self.free: 3,
             self.seal_part: 5,
+            self.share: 3,
             self.hear: 10,
             self.deliver: 20,
             self.work: 15,
@@ -188,20 +206,31 @@ class Simulation:
     def a_process(self) -> Process:
         return self.random.choice(self.processes)
 
+    def an_object(self) -> bytes:
+        """A new object, or one that is made again by a retry, perhaps on another node."""
+        if self.objects and self.random.random() < 0.15:
+            return self.random.choice(self.objects)
+        self.next_object += 1
+        of = object_id(self.a_process().id, self.next_object)
+        self.objects.append(of)
+        return of
+
     def write(self) -> None:
         process = self.a_process()
-        if self.objects and self.random.random() < 0.15:
-            of = self.random.choice(self.objects)  # a retry, perhaps on another node
-        else:
-            self.next_object += 1
-            of = object_id(self.a_process().id, self.next_object)
-            self.objects.append(of)
-        process.write(of, self.random.choice([100, 5 * KB, 20 * KB, 60 * KB, 70 * KB, 200 * KB, 300 * KB]))
+        process.write(
+            self.an_object(), self.random.choice([100, 5 * KB, 20 * KB, 60 * KB, 70 * KB, 200 * KB, 300 * KB])
+        )
 
     def seal_part(self) -> None:
         process = self.a_process()
         if process.parts:
             process.seal_part(self.random.randrange(len(process.parts)))
+
+    def share(self) -> None:
+        process = self.a_process()
+        candidates = [held for held in process.held if held.offset >= 0]
+        if candidates:
+            process.share(self.an_object(), self.random.choice(candidates))
 
     def want(self) -> None:
         if self.objects:
