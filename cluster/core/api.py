@@ -347,6 +347,8 @@ def kill(actor: Any, *, no_restart: bool = True) -> None:
     ------
     ValueError
         ``actor`` is not an actor handle.
+    ActorHandleNotFoundError
+        It is one of a session that is over.
     """
     require_engine().kill(actor, no_restart)
 

@@ -33,6 +33,7 @@ __all__ = [
     "cancelled",
     "load_error",
     "object_error",
+    "old_reference",
     "pickle_error",
     "session_over",
     "unschedulable",
@@ -128,18 +129,29 @@ def actor_unavailable(client: ActorClient, record: Record) -> bytes:
 
 
 def object_error(kind: str, ref: ObjectRef) -> bytes:
-    """Errors of objects by kind: freed, lost, owner_died, or the one that the reference holds."""
+    """Errors of objects by kind: freed, lost, owner_died, session_over, or the one that the reference holds."""
     if kind == "freed":
         return pickle_error(ObjectFreedError(ref.hex()))
     if kind == "owner_died":
         return pickle_error(OwnerDiedError(ref.hex()))
     if kind == "lost":
         return pickle_error(ObjectLostError(ref.hex()))
+    if kind == "session_over":
+        return pickle_error(old_reference(ref))
     if isinstance(ref._data, BaseException):
         return pickle_error(ref._data)
     return bytes(ref._data or b"")
 
 
 def session_over(text: str) -> RaySystemError:
-    """What references of an ended session say."""
-    return RaySystemError(text)
+    """What is pending or asked for when a session ends, or has ended."""
+    return RaySystemError(text, hint="Begin a new session: himalia.shutdown(), then himalia.init(), and submit again.")
+
+
+def old_reference(ref: ObjectRef) -> ObjectLostError:
+    """What a reference of an earlier session of this process says."""
+    return ObjectLostError(
+        ref.hex(),
+        message=f"{ref!r} belongs to a session of this process that is over; its value went with it",
+        hint="Make the object again in this session.",
+    )

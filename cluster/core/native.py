@@ -99,6 +99,8 @@ class EngineOps(ActorOps, QueryOps):
         """End an actor."""
         if not isinstance(actor, ActorHandle):
             raise ValueError(f"kill() takes an actor handle, got a {type(actor).__name__}; use cancel() for a task")
+        if actor._ref is not None:
+            self.check_handle(actor._ref, actor._class_name)
         self.kill_actor(actor._id, no_restart)
 
     def node_table(self) -> list[dict[str, Any]]:

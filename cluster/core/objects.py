@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from ..protocol.common import Address
-from ..protocol.errors import GetTimeoutError, ObjectFreedError, ObjectLostError, ObjectStoreFullError
+from ..protocol.errors import GetTimeoutError, ObjectFreedError, ObjectStoreFullError
 from ..protocol.raylet_messages import (
     CreateObject,
     FreeObjects,
@@ -211,12 +211,8 @@ class ObjectOps(BorrowOps):
 
     def _check_session(self, ref: ObjectRef) -> None:
         """Refuse a reference of an earlier session of this process."""
-        if ref._x is None or (ref._x.owner is None and ref._w != self.worker_id):
-            raise ObjectLostError(
-                ref.hex(),
-                message=f"{ref!r} belongs to a session of this process that is over; its value went with it",
-                hint="Make the object again in this session.",
-            )
+        if ref._w != self.worker_id and (ref._x is None or ref._x.owner is None):
+            raise failures.old_reference(ref)
 
     def _await(self, refs: Sequence[ObjectRef], deadline: float | None, timeout: float | None) -> None:
         """Block until all are ready."""
@@ -321,6 +317,9 @@ class ObjectOps(BorrowOps):
         self, refs: list[ObjectRef], num_returns: int, timeout: float | None, fetch_local: bool
     ) -> tuple[list[ObjectRef], list[ObjectRef]]:
         """Split references into ready and not ready, once ``num_returns`` are ready or the time is over."""
+        for ref in refs:
+            if ref._w is not self.worker_id:
+                self._check_session(ref)
         self._ask_owners(refs)
         deadline = None if timeout is None else time.monotonic() + timeout
         unseen = refs
@@ -381,6 +380,7 @@ class ObjectOps(BorrowOps):
 
     def future(self, ref: ObjectRef) -> Future[Any]:
         """A ``concurrent.futures.Future`` of the value."""
+        self._check_session(ref)
         result: Future[Any] = Future()
 
         def deliver() -> None:
@@ -396,6 +396,7 @@ class ObjectOps(BorrowOps):
 
     def async_future(self, ref: ObjectRef) -> asyncio.Future[Any]:
         """An ``asyncio.Future`` of the value, on the running loop."""
+        self._check_session(ref)
         loop = asyncio.get_running_loop()
         result: asyncio.Future[Any] = loop.create_future()
 

@@ -278,6 +278,14 @@ class References:
             ref._data, ref._state = self.error_of("lost", ref), ERROR
         return ref
 
+    def end_of_session(self) -> None:
+        """What we borrowed is out of reach: its owners, and the memory that its places mean, are of this session."""
+        for ref in list(self.borrowed.values()):
+            ref._x = None  # as a reference of ours that outlived its session, and nothing is told to anybody about it
+            if ref._state != ERROR:
+                ref._data, ref._state = self.error_of("session_over", ref), ERROR
+        self.borrowed.clear()
+
     def dropped(self, extra: Extra) -> None:
         """The last reference to a borrowed object is gone here."""
         assert extra.owner is not None

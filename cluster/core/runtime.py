@@ -212,6 +212,7 @@ class Core(EngineOps):
         self.closed = True
         self.reactor.close()
         self._fail_everything(failures.session_over(f"{reason}: this object belongs to a session that is over"))
+        self.references.end_of_session()
         context.set_ref_factory(None)
         context.set_out_of_band_hook(None)
         self._close_objects()

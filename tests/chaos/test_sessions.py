@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 import time
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.support.clusters import Script, took_less_than
+from himalia.exceptions import ActorHandleNotFoundError, ObjectLostError, RaySystemError
+from tests.chaos.conftest import start
+from tests.support.clusters import Script, eventually, took_less_than
 
 
 def test_a_second_init_is_refused_and_leaves_the_first_session_alone(fresh: Callable[..., ModuleType]) -> None:
@@ -31,40 +37,115 @@ def test_a_failed_init_leaves_nothing_and_the_next_one_works(fresh: Callable[...
     assert hv.get(hv.put(3)) == 3
 
 
-def test_an_old_reference_says_that_its_session_is_over(fresh: Callable[..., ModuleType]) -> None:
-    hv = fresh()
+def old_references(hv: ModuleType) -> tuple[dict[str, Any], Any]:
+    """References of every kind, and a handle, of a session that is over when this returns; another runs."""
 
     @hv.remote(num_cpus=0)
     def later() -> None:
         time.sleep(60)
 
+    @hv.remote(num_cpus=0)
+    class Holder:
+        def make(self) -> list[Any]:
+            self.kept = [hv.put(np.zeros(1 << 20, np.uint8)), hv.put([1]), later.remote()]
+            return self.kept
+
+    holder = Holder.remote()
+    large, small, pending = hv.get(holder.make.remote())
+    refs = {
+        "own, pending": later.remote(),
+        "own, small": hv.put([1]),
+        "own, in the store": hv.put(np.zeros(1 << 20, np.uint8)),
+        "borrowed, pending": pending,
+        "borrowed, small": small,
+        "borrowed, in the store": large,
+    }
+    for name, ref in refs.items():
+        if "pending" not in name:
+            hv.get(ref)  # so that this process has it pinned, and knows its place in memory
+    hv.shutdown()
+    start()
+    return refs, holder
+
+
+def test_an_old_reference_is_lost_however_it_is_asked_and_never_another_sessions_memory(
+    fresh: Callable[..., ModuleType],
+) -> None:
+    hv = fresh()
+    refs, _ = old_references(hv)
+    new = [hv.put(np.full(1 << 20, 7, np.uint8)) for _ in range(3)]  # where the old ones lay
+
+    async def awaited(ref: Any) -> Any:
+        return await ref
+
+    asks: dict[str, Callable[[Any], Any]] = {
+        "get": lambda ref: hv.get(ref, timeout=2),
+        "get of a list": lambda ref: hv.get([new[0], ref], timeout=2),
+        "wait": lambda ref: hv.wait([ref], timeout=2),
+        "future": lambda ref: ref.future().result(2),
+        "await": lambda ref: asyncio.run(awaited(ref)),
+    }
+    for kind, ref in refs.items():
+        for name, ask in asks.items():
+            with took_less_than(1), pytest.raises(ObjectLostError, match="a session of this process that is over"):
+                pytest.fail(f"{name} of what was {kind} gave {ask(ref)}")
+    assert [hv.get(ref)[0] for ref in new] == [7] * 3
+
+
+def test_an_old_reference_or_handle_can_not_be_passed_on(fresh: Callable[..., ModuleType]) -> None:
+    hv = fresh()
+    refs, holder = old_references(hv)
+
     @hv.remote
     def use(x: object) -> object:
         return x
 
-    class Holder:
-        def ping(self) -> int:
-            return 1
-
-    import numpy as np
-
-    old = [later.remote(), hv.put([1]), hv.put(np.zeros(1 << 20, np.uint8))]
-    handle = hv.remote(num_cpus=0)(Holder).remote()
-    assert hv.get(handle.ping.remote()) == 1
-    hv.shutdown()
-    fresh()
-    with took_less_than(3), pytest.raises(Exception, match="session"):
-        hv.get(old[0], timeout=2)
-    with took_less_than(3), pytest.raises(Exception, match="session"):
-        hv.get(old[2], timeout=2)
-    for ref in old:
-        with took_less_than(3), pytest.raises(Exception, match=r"session|over"):
+    for ref in refs.values():
+        with took_less_than(3), pytest.raises(ObjectLostError, match="session"):
             hv.get(use.remote(ref), timeout=2)
-        with took_less_than(3), pytest.raises(Exception, match=r"session|over"):
-            hv.get(use.remote([ref]), timeout=2)
-    with took_less_than(3), pytest.raises(Exception, match=r"session|over"):
-        hv.get(handle.ping.remote(), timeout=2)
+        for pass_on in (lambda r: use.remote([r]), lambda r: hv.put([r])):
+            with took_less_than(3), pytest.raises(TypeError, match="belongs to another session"):
+                pass_on(ref)
+    with took_less_than(3), pytest.raises(TypeError, match="belongs to another session"):
+        use.remote(holder)
     assert hv.get(use.remote(5)) == 5
+
+
+def test_an_old_handle_says_that_its_session_is_over(fresh: Callable[..., ModuleType]) -> None:
+    hv = fresh()
+    _, holder = old_references(hv)
+    for call in (holder.make.remote, lambda: hv.kill(holder)):
+        with took_less_than(1), pytest.raises(ActorHandleNotFoundError, match="from a session that is over"):
+            call()
+
+
+def test_what_waits_when_the_session_ends_is_told_and_how_to_go_on(fresh: Callable[..., ModuleType]) -> None:
+    hv = fresh()
+
+    @hv.remote
+    def later() -> None:
+        time.sleep(60)
+
+    ref = later.remote()
+    future = ref.future()
+    told: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            hv.get(ref)
+        except BaseException as error:
+            told.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    eventually(lambda: not future.done() and hv.available_resources().get("CPU") == 1, "the task to run")
+    with took_less_than(5):
+        hv.shutdown()
+        thread.join(5)
+    with pytest.raises(RaySystemError, match=r"shut down[\s\S]*himalia\.init\(\)"):
+        raise told[0]
+    with pytest.raises(RaySystemError, match="shut down"):
+        future.result(2)
 
 
 def test_a_forked_child_has_no_session_and_does_not_harm_its_parents(fresh: Callable[..., ModuleType]) -> None:
@@ -103,6 +184,98 @@ def test_a_forked_child_has_no_session_and_does_not_harm_its_parents(fresh: Call
     assert all("RuntimeError: this process was forked from one that is connected" in line for line in lines[1:]), lines
     assert hv.get([double.remote(i) for i in range(100)]) == [2 * i for i in range(100)]
     assert hv.get(ref) == [1, 2]
+
+
+def test_forked_pools_of_multiprocessing_work_and_are_told_what_they_can_not_do(
+    script: Callable[[str], Script],
+) -> None:
+    done = script(
+        """
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+        import numpy as np
+        import himalia
+
+        himalia.init("local", num_cpus=2, object_store_memory=64 << 20)
+        ref = himalia.put(np.arange(1 << 20))
+        array = himalia.get(ref)
+
+        @himalia.remote
+        def double(x):
+            return 2 * x
+
+        def square(x):
+            return x * x
+
+        def part(i):
+            return int(array[i])  # memory of the store, as it was when the process forked
+
+        def use(kind):
+            try:
+                himalia.get(ref, timeout=2) if kind == "get" else double.remote(1)
+            except RuntimeError as error:
+                return "was forked from one that is connected" in str(error)
+            return "nothing was said"
+
+        fork = multiprocessing.get_context("fork")
+        with fork.Pool(2) as pool:
+            assert pool.map(square, range(5)) == [0, 1, 4, 9, 16]
+            assert pool.map(part, [0, 7]) == [0, 7]
+            assert pool.map(use, ["get", "submit"]) == [True, True]
+        pool.join()
+        with ProcessPoolExecutor(2, mp_context=fork) as executor:
+            assert list(executor.map(square, range(3))) == [0, 1, 4]
+            assert list(executor.map(use, ["submit"])) == [True]
+        assert himalia.get(double.remote(4)) == 8
+        assert himalia.get(ref)[-1] == (1 << 20) - 1
+        print("fine")
+        """
+    )
+    assert done.finish() == "fine\n"
+
+
+def test_children_forked_while_other_threads_are_in_the_engine_end_and_leave_it_whole(
+    script: Callable[[str], Script],
+) -> None:
+    done = script(
+        """
+        import gc, os, sys, threading
+        import numpy as np
+        import himalia
+
+        himalia.init("local", num_cpus=2, object_store_memory=64 << 20)
+
+        @himalia.remote
+        def double(x):
+            return 2 * x
+
+        over = threading.Event()
+
+        def work():
+            while not over.is_set():
+                assert himalia.get([double.remote(i) for i in range(20)]) == [2 * i for i in range(20)]
+
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for number in range(30):
+            held = [himalia.put(1), himalia.put(np.zeros(1 << 20, np.uint8))]
+            values = himalia.get(held)
+            child = os.fork()
+            if child == 0:
+                held.clear()  # destructors of what belongs to the parent
+                del values
+                gc.collect()
+                sys.exit(0) if number % 2 else os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+        over.set()
+        for thread in threads:
+            thread.join()
+        assert himalia.get(held[1]).nbytes == 1 << 20
+        print("fine")
+        """
+    )
+    assert done.finish() == "fine\n"
 
 
 def test_a_forked_child_can_have_a_session_of_its_own(script: Callable[[str], Script]) -> None:

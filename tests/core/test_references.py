@@ -283,3 +283,14 @@ def test_who_was_not_registered_has_nothing_to_take_back(ours: References) -> No
     del ref
     ours.dropped(extra)
     assert said(ours, RemoveBorrowers) == []
+
+
+@pytest.mark.parametrize("state", [PENDING, INLINE, STORE])
+def test_what_was_borrowed_fails_with_the_session_and_nobody_is_told(ours: References, state: int) -> None:
+    ref = ours.received(their_object(), registered=True)
+    ref._state = state
+    ours.end_of_session()
+    assert (ref._state, ref._data) == (ERROR, b"session_over")
+    assert ref._x is None, "its destructor leaves a note for the next session"
+    assert not ours.borrowed
+    assert said(ours, RemoveBorrowers) == []
