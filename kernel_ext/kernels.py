@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Final
 
+from ..cluster.core.progress.terminal import erase
 from .cells import NotebookCell
 
 __all__ = ["KernelFront", "TerminalFront", "front_of"]
@@ -40,6 +41,7 @@ class TerminalFront:
         """Show text on stream 1 (stdout) or 2 (stderr)."""
         stream = sys.stdout if number == 1 else sys.stderr
         try:
+            erase()
             stream.write(text)
             stream.flush()
         except ValueError:
@@ -73,7 +75,8 @@ class KernelFront:
             (stream or sys.stdout).write(text)
             return
         if stream is None:
-            self._publish(cell, number, text)
+            name = _NAMES[number]
+            self._publish(cell, "stream", {"name": name, "text": text}, f"stream.{name}".encode())
             return
         if hasattr(stream, "set_thread_parent"):
             token = stream.set_thread_parent({"header": cell.header})
@@ -88,16 +91,28 @@ class KernelFront:
         finally:
             stream._parent_header.reset(token)
 
-    def _publish(self, cell: NotebookCell, number: int, text: str) -> None:
-        """Send text as a message of its own, at once."""
-        name = _NAMES[number]
-        self.kernel.session.send(
-            self.kernel.iopub_socket,
-            "stream",
-            {"name": name, "text": text},
-            parent={"header": cell.header},
-            ident=f"stream.{name}".encode(),
-        )
+    def display(
+        self,
+        cell: NotebookCell | None,
+        data: dict[str, Any],
+        metadata: dict[str, Any],
+        display_id: str,
+        *,
+        update: bool,
+    ) -> None:
+        """Show something rich under a cell, or in place of what was shown with the same display id."""
+        for stream in self._streams.values():
+            if stream is not None:
+                # What was written before appears before. Not `flush`, which waits for the thread that sends.
+                stream.pub_thread.schedule(stream._flush)
+        kind = "update_display_data" if update else "display_data"
+        content = {"data": data, "metadata": metadata, "transient": {"display_id": display_id}}
+        self._publish(cell or self.cell(begins=False), kind, content, b"display_data")
+
+    def _publish(self, cell: NotebookCell | None, kind: str, content: dict[str, Any], topic: bytes) -> None:
+        """Send a message of our own, at once."""
+        parent = {"header": cell.header} if cell is not None else {}
+        self.kernel.session.send(self.kernel.iopub_socket, kind, content, parent=parent, ident=topic)
 
 
 def _input_number(shell: Any, begins: bool) -> int:

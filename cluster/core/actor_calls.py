@@ -59,6 +59,7 @@ class ActorClient(msgspec.Struct, eq=False):
     greeted: bool = False
     watched: bool = False
     unordered: bool = False  # a call may overtake one that waits for its arguments
+    concurrency: int = 1  # calls that it runs at the same time, at most
 
 
 class ActorCalls:

@@ -224,6 +224,7 @@ def meta_of(spec: ActorSpec) -> dict[str, Any]:
         "limit": spec.max_pending_calls,
         "name": spec.name,
         "unordered": spec.unordered,
+        "concurrency": spec.max_concurrency,
     }
 
 
@@ -370,6 +371,7 @@ class ActorMethod:
             cell=cell,
             name=options.get("name") or "",
             unordered=bool(self._meta.get("unordered")),
+            concurrency=self._meta.get("concurrency", 1),
         )
         self.core, self.cell = core, cell
         return plan

@@ -154,6 +154,7 @@ class ActorOps(TaskOps):
         cell: Cell | None = None,
         name: str = "",
         unordered: bool = False,
+        concurrency: int = 1,
     ) -> Plan:
         """What all calls of a method, from this cell, share.
 
@@ -166,7 +167,7 @@ class ActorOps(TaskOps):
         template = Template(self.templates, method, b"", None, actor_id, num_returns, cell, {}, options)
         plan = Plan(template, name or f"{class_name}.{method}", None, max_task_retries, retry_exceptions, num_returns)
         plan.actor = self.actor_calls.client(actor_id, class_name)
-        plan.actor.unordered = unordered
+        plan.actor.unordered, plan.actor.concurrency = unordered, concurrency
         plan.backpressure, plan.cell, plan.function = backpressure, cell, ref
         plan.site = call_site()
         return plan

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..transport.bus import Bus
     from .actor_calls import ActorCalls, ActorClient
     from .completion import Completion
+    from .progress.watching import Watcher
     from .reactor import Reactor
     from .references import References
     from .runtime import CoreOptions
@@ -67,6 +68,8 @@ class CoreBase:
     cell_provider: Callable[[], Cell | None] | None
     before_flush: Callable[[], None] | None  # a worker's results join the messages here
     blocking: Callable[[], AbstractContextManager[Any]]  # entered while a user thread waits
+    watch: Watcher | None  # shows how far it is what a user thread waits for
+    close_hooks: list[Callable[[], None]]  # called when the session ends, while it can still be used
     executor: Any
     accelerators: dict[str, list[int]]
     actor_id: bytes

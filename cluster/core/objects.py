@@ -236,7 +236,8 @@ class ObjectOps(BorrowOps):
             return position == count
 
         with self.blocking():
-            ready = self.wait_until(done, deadline)
+            watch = self.watch
+            ready = self.wait_until(done, deadline) if watch is None else watch.wait(refs, done, deadline)
         if not ready:
             waiting = [ref for ref in refs if ref._state == PENDING]
             raise GetTimeoutError(timeout=timeout, pending=[repr(ref) for ref in waiting[:10]], total=len(refs))
@@ -336,7 +337,10 @@ class ObjectOps(BorrowOps):
 
         if not done():
             with self.blocking():
-                self.wait_until(done, deadline)
+                if self.watch is None:
+                    self.wait_until(done, deadline)
+                else:
+                    self.watch.wait(refs, done, deadline)
         ready: list[ObjectRef] = []
         rest: list[ObjectRef] = []
         for ref in refs:

@@ -125,7 +125,11 @@ class QueryOps(BorrowOps):
 
         if not done():
             with self.blocking():
-                self.wait_until(done, deadline)
+                if self.watch is None:
+                    self.wait_until(done, deadline)
+                else:
+                    made_by = [getattr(item, "_generator_ref", item) for item in refs]
+                    self.watch.wait(made_by, done, deadline)
         chosen: list[Any] = []
         rest: list[Any] = []
         for item in refs:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import count
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -64,6 +64,9 @@ from .records import Record
 from .references import References
 from .refs import ERROR, PENDING, STORE, drops, set_drop_hook
 from .submission import Submission
+
+if TYPE_CHECKING:
+    from .progress.watching import Watcher
 
 __all__ = ["Core", "CoreOptions"]
 
@@ -138,6 +141,8 @@ class Core(EngineOps):
         self.cell_provider: Callable[[], Cell | None] | None = None
         self.before_flush: Callable[[], None] | None = None  # a worker's results join the messages here
         self.blocking: Callable[[], Any] = nullcontext  # entered while a user thread waits
+        self.watch: Watcher | None = None  # shows how far it is what a user thread waits for
+        self.close_hooks: list[Callable[[], None]] = []
         self.executor: Any = None
         self.accelerators: dict[str, list[int]] = {}
         self.actor_id = b""
@@ -209,6 +214,8 @@ class Core(EngineOps):
         """Leave: pending references fail with `reason`, sockets are closed."""
         if self.closed:
             return
+        for hook in list(self.close_hooks):
+            hook()
         self.closed = True
         self.reactor.close()
         self._fail_everything(failures.session_over(f"{reason}: this object belongs to a session that is over"))

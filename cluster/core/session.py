@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..launchers.boot import ConnectionInfo, NodeOptions, worker_ipc
 from ..launchers.local import ClusterProcess, find_connection, head_options, launch
@@ -25,10 +25,14 @@ from . import current, failures
 from .api_core import set_auto_init
 from .engine import EngineFactory
 from .options import encode_runtime_env
+from .progress.terminal import erase, terminal_front
 from .refs import set_drop_hook
 from .runtime import Core, CoreOptions
 
-__all__ = ["ClientContext", "init", "is_initialized", "on_connect", "shutdown"]
+if TYPE_CHECKING:
+    from .progress.watching import Front, Watcher
+
+__all__ = ["ClientContext", "init", "is_initialized", "on_connect", "shutdown", "watcher_of"]
 
 _log = logging.getLogger("himalia")
 
@@ -126,6 +130,7 @@ def init(options: NodeOptions | None, address: str | None, config: dict[str, Any
                 cluster.stop()
             raise
         core.start()
+        core.watch = watcher_of(core)
         _session = session
         atexit.register(shutdown)
         for prepare in on_connect:
@@ -205,10 +210,18 @@ def print_lines(lines: Any) -> None:
     prefix = f"({lines.actor or lines.task} pid={lines.pid}) "
     text = "".join(f"{prefix}{line}\n" for line in lines.text.splitlines())
     try:
+        erase()
         stream.write(text)
         stream.flush()
     except ValueError:
         return  # the stream is closed: the process is ending
+
+
+def watcher_of(core: Core, front: Front | None = None) -> Watcher:
+    """What shows how far it is what takes long: on this front end, else in the terminal if there is one."""
+    from .progress.watching import Watcher
+
+    return Watcher(core, front or terminal_front())
 
 
 def _watch(session: Session) -> None:

@@ -42,7 +42,7 @@ _HOMES = {
     "map_unordered": "himalia.util.iteration",
     "register_serializer": "himalia.cluster.serialization",
 }
-_MODULES = frozenset({"executor", "joblib", "multiprocessing", "queue", "scheduling_strategies", "state"})
+_MODULES = frozenset({"executor", "joblib", "multiprocessing", "progress", "queue", "scheduling_strategies", "state"})
 
 
 def __getattr__(name: str) -> Any:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import builtins
 import itertools
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import himalia
-from himalia.util.progress import Progress
+from himalia.util.progress import together
 
 if TYPE_CHECKING:
     from himalia import ObjectRef
+    from himalia.cluster.core.progress.watching import Group
 
 __all__ = ["as_completed", "map", "map_unordered"]
 
@@ -70,17 +70,22 @@ def _check(chunk_size: int, wait_options: dict[str, Any]) -> None:
 def _as_completed(
     pending: list[ObjectRef], chunk_size: int, yield_refs: bool, wait_options: dict[str, Any]
 ) -> Iterator[Any]:
-    while pending:
-        ready, pending = _take_ready(pending, wait_options)
-        yield from _results(ready, chunk_size, yield_refs)
+    with together() as group:
+        while pending:
+            ready, pending = _take_ready(pending, wait_options, group)
+            yield from _results(ready, chunk_size, yield_refs)
 
 
-def _take_ready(pending: list[ObjectRef], wait_options: dict[str, Any]) -> tuple[list[ObjectRef], list[ObjectRef]]:
+def _take_ready(
+    pending: list[ObjectRef], wait_options: dict[str, Any], group: Group
+) -> tuple[list[ObjectRef], list[ObjectRef]]:
     """Wait for one reference, and take with it all others that are ready already."""
-    ready, rest = himalia.wait(pending, num_returns=1, **wait_options)
-    if rest:
-        also, rest = himalia.wait(rest, num_returns=len(rest), timeout=0, **wait_options)
-        ready = ready + also
+    with group.waiting():
+        ready, rest = himalia.wait(pending, num_returns=1, **wait_options)
+        if rest:
+            also, rest = himalia.wait(rest, num_returns=len(rest), timeout=0, **wait_options)
+            ready = ready + also
+    group.took(len(ready))
     return ready, rest
 
 
@@ -142,13 +147,16 @@ def _map_unordered(
     wait_options: dict[str, Any],
 ) -> Iterator[Any]:
     pending: list[ObjectRef] = []
-    while True:
-        room = None if backpressure_size is None else backpressure_size - len(pending)
-        pending += [fn.remote(item) for item in itertools.islice(items, room)]
-        if not pending:
-            return
-        ready, pending = _take_ready(pending, wait_options)
-        yield from _results(ready, chunk_size, yield_refs)
+    with together(open_ended=True) as group:
+        while True:
+            room = None if backpressure_size is None else backpressure_size - len(pending)
+            more = [fn.remote(item) for item in itertools.islice(items, room)]
+            group.add(more)
+            pending += more
+            if not pending:
+                return
+            ready, pending = _take_ready(pending, wait_options, group)
+            yield from _results(ready, chunk_size, yield_refs)
 
 
 def map(  # noqa: A001 - it is the parallel `map`
@@ -168,7 +176,8 @@ def map(  # noqa: A001 - it is the parallel `map`
     *iterables
         As for the builtin `map`: one for each argument; the shortest ends it.
     progress
-        Whether to show a progress bar; None: in notebooks and terminals.
+        Whether to show a progress bar; None: in notebooks and terminals, once it takes more than two seconds; True:
+        at once, and as lines on standard error where there is neither.
     description
         What the bar says; None: the name of the function.
     chunksize
@@ -196,20 +205,17 @@ def map(  # noqa: A001 - it is the parallel `map`
     if is_remote:
         target = fn.options(**options) if options else fn
         refs = [target.remote(*arguments) for arguments in calls]
-        sizes = [1] * len(refs)
     else:
         chunks = [calls[start : start + chunksize] for start in range(0, len(calls), chunksize)]
         target = himalia.remote(**options)(_Batch(fn).run) if options else himalia.remote(_Batch(fn).run)
         refs = [target.remote(chunk) for chunk in chunks]
-        sizes = [len(chunk) for chunk in chunks]
-    with Progress(len(calls), description or _name_of(fn), enabled=progress) as bar:
-        try:
-            _follow(refs, sizes, bar)
-        except BaseException:
-            for ref in refs:
-                himalia.cancel(ref)
-            raise
-    values = himalia.get(refs)
+    try:
+        with together(show=progress, title=description or "") as group, group.waiting():
+            values = himalia.get(refs)
+    except BaseException:
+        for ref in refs:
+            himalia.cancel(ref)
+        raise
     return values if is_remote else [value for batch in values for value in batch]
 
 
@@ -236,18 +242,3 @@ def _name_of(fn: Any) -> str:
         if isinstance(name, str):
             return name.rpartition(".")[2]
     return type(fn).__name__
-
-
-def _follow(refs: list[ObjectRef], sizes: list[int], bar: Progress) -> None:
-    """Wait for all, moving the bar; raise the first error as soon as it is there."""
-    size_of = dict(zip(refs, sizes, strict=True))
-    pending = refs
-    unread: deque[ObjectRef] = deque()
-    while pending:
-        ready, pending = _take_ready(pending, {})
-        for ref in ready:
-            bar.update(size_of[ref])
-        unread.extend(ready)
-        # Values stay where they are until all are there, but an error must not wait that long.
-        while unread:
-            himalia.get(unread.popleft())

@@ -1,83 +1,91 @@
-"""A progress bar: tqdm's where it is installed, else lines on standard error; none where nobody looks."""
+"""Progress of what takes long: bars under the cell that waits, or in the terminal.
+
+Every `himalia.get`, `himalia.wait`, `map` and `as_completed` that blocks for more than two seconds shows one by itself;
+`progress` shows that of work in the background, and `configure` says when, or not at all.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import time
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Progress", "somebody_looks"]
+from himalia.cluster.core import current
+from himalia.cluster.core.generator import ObjectRefGenerator
+from himalia.cluster.core.progress.watching import Group, Watcher, settings
+from himalia.cluster.core.refs import ObjectRef as Ref
 
-#: Seconds between plain lines: often enough to see that it moves, seldom enough not to fill a log.
-_LINE_PERIOD = 2.0
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
+    from himalia import ObjectRef
 
-def somebody_looks() -> bool:
-    """Whether there is a person to show progress to: a notebook, or a terminal."""
-    return _in_notebook() or sys.stderr.isatty()
-
-
-def _in_notebook() -> bool:
-    # IPython is not imported to find out whether it runs: if it runs, it is imported.
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return shell is not None and getattr(shell, "kernel", None) is not None
+__all__ = ["configure", "progress"]
 
 
-class Progress:
-    """Shows how many of ``total`` are done, as a context manager.
+def configure(*, enabled: bool | None = None, after: float | None = None) -> None:
+    """Say whether and when bars appear by themselves, in this process.
 
     Parameters
     ----------
-    total
-        How many there are.
-    description
-        What is being done.
     enabled
-        None: when somebody looks.
+        False: not at all. What asks for a bar (`progress`, ``map(..., progress=True)``) gets one all the same.
+    after
+        Seconds of waiting before a bar appears; 2 unless told otherwise.
+
+    Raises
+    ------
+    ValueError
+        ``after`` is negative.
     """
-
-    def __init__(self, total: int, description: str, *, enabled: bool | None = None) -> None:
-        self.total = total
-        self.done = 0
-        self._description = description
-        self._enabled = somebody_looks() if enabled is None else enabled
-        self._bar: Any = None
-        self._last_line = self._begin = time.monotonic()
-
-    def __enter__(self) -> Self:
-        self._begin = time.monotonic()
-        if self._enabled and importlib.util.find_spec("tqdm") is not None:
-            self._bar = _make_tqdm(self.total, self._description)
-        return self
-
-    def update(self, count: int = 1) -> None:
-        """Say that ``count`` more are done."""
-        self.done += count
-        if self._bar is not None:
-            self._bar.update(count)
-        elif self._enabled and (self.done >= self.total or time.monotonic() - self._last_line > _LINE_PERIOD):
-            self._last_line = time.monotonic()
-            seconds = self._last_line - self._begin
-            sys.stderr.write(f"{self._description}: {self.done} of {self.total} in {seconds:.1f} s\n")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.close()
+    if after is not None:
+        if not after >= 0:
+            raise ValueError(f"after must be a number of seconds, 0 or more; got {after!r}")
+        settings.after = after
+    if enabled is not None:
+        settings.enabled = enabled
 
 
-def _make_tqdm(total: int, description: str) -> Any:
-    # tqdm.auto would warn where ipywidgets is missing, so choose here.
-    if _in_notebook() and importlib.util.find_spec("ipywidgets") is not None:
-        from tqdm.notebook import tqdm
-    else:
-        from tqdm.std import tqdm
+def progress(refs: ObjectRef | ObjectRefGenerator | Iterable[Any], *, description: str = "") -> None:
+    """Show how far the tasks behind these references are, and return at once.
 
-    class Bar(tqdm):  # type: ignore[misc]
-        monitor_interval = 0  # tqdm's thread that watches over slow bars would outlive this one
+    The bar moves until all have ended; then it becomes one line. Where nobody looks (a script whose standard error is
+    no terminal) nothing is shown.
 
-    return Bar(total=total, desc=description, leave=True)
+    Parameters
+    ----------
+    refs
+        References of tasks or calls of actors, or generators. They are not kept alive for longer than they take.
+    description
+        Stands in for the names of the functions.
+
+    Raises
+    ------
+    TypeError
+        Something else than references was given.
+    """
+    from himalia.cluster.core.progress.background import follow
+
+    several = [refs] if isinstance(refs, Ref | ObjectRefGenerator) else refs
+    found = [item._generator_ref if isinstance(item, ObjectRefGenerator) else item for item in several]
+    for ref in found:
+        if type(ref) is not Ref:
+            raise TypeError(f"progress() takes ObjectRefs; got a {type(ref).__name__}")
+    watch = _watcher()
+    if watch.front is not None and found:
+        follow(watch.core, found, watch.front, description)
+
+
+def _watcher() -> Watcher:
+    """What watches the waits of this process. In a worker nobody looks, unless somebody asks."""
+    core = current.get_core()
+    if core.watch is None:
+        core.watch = Watcher(core, None)
+    return core.watch
+
+
+def together(*, show: bool | None = None, title: str = "", open_ended: bool = False) -> AbstractContextManager[Group]:
+    """Several waits that show one bar; see `Watcher.together`."""
+    if current.find_core() is None and not show:  # an engine that is not ours, or nothing that could wait yet
+        return nullcontext(Group())
+    return _watcher().together(show=show, title=title, open_ended=open_ended)

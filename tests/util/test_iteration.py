@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import himalia
 from himalia.util import as_completed, map_unordered
 from himalia.util import map as parallel_map
-from himalia.util.progress import Progress
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -83,30 +80,3 @@ def test_an_error_in_map_cancels_what_has_not_run(tmp_path: Path) -> None:
 def test_no_bar_is_shown_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
     parallel_map(square, range(3))
     assert capsys.readouterr().err == ""
-
-
-def test_a_bar_is_shown_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    parallel_map(square, range(3), progress=True, description="squares")
-    assert "squares" in capsys.readouterr().err
-
-
-def test_without_tqdm_lines_are_written(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib.util
-
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with Progress(2, "work", enabled=True) as bar:
-        bar.update()
-        bar.update()
-    assert "work: 2 of 2" in capsys.readouterr().err
-
-
-def test_a_notebook_is_recognised_by_its_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    from types import SimpleNamespace
-
-    from himalia.util import progress
-
-    shell: Any = SimpleNamespace(kernel=object())
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
-    assert progress.somebody_looks()
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
-    assert not progress.somebody_looks()
