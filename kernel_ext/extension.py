@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cluster.core import current, session
 from .cells import CellTable
-from .kernels import front_of
+from .kernels import KernelFront, front_of
 from .output import OutputRouter
 from .wakeup import SignalWakeup, loop_of
 
@@ -70,6 +70,7 @@ class Extension:
             core.cell_provider = None
             if core.log_sink is self.router:
                 core.log_sink = session.print_lines
+            core.watch = session.watcher_of(core)
 
     def attach(self, core: Core) -> None:
         """Route the output of a core's tasks, and name cells to it."""
@@ -82,6 +83,10 @@ class Extension:
         core.cell_provider = provide
         if core.log_sink is not None:  # None: the user asked for no output
             core.log_sink = self.router
+        if isinstance(self.front, KernelFront):
+            from .progress import NotebookBars
+
+            core.watch = session.watcher_of(core, NotebookBars(self.shell, self.front, self.cells))
 
     def _cell_begins(self, info: Any) -> None:
         self.cells.enter()
@@ -90,7 +95,11 @@ class Extension:
         """An interrupted cell takes along what it submitted."""
         self.cells.leave()
         core = current.find_core()
-        if core is None or not _was_interrupted(result):
+        if core is None:
+            return
+        if core.watch is not None:
+            core.watch.forget()
+        if not _was_interrupted(result):
             return
         cell = self.cells.asked()
         named = cell.named() if cell is not None else None

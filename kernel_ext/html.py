@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
-__all__ = ["BAD", "BUSY", "GOOD", "IDLE", "bar", "card", "note", "quantity", "text_card"]
+__all__ = ["BAD", "BUSY", "GOOD", "IDLE", "bar", "box", "card", "note", "quantity", "text_card"]
 
 GOOD: Final = "#2e9e4f"
 BUSY: Final = "#2a7de1"
@@ -34,12 +34,17 @@ def card(title: str, state: str, colour: str, rows: Iterable[tuple[str, str]]) -
         else ""
     )
     head = f'<div><b>{escape(title)}</b>&ensp;<span style="color:{colour}">●</span> {escape(state)}</div>'
-    return f'<div style="{_BOX.format(colour=colour)}">{head}{grid}</div>'
+    return box(f"{head}{grid}", colour)
+
+
+def box(content: str, colour: str) -> str:
+    """What is ours, marked by a line at its left. The content is HTML."""
+    return f'<div style="{_BOX.format(colour=colour)}">{content}</div>'
 
 
 def note(text: str, colour: str) -> str:
     """One sentence."""
-    return f'<div style="{_BOX.format(colour=colour)}">{escape(text)}</div>'
+    return box(escape(text), colour)
 
 
 def bar(share: float) -> str:
