@@ -123,6 +123,11 @@ class CellTable:
         """The cell of a request, if it is remembered."""
         return self._by_key.get((message_id, 0))
 
+    def numbered(self, execution: int) -> list[NotebookCell]:
+        """The remembered cells that were ``In [n]``: several, if a restart of the front end counted anew."""
+        with self._lock:
+            return [cell for cell in self._by_key.values() if cell.execution == execution]
+
     # -- threads ----------------------------------------------------------------------------------------------------
 
     def follow_threads(self) -> None:

@@ -42,7 +42,7 @@ class Extension:
         self.cells.follow_threads()
         self.shell.events.register("pre_run_cell", self._cell_begins)
         self.shell.events.register("post_run_cell", self._cell_ended)
-        install_magics(self.shell)
+        install_magics(self)
         install_formatters(self.shell)
         if self.wakeup is not None:
             self.wakeup.install()
@@ -58,7 +58,7 @@ class Extension:
 
         self.shell.events.unregister("pre_run_cell", self._cell_begins)
         self.shell.events.unregister("post_run_cell", self._cell_ended)
-        remove_magics(self.shell)
+        remove_magics(self)
         remove_formatters(self.shell)
         self.cells.unfollow_threads()
         if self.wakeup is not None:

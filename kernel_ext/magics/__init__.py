@@ -7,9 +7,10 @@ their completion, unloading takes both away. A module imports nothing heavy when
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..extension import Extension
     from .base import Family
 
 __all__ = ["families", "install_magics", "remove_magics"]
@@ -18,30 +19,36 @@ __all__ = ["families", "install_magics", "remove_magics"]
 def families() -> tuple[type[Family], ...]:
     """All families of magics."""
     from .cluster import ClusterMagics
+    from .control import ControlMagics
     from .memory import MemoryMagics
+    from .state import StateMagics
     from .task import TaskMagics
 
     return (
         ClusterMagics,
         MemoryMagics,
         TaskMagics,
+        StateMagics,
+        ControlMagics,
     )
 
 
-def install_magics(shell: Any) -> None:
-    """Register the magics in a shell, and what completes their arguments."""
+def install_magics(extension: Extension) -> None:
+    """Register the magics in the extension's shell, and what completes their arguments."""
     from .completion import install_completion
 
+    shell = extension.shell
     for family in families():
-        registered = family(shell)
+        registered = family(extension)
         shell.register_magics(registered)
         install_completion(shell, registered)
 
 
-def remove_magics(shell: Any) -> None:
+def remove_magics(extension: Extension) -> None:
     """Undo `install_magics`."""
     from .completion import remove_completion
 
+    shell = extension.shell
     manager = shell.magics_manager
     for family in families():
         for kind, names in family.magics.items():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import difflib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics
@@ -17,10 +17,12 @@ from ...cluster.core.runtime import Core
 from ...cluster.protocol.errors import RayTaskError
 from ..arguments import MagicParser, UsageProblem
 from ..html import BUSY, note
-from ..kernels import front_of
 from ..status import gone_bundle
 
-__all__ = ["Action", "Family", "answers", "user_variables"]
+if TYPE_CHECKING:
+    from ..extension import Extension
+
+__all__ = ["Action", "Family", "answers", "cell_choice", "user_variables"]
 
 _Magic = TypeVar("_Magic", bound=Callable[..., Any])
 
@@ -59,6 +61,13 @@ def user_variables(shell: Any) -> list[str]:
     return [name for name in shell.user_ns if not name.startswith("_") and name not in hidden]
 
 
+def cell_choice(text: str) -> str:
+    """Which cell is meant: ``this``, ``last`` or a number."""
+    if text not in ("this", "last") and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no cell: write this, last, or the n of an In [n]")
+    return text
+
+
 class Family(Magics):
     """Some magics that belong together.
 
@@ -70,6 +79,10 @@ class Family(Magics):
     """
 
     parsers: ClassVar[dict[str, Callable[[], MagicParser]]] = {}
+
+    def __init__(self, extension: Extension) -> None:
+        super().__init__(extension.shell)
+        self.extension = extension
 
     def parse(self, command: str, line: str) -> argparse.Namespace:
         """Parse what follows a magic's name, or the name of its action.
@@ -125,7 +138,16 @@ class Family(Magics):
 
     def cell_number(self) -> int:
         """The n of ``In [n]`` of the cell that runs."""
-        return front_of(self.shell).number()
+        return self.extension.front.number()
+
+    def cell_of(self, choice: str, numbers: Iterable[int]) -> int:
+        """The number of the cell that a `cell_choice` means, among those that have anything to show."""
+        this = self.cell_number()
+        if choice == "this":
+            return this
+        if choice == "last":
+            return max((number for number in numbers if number < this), default=0)
+        return int(choice)
 
     # -- the cluster ------------------------------------------------------------------------------------------------
 
