@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Final
 
-from ..cluster.core.progress.terminal import erase
+from ..cluster.core.progress.line import erase
 from .cells import NotebookCell
 
 __all__ = ["KernelFront", "TerminalFront", "front_of"]

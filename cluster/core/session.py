@@ -25,7 +25,7 @@ from . import current, failures
 from .api_core import set_auto_init
 from .engine import EngineFactory
 from .options import encode_runtime_env
-from .progress.terminal import erase, terminal_front
+from .progress.line import erase
 from .refs import set_drop_hook
 from .runtime import Core, CoreOptions
 
@@ -219,6 +219,7 @@ def print_lines(lines: Any) -> None:
 
 def watcher_of(core: Core, front: Front | None = None) -> Watcher:
     """What shows how far it is what takes long: on this front end, else in the terminal if there is one."""
+    from .progress.terminal import terminal_front
     from .progress.watching import Watcher
 
     return Watcher(core, front or terminal_front())

@@ -8,11 +8,11 @@ import sys
 import threading
 import time
 from typing import Any, Final, TextIO
-from weakref import WeakSet
 
+from .line import Drawing, drawings
 from .model import Frame, duration
 
-__all__ = ["LinesFront", "TerminalFront", "erase", "terminal_front", "text_of"]
+__all__ = ["LinesFront", "TerminalFront", "terminal_front", "text_of"]
 
 _BAR: Final = 16  # characters
 _CLEAR: Final = "\r\x1b[2K"
@@ -26,12 +26,6 @@ def terminal_front() -> TerminalFront | None:
     except (AttributeError, ValueError):  # there is none, or it is closed
         return None
     return TerminalFront() if looks else None
-
-
-def erase() -> None:
-    """Make room for other text: to be called before it is written, so that it stands above bars, not behind them."""
-    for front in _fronts:
-        front.erase()
 
 
 def text_of(frame: Frame, width: int) -> str:
@@ -49,17 +43,14 @@ def text_of(frame: Frame, width: int) -> str:
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"
 
 
-_fronts: Final[WeakSet[TerminalFront]] = WeakSet()
-
-
-class TerminalFront:
+class TerminalFront(Drawing):
     """Draws all bars of the process in the terminal's last line."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a signal handler may print while the thread that it interrupts draws
         self._texts: dict[TerminalBar, Frame] = {}
         self._drawn = False
-        _fronts.add(self)
+        drawings.add(self)
 
     def place(self) -> Any:
         """A line that was ended can not be drawn again: each wait has its own."""
@@ -91,7 +82,7 @@ class TerminalFront:
         _write(_CLEAR + " | ".join(text_of(frame, each) for frame in self._texts.values()))
         self._drawn = True
 
-    def erase(self) -> None:
+    def clear(self) -> None:
         """Clear the line. The bars are drawn again below what is written next."""
         with self._lock:
             if self._drawn:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from himalia.cluster.core.progress import terminal
+from himalia.cluster.core.progress.line import erase
 from himalia.cluster.core.progress.model import STOPPED, Frame, Model
 from himalia.cluster.core.progress.tally import Counts
 from himalia.cluster.core.progress.terminal import LinesFront, TerminalFront, terminal_front, text_of
@@ -52,14 +52,14 @@ def test_a_bar_is_drawn_over_itself_and_ends_as_a_line(screen: Screen) -> None:
 def test_other_text_is_written_above_the_bar(screen: Screen) -> None:
     bar = TerminalFront().open()
     bar.draw(frame())
-    terminal.erase()
+    erase()
     sys.stderr.write("text\n")
     bar.draw(frame())
     before, after = screen.getvalue().split("text\n")
     assert before.endswith(CLEAR)
     assert after.startswith(CLEAR + "[")
     bar.end(frame(end=STOPPED))
-    terminal.erase()
+    erase()
     assert screen.getvalue().endswith("done\n")
 
 
