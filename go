@@ -16,6 +16,7 @@ usage: ./go [command] [arguments]
   lint                 ruff: rules and formatting
   fix                  let ruff repair and format what it can
   types                mypy, strictly
+  pictures             run the notebooks in JupyterLab; keep their outputs and the documentation's pictures
   docs                 build the documentation into docs/_build
   check                lint, types, docs and tests
 EOF
@@ -85,6 +86,11 @@ docs() {
     echo "docs/_build/index.html is built"
 }
 
+pictures() {
+    need test
+    "$VENV/bin/python" -m tools.record_pictures "$@"
+}
+
 run_tests() {
     need test
     "$VENV/bin/python" -m pytest "$@"
@@ -99,6 +105,7 @@ case "$command" in
     fix) fix ;;
     types) types ;;
     docs) docs ;;
+    pictures) pictures "$@" ;;
     check) # not joined by &&, which would switch off `set -e` inside
         lint
         types

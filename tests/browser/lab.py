@@ -75,6 +75,24 @@ def _address(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
     raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()}")
 
 
+#: The cells above get their true height when they are drawn for the first time: again until it does not move any more.
+_SCROLL = """async id => {
+    const notebook = window.jupyterapp.shell.currentWidget.content;
+    const index = notebook.widgets.findIndex(cell => cell.model.id === id);
+    if (index < 0) throw new Error(`there is no cell ${id}`);
+    const frame = () => new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+    const node = notebook.widgets[index].node;
+    for (let last = NaN, still = 0; still < 5; ) {
+        if (!node.isConnected) await notebook.scrollToItem(index, "start");
+        node.scrollIntoView({block: "start"});
+        await frame();
+        const top = node.getBoundingClientRect().top;
+        still = top === last ? still + 1 : 0;
+        last = top;
+    }
+}"""
+
+
 class LabPage:
     """A notebook in JupyterLab. ``page`` is Playwright's."""
 
@@ -89,6 +107,21 @@ class LabPage:
         """Run all cells, and save the notebook with what it shows."""
         self.command("runmenu:run-all")
         self.command("docmanager:save")
+
+    def set_theme(self, dark: bool) -> None:
+        """Change between JupyterLab's two themes, and wait until the page shows it."""
+        name = "JupyterLab Dark" if dark else "JupyterLab Light"
+        self.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
+        self.page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=str(not dark).lower())
+
+    def close_sidebar(self) -> None:
+        """Give the notebook the room of the list of files."""
+        if self.page.evaluate("!window.jupyterapp.shell.leftCollapsed"):
+            self.command("application:toggle-left-area")
+
+    def scroll_to(self, cell: str) -> None:
+        """Have the cell with this id at the top, at rest."""
+        self.page.evaluate(_SCROLL, cell)
 
 
 @contextlib.contextmanager
@@ -105,11 +138,12 @@ def open_notebook(
             page.set_default_timeout(60_000)
             page.goto(url.format(name))
             page.wait_for_function("window.jupyterapp && window.jupyterapp.shell.currentWidget?.context?.isReady")
+            lab = LabPage(page)
             if dark:
-                page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+                lab.set_theme(dark)
             page.wait_for_function(
                 "window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status === 'idle'"
             )
-            yield LabPage(page)
+            yield lab
         finally:
             browser.close()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import shutil
+import struct
 from pathlib import Path
 
+import nbformat
 import pytest
 
-from tests.browser.lab import chromium, lab_server, open_notebook
+from tests.browser.lab import chromium
 from tests.support.source_tree import ROOT
+from tools.record_pictures import PICTURES, record
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -23,16 +24,19 @@ def browser_is_there() -> None:
     pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
 
+def size_of(png: bytes) -> tuple[int, int]:
+    """Width and height, which stand in the first chunk."""
+    width, height = struct.unpack_from(">II", png, 16)
+    return width, height
+
+
 @pytest.mark.usefixtures("browser_is_there")
 def test_first_notebook_runs_in_jupyterlab_and_every_output_stands_in_its_cell(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "notebooks" / NAME, tmp_path / NAME)
-    with lab_server(tmp_path) as url, open_notebook(url, NAME) as lab:
-        lab.run_all()
-        assert lab.page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']").count() == 0
-        shown = json.loads((tmp_path / NAME).read_text())
-    outputs = {"".join(cell["source"]): cell["outputs"] for cell in shown["cells"] if cell["cell_type"] == "code"}
+    pictures = [picture for picture in PICTURES if picture.notebook == NAME]
+    shown = record(ROOT / "notebooks" / NAME, pictures, tmp_path)
+    outputs = {cell.source: cell.outputs for cell in shown.cells if cell.cell_type == "code"}
     printed = {
-        source: "".join("".join(output.get("text", "")) for output in found if output["output_type"] == "stream")
+        source: "".join(output.text for output in found if output.output_type == "stream")
         for source, found in outputs.items()
     }
     # Eight tasks print while their cell is over and others run: JupyterLab shows each line where it belongs.
@@ -46,3 +50,13 @@ def test_first_notebook_runs_in_jupyterlab_and_every_output_stands_in_its_cell(t
     kinds = [kind for found in outputs.values() for output in found for kind in output.get("data", {})]
     assert kinds.count("image/png") == 2
     assert kinds.count("image/svg+xml") == 1
+    # What `./go pictures` would keep: as it is read, light and dark, and nothing but the outputs is new.
+    written = nbformat.read(ROOT / "notebooks" / NAME, 4)
+    assert [(cell.id, cell.source, cell.metadata) for cell in shown.cells] == [
+        (cell.id, cell.source, cell.metadata) for cell in written.cells
+    ]
+    assert shown.metadata == written.metadata
+    for picture in pictures:
+        light, dark = ((tmp_path / f"{picture.name}{kind}.png").read_bytes() for kind in ("", "-dark"))
+        assert size_of(light) == size_of(dark) == (picture.width, picture.height)
+        assert light != dark

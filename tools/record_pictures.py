@@ -1,0 +1,139 @@
+"""Run the notebooks in a real JupyterLab and keep what they show: their outputs, and the pictures of the documentation.
+
+One run gives both, so that the figures in a notebook are those in its picture; the theme is changed in the page that
+has run, so that light and dark show the same run. Outputs belong to a quiet machine: a busy one makes the notebook say
+that parallel work gains little. So it is measured first, and a busy one is refused unless one insists.
+
+Rejected: nbconvert, whose pages look like no notebook that anybody works in; and pictures of outputs alone.
+
+Usage: ./go pictures [--anyway] [name …]
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import nbformat
+
+from tests.browser.lab import LabPage, chromium, lab_server, open_notebook
+
+__all__ = ["PICTURES", "Picture", "main", "record"]
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+NOTEBOOKS: Final = ROOT / "notebooks"
+IMAGES: Final = ROOT / "docs/images"
+
+BUSY: Final = 0.3
+"""Running programs, on average over the last minute, above which a measurement says more about them than about us."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Picture:
+    """Part of a notebook that stands in the documentation, as ``<name>.png`` and ``<name>-dark.png``.
+
+    ``cell`` is the id of the cell at its top; ``width`` and ``height`` are those of the browser's page, in pixels.
+    """
+
+    name: str
+    notebook: str
+    cell: str
+    width: int = 1100
+    height: int = 1135
+
+
+PICTURES: Final = (Picture("first_steps", "01_first_steps.ipynb", "step-07"),)
+
+
+def record(notebook: Path, pictures: Sequence[Picture], images: Path) -> nbformat.NotebookNode:
+    """Run a notebook, write its pictures into ``images``, and return it with its outputs.
+
+    Raises
+    ------
+    RuntimeError
+        A cell failed.
+    """
+    with tempfile.TemporaryDirectory(prefix="pictures-") as folder:
+        copy = Path(shutil.copy(notebook, folder))
+        first = pictures[0]
+        with (
+            lab_server(Path(folder)) as url,
+            open_notebook(url, copy.name, width=first.width, height=first.height) as lab,
+        ):
+            lab.run_all()
+            executed = nbformat.read(copy, 4)  # type: ignore[no-untyped-call]
+            _refuse_errors(executed)
+            lab.close_sidebar()
+            images.mkdir(parents=True, exist_ok=True)
+            for picture in pictures:
+                lab.page.set_viewport_size({"width": picture.width, "height": picture.height})
+                for dark in (False, True):
+                    _take(lab, picture.cell, dark, images / f"{picture.name}{'-dark' if dark else ''}.png")
+    source = nbformat.read(notebook, 4)  # type: ignore[no-untyped-call]
+    return _as_written(executed, source)
+
+
+def _take(lab: LabPage, cell: str, dark: bool, file: Path) -> None:
+    lab.set_theme(dark)
+    lab.scroll_to(cell)
+    lab.page.screenshot(path=str(file))
+
+
+def _refuse_errors(executed: nbformat.NotebookNode) -> None:
+    for cell in executed.cells:
+        for output in cell.get("outputs", ()):
+            if output.output_type == "error":
+                raise RuntimeError(f"cell {cell.id} failed: {output.ename}: {output.evalue}")
+
+
+def _as_written(executed: nbformat.NotebookNode, source: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The outputs of the run, and nothing else that JupyterLab noted."""
+    for now, then in zip(executed.cells, source.cells, strict=True):
+        now.metadata = then.metadata
+    executed.metadata = source.metadata
+    return executed
+
+
+def _said(notebook: nbformat.NotebookNode) -> list[str]:
+    """What the cells printed of times, for the eye of who records."""
+    lines = [
+        line
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+        if output.output_type == "stream"
+        for line in output.text.splitlines()
+    ]
+    return [line for line in lines if " s" in line and any(letter.isdigit() for letter in line)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="./go pictures", description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(p.name for p in PICTURES)}")
+    parser.add_argument("--anyway", action="store_true", help="also when other programs keep this machine busy")
+    chosen = parser.parse_args(arguments)
+    unknown = set(chosen.names) - {picture.name for picture in PICTURES}
+    if unknown:
+        parser.error(f"there is no picture {', '.join(sorted(unknown))}")
+    if chromium() is None:
+        parser.error("no Chromium is installed (Debian: apt install chromium)")
+    load = os.getloadavg()[0]
+    if load > BUSY and not chosen.anyway:
+        parser.error(f"this machine is busy: {load:.1f} programs run on average. Wait for it, or insist with --anyway")
+    wanted = [picture for picture in PICTURES if not chosen.names or picture.name in chosen.names]
+    for name in dict.fromkeys(picture.notebook for picture in wanted):
+        executed = record(NOTEBOOKS / name, [picture for picture in wanted if picture.notebook == name], IMAGES)
+        nbformat.write(executed, NOTEBOOKS / name)  # type: ignore[no-untyped-call]
+        print(f"{name}:", *_said(executed), sep="\n  ")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
