@@ -5,7 +5,8 @@ Ids stay bytes and quantities stay units; `himalia.util.state` makes of them wha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 from ..protocol.common import RESOURCE_UNIT, Death, Resources
 from ..protocol.gcs_messages import ListState
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from .machine import GcsMachine
 
 __all__ = ["QUERIES", "query"]
+
+_DEATHS_BETWEEN: Final = 256  # of processes that who asks again for what is new may have missed: a node full of them
 
 
 def query(gcs: GcsMachine, message: ListState) -> Any:
@@ -158,7 +161,9 @@ def _workers(gcs: GcsMachine, message: ListState) -> list[dict[str, Any]]:
 
 
 def _task_events(gcs: GcsMachine, message: ListState) -> dict[str, object]:
-    return gcs.events.newest(message.limit, message.after)
+    # What a dead process submitted is over, and nobody is left who could say so. Who asks again knows the older ones.
+    dead = islice(reversed(gcs.processes.dead), _DEATHS_BETWEEN if message.after else None)
+    return {**gcs.events.newest(message.limit, message.after), "dead": list(dead)}
 
 
 def _sum(parts: list[Resources]) -> Resources:

@@ -21,6 +21,7 @@ __all__ = ["TaskRecord", "TaskTable", "count_by_name", "task_records"]
 
 _COUNTER_SIZE: Final = 8
 _ENDED: Final = TaskState.FINISHED
+_ORPHAN: Final = "OwnerDiedError: the process that submitted it died"
 
 
 class TaskRecord(msgspec.Struct, eq=False):
@@ -93,6 +94,7 @@ class TaskTable:
         self._limit = limit
         self._records: dict[tuple[bytes, int], TaskRecord] = {}
         self._sources: dict[tuple[Any, ...], Source] = {}
+        self._dead: set[bytes] = set()  # processes
         self._parents: dict[bytes, list[tuple[int, int, bytes]]] = {}  # by process: first child, after the last, task
         self.dropped = 0
         self.refused = 0
@@ -108,7 +110,21 @@ class TaskTable:
                 self.refused += 1
         self.dropped = answer["dropped"]
         self.next = answer["next"]
-        return changed
+        return changed + self._end_orphans(answer.get("dead", ()), changed)
+
+    def _end_orphans(self, dead: Iterable[bytes], changed: list[TaskRecord]) -> list[TaskRecord]:
+        """Tasks of dead owners are over, which nobody else reports; returns those that were not."""
+        news = set(dead) - self._dead
+        self._dead |= news
+        if not self._dead:
+            return []
+        ended: list[TaskRecord] = []
+        for record in list(self._records.values()) if news else changed:
+            if record.owner in self._dead and not record.is_over:
+                record.state, record.error = TaskState.FAILED, _ORPHAN
+                record.ended = max(record.times.values(), default=0.0)
+                ended.append(record)
+        return ended
 
     def add(self, batch: Batch) -> list[TaskRecord]:
         """Merge one batch; returns the records that changed."""

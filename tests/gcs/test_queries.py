@@ -56,6 +56,12 @@ def test_workers_are_reported_greeted_and_dead_ones() -> None:
     assert not rows[an_id("w", 9)]["is_alive"]
 
 
+def test_readers_of_task_events_are_told_of_dead_owners() -> None:
+    for after in (0, 1):
+        answer = busy_cluster().ask(TOOL, ListState("task_events", after=after))
+        assert an_id("w", 9) in answer["dead"]
+
+
 def test_the_environment_of_a_driver_is_not_shown() -> None:
     paper = busy_cluster()
     job = next(iter(paper.machine.jobs.by_id.values()))

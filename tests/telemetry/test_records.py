@@ -137,6 +137,23 @@ def test_a_damaged_batch_does_not_hide_the_others() -> None:
     assert len(task_records({"blobs": [DONE, RUNS], "dropped": 0, "next": 1})) == 1
 
 
+def test_what_a_dead_process_submitted_is_over() -> None:
+    for answers in ([([RUNS], [OWNER])], [([RUNS], []), ([], [OWNER])], [([], [OWNER]), ([RUNS], [])]):
+        made = TaskTable()
+        for blobs, dead in answers:
+            changed = made.add_answer({"blobs": blobs, "dropped": 0, "next": 1, "dead": dead})
+        (record,) = made
+        assert record in changed
+        assert (record.state, record.ended) == (TaskState.FAILED, 3.0)
+        assert record.error == "OwnerDiedError: the process that submitted it died"
+
+
+def test_what_had_ended_before_its_owner_died_stays_as_it_was() -> None:
+    made = TaskTable()
+    made.add_answer({"blobs": [DONE], "dropped": 0, "next": 1, "dead": [OWNER, WORKER]})
+    assert [record.state for record in made] == [TaskState.FINISHED]
+
+
 def test_tasks_are_counted_by_name_and_state() -> None:
     made = table(DONE, blob((2, 0, F, TaskState.RUNNING, 1.0, 0.0, None)))
     assert count_by_name(made) == {"f": {"FINISHED": 1, "RUNNING": 1}}
