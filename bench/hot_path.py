@@ -50,6 +50,7 @@ class HotPath:
     """An owner and a worker in one process."""
 
     def __init__(self) -> None:
+        from himalia.cluster.core.cells import EndedCells
         from himalia.cluster.core.completion import Completion
         from himalia.cluster.core.objects import ObjectOps
         from himalia.cluster.core.references import References
@@ -101,6 +102,7 @@ class HotPath:
             before_flush=None,
             gcs_send=self.encode,
             tick_hooks=[],
+            cells=SimpleNamespace(ended=EndedCells()),
         )
         self.executor = Executor(worker_core, memoryview(bytearray(8)).cast("Q"))
         WorkerRecorder.install(worker_core, self.executor)

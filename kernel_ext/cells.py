@@ -53,7 +53,7 @@ class NotebookCell:
         self._cell: Cell | None = None
 
     def cell(self, core: Core) -> Cell:
-        """The name that tasks carry: the same object each time, as plans of tasks are kept by its identity."""
+        """The name that tasks carry: the same object until it is cancelled, as plans of tasks are kept by it."""
         if self._core is not core:
             self._cell = Cell(core.job_id, self.execution, self.message_id)
             self._core = core
@@ -63,6 +63,11 @@ class NotebookCell:
     def named(self) -> Cell | None:
         """The name that its tasks carry, if it had any."""
         return self._cell
+
+    def renew(self, cell: Cell) -> None:
+        """That name was cancelled and is over: what it left running submits under the next one."""
+        if self._cell == cell:
+            self._cell = Cell(cell.job_id, cell.execution, cell.message_id, cell.generation + 1)
 
 
 class CellTable:
@@ -118,6 +123,12 @@ class CellTable:
             if len(self._by_key) > KEPT:
                 self._by_key.popitem(last=False)
         return known
+
+    def renew(self, cell: Cell) -> None:
+        """A cell was cancelled."""
+        known = self._by_key.get((cell.message_id, 0 if cell.message_id else cell.execution))
+        if known is not None:
+            known.renew(cell)
 
     def find(self, message_id: str) -> NotebookCell | None:
         """The cell of a request, if it is remembered."""

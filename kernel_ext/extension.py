@@ -68,6 +68,7 @@ class Extension:
         core = current.find_core()
         if core is not None:
             core.cell_provider = None
+            core.cell_cancelled = None
             if core.log_sink is self.router:
                 core.log_sink = session.print_lines
             core.watch = session.watcher_of(core)
@@ -81,6 +82,7 @@ class Extension:
             return cell.cell(core) if cell is not None else None
 
         core.cell_provider = provide
+        core.cell_cancelled = self.cells.renew
         if core.log_sink is not None:  # None: the user asked for no output
             core.log_sink = self.router
         if isinstance(self.front, KernelFront):

@@ -65,7 +65,7 @@ def in_leader(core: Core, question: Callable[[], Any]) -> Any:
 
 def pending_tasks(core: Core) -> list[PendingTask]:
     """All that have not ended, calls of actors among them, in the order of their submission."""
-    found: Iterable[PendingTask | None] = in_leader(core, lambda: [_describe(each) for each in core._pending_records()])
+    found: Iterable[PendingTask | None] = in_leader(core, lambda: [_describe(each) for each in core.cells.pending()])
     return sorted((task for task in found if task is not None), key=lambda task: task.number)
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..protocol.common import Address, Death, DeathKind
+from ..protocol.common import Address, CancelCell, Cell, Death, DeathKind
 from ..protocol.core_messages import (
     R_CANCELLED,
     R_ERROR,
@@ -243,6 +243,28 @@ class ActorCalls:
             self._fail(client, record, self.cancel_error(record))
         elif client.address is not None:
             self.out.append(Send(client.address.worker_id, CancelTasks([record.task.counter], recursive)))
+
+    def end_cell(self, cell: Cell, records: list[Record]) -> None:
+        """A cell is over. ``records``: all its calls here that have not ended, marked as cancelled already.
+
+        A method that runs is only told: ending its actor would take along what others have of it.
+        """
+        clients: dict[bytes, ActorClient] = {record.plan.actor.actor_id: record.plan.actor for record in records}
+        for client in clients.values():
+            client.queue = deque(record for record in client.queue if not record.cancelled)
+            self._touch(client)  # what is at the head now may not have to wait
+            if client.address is not None and client.inflight:
+                self.out.append(Send(client.address.worker_id, CancelCell(cell)))
+        for record in records:
+            if record.worker is None:
+                self._fail(record.plan.actor, record, self.cancel_error(record))
+
+    def refuse(self, record: Record) -> None:
+        """A method was called in a cell that is over."""
+        if record.task.refs is not None:
+            self.completion.hold_contained(record)
+        record.cancelled = True
+        self._fail(record.plan.actor, record, self.cancel_error(record))
 
     def _fail(self, client: ActorClient, record: Record, error: bytes) -> None:
         client.pending -= 1

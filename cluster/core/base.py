@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .completion import Completion
     from .progress.watching import Watcher
     from .reactor import Reactor
+    from .records import Record
     from .references import References
     from .runtime import CoreOptions
     from .submission import Submission
@@ -66,6 +67,7 @@ class CoreBase:
 
     log_sink: Callable[[LogLines], None] | None
     cell_provider: Callable[[], Cell | None] | None
+    cell_cancelled: Callable[[Cell], None] | None  # who provides cells gives this one another name from now on
     before_flush: Callable[[], None] | None  # a worker's results join the messages here
     blocking: Callable[[], AbstractContextManager[Any]]  # entered while a user thread waits
     watch: Watcher | None  # shows how far it is what a user thread waits for
@@ -87,6 +89,9 @@ class CoreBase:
 
         def warn(self, text: str) -> None:
             """Tell the user something that is not an error yet."""
+
+        def _begin_again(self, record: Record) -> None:
+            """Submit a task anew whose value was lost."""
 
         def _actor_out_of_scope(self, client: ActorClient) -> None:
             """The last handle of an actor of ours is gone."""

@@ -160,7 +160,7 @@ class _Census:
             row.kept.append(kept)
 
     def _tasks(self) -> None:
-        for record in self.core._pending_records():
+        for record in self.core.cells.pending():
             for ref in record.holds or ():
                 self._keep(ref, Kept(Keeper.TASK, record.plan.name, record.plan.cell))
         for actor_id, refs in self.core._actor_args.items():

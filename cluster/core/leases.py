@@ -51,7 +51,7 @@ class Leases:
         self.dirty: list[SchedulingClass] = []
         self.refuse_error: Callable[[Record, str], bytes] = lambda record, text: b""
         self.warn: Callable[[str], None] = lambda text: None
-        self.next_idle: float | None = None  # when the first idle lease is due to be returned
+        self.next_due: float | None = None  # when `tick` has something to do: an idle lease is to be returned
 
     def scheduling_class(self, spec: LeaseSpec) -> SchedulingClass:
         """The class of tasks that need such a lease."""
@@ -152,17 +152,17 @@ class Leases:
 
     def tick(self, now: float) -> None:
         """Return leases that were idle for long."""
-        if self.next_idle is None or now < self.next_idle:
+        if self.next_due is None or now < self.next_due:
             return
-        self.next_idle = None
+        self.next_due = None
         for cls in self.by_id.values():
             idle = [w for w in cls.workers.values() if not w.inflight]
             due = [w for w in idle if now - w.idle_since >= LINGER and not cls.queue]
             if due:
                 self._return(due)
             rest = [w.idle_since + LINGER for w in idle if w.lease_id in cls.workers]
-            if rest and (self.next_idle is None or min(rest) < self.next_idle):
-                self.next_idle = min(rest)
+            if rest and (self.next_due is None or min(rest) < self.next_due):
+                self.next_due = min(rest)
 
     # -- demand -----------------------------------------------------------------------------------------------------
 

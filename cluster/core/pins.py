@@ -155,7 +155,7 @@ class PinOps(RequestOps):
             extra.nodes, extra.lineage = [], None
             for dep in record.task.deps or ():
                 dep.offset, dep.data = -1, b""
-            self.submission.submitted(record)
+            self._begin_again(record)
             return
         error: Exception = ObjectFreedError(ref.hex()) if freed else ObjectLostError(ref.hex(), hint=why or None)
         ref._data, ref._state = failures.pickle_error(error), ERROR

@@ -203,8 +203,8 @@ class Pushing(Leases):
             if len(idle) < len(cls.workers):
                 self._steal(cls, len(idle))
             due = min(worker.idle_since for worker in idle) + LINGER
-            if self.next_idle is None or due < self.next_idle:
-                self.next_idle = due
+            if self.next_due is None or due < self.next_due:
+                self.next_due = due
 
     def _steal(self, cls: SchedulingClass, idle: int) -> None:
         victim = max(cls.workers.values(), key=_depth)

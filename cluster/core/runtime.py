@@ -139,6 +139,7 @@ class Core(EngineOps):
         self.closed = False
         self.log_sink: Callable[[LogLines], None] | None = None
         self.cell_provider: Callable[[], Cell | None] | None = None
+        self.cell_cancelled: Callable[[Cell], None] | None = None
         self.before_flush: Callable[[], None] | None = None  # a worker's results join the messages here
         self.blocking: Callable[[], Any] = nullcontext  # entered while a user thread waits
         self.watch: Watcher | None = None  # shows how far it is what a user thread waits for
@@ -265,7 +266,7 @@ class Core(EngineOps):
             self._settle_memory()
         now = time.monotonic()
         submission = self.submission
-        if submission.next_idle is not None and now >= submission.next_idle:
+        if submission.next_due is not None and now >= submission.next_due:
             submission.tick(now)
         if now >= self._next_tick:
             self._next_tick = now + _TICK
@@ -284,17 +285,18 @@ class Core(EngineOps):
         if self.out:
             self._flush()
         due = self._next_tick
-        if submission.next_idle is not None and submission.next_idle < due:
-            due = submission.next_idle
+        if submission.next_due is not None and submission.next_due < due:
+            due = submission.next_due
         return max(0.0, due - now)
 
     def _take_inbox(self) -> None:
         inbox = self.inbox
-        submit, call = self.submission.submitted, self.actor_calls.submitted
+        submit, call = self.take_task, self.take_call
         for _ in range(len(inbox)):
             item = inbox.popleft()
             if type(item) is not Record:
                 item()
+                submit, call = self.take_task, self.take_call  # others once a cell is over
             elif self.fatal is not None:
                 self.completion.fail(item, self.fatal)
             elif item.plan.actor is None:

@@ -16,10 +16,11 @@ worker. It leaves when it ends.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from ..protocol.common import Address, Death
+from ..protocol.common import Address, CancelCell, Cell, Death
 from ..protocol.core_messages import (
     R_CANCELLED,
     R_ERROR,
@@ -42,7 +43,11 @@ from .leases import TARGET
 from .pushing import Pushing
 from .records import LeasedWorker, Plan, Record
 
-__all__ = ["Submission"]
+__all__ = ["GRACE", "Submission"]
+
+GRACE: Final = 1.0
+"""Seconds that a task of an interrupted cell has to end; then its worker is killed. Enough for cleaning up, and little
+enough for a user who waits for the machine to be free."""
 
 
 class Submission(Pushing):
@@ -55,6 +60,7 @@ class Submission(Pushing):
         self.should_retry: Callable[[Record, bytes], bool] = lambda record, data: False
         self.retried: Callable[[Record, str], None] = lambda record, why: None
         self.forced: list[Record] = []  # cancelled by force while at a worker
+        self.graces: deque[tuple[float, Record]] = deque()  # cancelled with their cell: until when they may go on
 
     # -- events -----------------------------------------------------------------------------------------------------
 
@@ -236,7 +242,7 @@ class Submission(Pushing):
     def _end_worker(self, record: Record) -> None:
         """Have the worker that runs a task ended. One that has yet to begin it is spared: it runs another one's."""
         worker: LeasedWorker = record.worker
-        why = f"force cancel of {record.plan.name}"
+        why = f"{record.plan.name} was cancelled by force, or went on for {GRACE:g} s after its cell was interrupted"
         self.out.append(Send(worker.raylet, KillWorker(worker.worker_id, why, record.task.counter)))
 
     def insist(self, now: float) -> None:
@@ -245,6 +251,49 @@ class Submission(Pushing):
             self.forced = [record for record in self.forced if type(record.worker) is LeasedWorker]
             for record in self.forced:
                 self._end_worker(record)
+
+    # -- cells that are over ----------------------------------------------------------------------------------------
+
+    def end_cell(self, cell: Cell, records: list[Record], now: float) -> None:
+        """A cell is over. ``records``: all its tasks here that have not ended, marked as cancelled already."""
+        for cls in self.by_id.values():
+            # At once: taking them out of a long queue one by one would take time in the square of its length.
+            kept = deque(record for record in cls.queue if not record.cancelled)
+            if len(kept) < len(cls.queue):
+                cls.queue = kept
+                self._touch(cls)  # it wants fewer leases now
+        told: set[bytes] = set()
+        for record in records:
+            worker: LeasedWorker | None = record.worker
+            if worker is None:
+                self.completion.fail(record, self.cancel_error(record))
+                continue
+            if worker.worker_id not in told:
+                told.add(worker.worker_id)
+                self.out.append(Send(worker.worker_id, CancelCell(cell)))
+            self.graces.append((now + GRACE, record))
+        self._plan_grace()
+
+    def refuse(self, record: Record) -> None:
+        """A task was submitted in a cell that is over."""
+        if record.task.refs is not None:
+            self.completion.hold_contained(record)
+        record.cancelled = True
+        self.completion.fail(record, self.cancel_error(record))
+
+    def tick(self, now: float) -> None:
+        """Return leases that were idle for long, and end tasks that go on although their cell is over."""
+        super().tick(now)
+        while self.graces and self.graces[0][0] <= now:
+            record = self.graces.popleft()[1]
+            if type(record.worker) is LeasedWorker:
+                self.forced.append(record)
+                self._end_worker(record)
+        self._plan_grace()
+
+    def _plan_grace(self) -> None:
+        if self.graces and (self.next_due is None or self.graces[0][0] < self.next_due):
+            self.next_due = self.graces[0][0]
 
     # -- pushing ----------------------------------------------------------------------------------------------------
 

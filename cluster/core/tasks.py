@@ -8,12 +8,13 @@ return) is straight.
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
-from ..protocol.common import Cell, Resources
+import msgspec
+
+from ..protocol.common import CancelCell, Cell, Resources
 from ..protocol.core_messages import ARG_INLINE, CancelObjects, Dep, RefInfo, StreamItem, Task, TaskResults, Template
 from ..protocol.errors import RayTaskError
 from ..protocol.raylet_messages import (
@@ -29,6 +30,7 @@ from ..serialization.error_values import deserialize_error
 from ..serialization.functions import captures_of_argument
 from ..serialization.layout import pack
 from ..serialization.values import Serialized, serialize, serialize_args
+from .cells import Cells
 from .commands import Connect, Send
 from .generator import ObjectRefGenerator
 from .objects import INLINE_LIMIT, ObjectOps
@@ -56,6 +58,9 @@ class TaskOps(ObjectOps):
     def _init_tasks(self) -> None:
         self.templates = 0
         self.base_cell: Cell | None = None  # outside of a notebook's cells: only the job
+        self.cells = Cells(self.submission, self.actor_calls)
+        self.take_task: Callable[[Record], None] = self.submission.submitted
+        self.take_call: Callable[[Record], None] = self.actor_calls.submitted
 
     def _install_task_handlers(self) -> None:
         answers = self.answer_handlers
@@ -66,6 +71,8 @@ class TaskOps(ObjectOps):
         answers[LeaseRefused] = submission.lease_refused
         answers[LeaseReclaim] = lambda peer, message: submission.lease_reclaim(message)
         answers[WorkerDied] = self._on_worker_died
+        answers[CancelCell] = self._on_cancel_cell
+        self.handlers[CancelCell] = self._on_cancel_cell
         self.handlers[CancelObjects] = self._on_cancel_objects
 
     # -- in user threads --------------------------------------------------------------------------------------------
@@ -246,8 +253,6 @@ class TaskOps(ObjectOps):
             self.completion.stream_item(record, message, peer)
 
     def _on_spill(self, peer: bytes, message: LeaseSpill) -> None:
-        import msgspec
-
         there = message.raylet.worker_id
         if there not in self._decoders:
             self._decoders[there] = msgspec.msgpack.Decoder(RayletReply).decode
@@ -290,54 +295,46 @@ class TaskOps(ObjectOps):
 
         self.post(act)
 
+    # -- cells ------------------------------------------------------------------------------------------------------
+
     def cancel_cell(self, cell: Cell) -> None:
-        """Cancel what a notebook cell has submitted and has not ended, with its children, and nothing else."""
+        """Cancel what a notebook cell has submitted and has not ended, with all that came of it, and nothing else.
+
+        A task that goes on regardless is ended with its worker after `submission.GRACE` seconds; not an actor's method.
+        What is submitted from now on goes by another name.
+        """
+        if cell == self.base_cell:
+            self.base_cell = Cell(cell.job_id, cell.execution, cell.message_id, cell.generation + 1)
+        elif self.cell_cancelled is not None:
+            self.cell_cancelled(cell)
 
         def act() -> None:
-            submission, calls = self.submission, self.actor_calls
-            for cls in submission.by_id.values():
-                # At once: taking them out of a long queue one by one would take time in the square of its length.
-                queued = [record for record in cls.queue if record.plan.cell == cell]
-                if queued:
-                    cls.queue = deque(record for record in cls.queue if record.plan.cell != cell)
-                for record in queued:
-                    record.cancelled = True
-                    self.completion.fail(record, submission.cancel_error(record))
-            for record in self._pending_records():
-                if record.plan.cell != cell or record.cancelled:
-                    continue
-                if record.plan.actor is not None:
-                    calls.cancel(record, True)
-                elif record.create is None:
-                    submission.cancel(record, False, True)
+            self.end_cell(cell)
+            self.out.append(Send(self.raylet_id, CancelCell(cell)))
 
         self.post(act)
 
-    def _pending_records(self) -> list[Record]:
-        """Every task and call of this process that has not ended. In the leader.
+    def end_cell(self, cell: Cell) -> None:
+        """A cell is over: end what this process owns and runs of it. In the leader."""
+        if not self.cells.end(cell, time.monotonic()):
+            return
+        self.take_task, self.take_call = self.cells.take_task, self.cells.take_call
+        if self.executor is not None:
+            self.executor.end_cells()
 
-        Those that wait for arguments are in no queue: they are found from what they wait for, which is made by a task
-        that is in one, or belongs to another process.
-        """
-        submission, calls = self.submission, self.actor_calls
-        found: dict[int, Record] = {}
-        known: list[Record] = []
-        for cls in submission.by_id.values():
-            known += cls.queue
-            for worker in cls.workers.values():
-                known += worker.inflight.values()
-        for client in calls.clients.values():
-            known += [*client.queue, *client.inflight.values()]
-        for ref in list(self.references.borrowed.values()):
-            known += [waiter for waiter in ref._wait or () if type(waiter) is Record]
-        for record in known:  # it grows while it is read
-            if id(record) in found:
-                continue
-            found[id(record)] = record
-            for returned in record.refs if record.refs is not None else (record.ref,):
-                if returned is not None:
-                    known += [waiter for waiter in returned._wait or () if type(waiter) is Record]
-        return list(found.values())
+    def _on_cancel_cell(self, peer: bytes, message: CancelCell) -> None:
+        self.end_cell(message.cell)
+
+    def _begin_again(self, record: Record) -> None:
+        """Submit a task anew whose value was lost: as of a later generation, if its cell was cancelled since."""
+        plan = record.plan
+        if plan.cell is not None and self.cells.ended.is_over(plan.cell):
+            cell = self.cells.ended.successor(plan.cell)
+            self.templates += 1
+            template = msgspec.structs.replace(plan.template, index=self.templates, cell=cell)
+            record.plan = msgspec.structs.replace(plan, template=template, cell=cell)
+            record.task.template = template.index
+        self.submission.submitted(record)
 
     def stream_abandoned(self, record: Record) -> None:
         """Nobody will take the rest of a stream: its task is cancelled."""

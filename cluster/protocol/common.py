@@ -11,6 +11,7 @@ __all__ = [
     "PROTOCOL_VERSION",
     "RESOURCE_UNIT",
     "Address",
+    "CancelCell",
     "Cell",
     "Death",
     "DeathKind",
@@ -65,11 +66,27 @@ class Address(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Cell(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The notebook cell that submitted a task; child tasks inherit it. ``execution`` is 0 outside a notebook."""
+    """The notebook cell that submitted a task; child tasks inherit it. ``execution`` is 0 outside a notebook.
+
+    ``generation`` counts how often it was cancelled before: a name that was cancelled is over for good, so what the
+    cell's threads submit afterwards, and what is made again of its results, goes by the next one.
+    """
 
     job_id: bytes
     execution: int = 0
     message_id: str = ""
+    generation: int = 0
+
+
+class CancelCell(msgspec.Struct, array_like=True, tag=40):
+    """This cell is over, with all its generations up to this one: end its tasks, and refuse those still to come.
+
+    Driver to raylet to raylets (``forwarded``) to all cores of the job; and an owner to the workers that have such
+    tasks. Saying it twice is harmless. See `core/cells.py`.
+    """
+
+    cell: Cell
+    forwarded: bool = False
 
 
 class DeathKind(IntEnum):

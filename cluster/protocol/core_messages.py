@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from .common import Address, Cell, Resources
+from .common import Address, CancelCell, Cell, Resources
 
 __all__ = [
     "ARG_ERROR",
@@ -280,7 +280,8 @@ class CancelObjects(msgspec.Struct, array_like=True, tag=14):
 
 
 CoreMessage = (
-    CancelObjects
+    CancelCell
+    | CancelObjects
     | PushTasks
     | TaskResults
     | CancelTasks

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .common import Address, Death, Resources
+from .common import Address, CancelCell, Death, Resources
 from .gcs_messages import ActorSpec
 
 __all__ = [
@@ -286,7 +286,8 @@ class ChunkCredit(msgspec.Struct, array_like=True, tag=31):
 
 
 RayletMessage = (
-    CoreHello
+    CancelCell
+    | CoreHello
     | SetDemand
     | ReturnLeases
     | Blocked
@@ -476,7 +477,8 @@ class Chunk(msgspec.Struct, array_like=True, tag=30):
 
 
 RayletReply = (
-    CoreWelcome
+    CancelCell
+    | CoreWelcome
     | LeaseGranted
     | LeaseSpill
     | LeaseRefused

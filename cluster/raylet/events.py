@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from ..protocol.common import Address, NodeInfo, Resources
+from ..protocol.common import Address, CancelCell, NodeInfo, Resources
 from ..protocol.gcs_messages import GcsMessage, GcsReply
 from ..protocol.raylet_messages import RayletMessage, RayletReply
 
@@ -34,6 +34,7 @@ __all__ = [
     "SignalWorker",
     "StartWorker",
     "TellGcs",
+    "TellNode",
     "Tick",
     "WatchDriver",
     "WorkerExited",
@@ -138,6 +139,13 @@ class TellGcs(msgspec.Struct, frozen=True, gc=False):
     message: GcsMessage
 
 
+class TellNode(msgspec.Struct, frozen=True, gc=False):
+    """Tell another raylet."""
+
+    node_id: bytes
+    message: CancelCell
+
+
 class StartWorker(msgspec.Struct, frozen=True, gc=False):
     """Have the node host make a worker; answered by `WorkerForked` or `WorkerNotForked`."""
 
@@ -195,7 +203,17 @@ class Log(msgspec.Struct, frozen=True, gc=False):
 
 
 Command = (
-    Reply | TellGcs | StartWorker | SignalWorker | ResetStarted | WatchDriver | ProcessEnded | NodeLost | EndNode | Log
+    Reply
+    | TellGcs
+    | TellNode
+    | StartWorker
+    | SignalWorker
+    | ResetStarted
+    | WatchDriver
+    | ProcessEnded
+    | NodeLost
+    | EndNode
+    | Log
 )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ..protocol.common import PROTOCOL_VERSION, Address, Death, DeathKind
+from ..protocol.common import PROTOCOL_VERSION, Address, CancelCell, Death, DeathKind
 from ..protocol.gcs_messages import (
     NodeReport,
     NodeUpdate,
@@ -35,6 +35,7 @@ from ..protocol.raylet_messages import (
 )
 from ..protocol.transitions import IllegalTransition
 from .actors_machine import NodeActors
+from .cells_machine import NodeCells
 from .events import (
     Candidate,
     Command,
@@ -96,6 +97,7 @@ class RayletMachine:
         self.leases = Leases(self._context, self.ledger, self.pool, self.view)
         self.actors = NodeActors(self._context, self.ledger, self.pool)
         self.leases.waiting_actors = self.actors.waiters
+        self.cells = NodeCells(self._context, self.pool, self.view)
         self.drivers: dict[bytes, Driver] = {}
         self._is_ending = False
         self._leaving = ""
@@ -122,6 +124,7 @@ class RayletMachine:
             StartActor: lambda peer, message: self.actors.start(message),
             StopActor: lambda peer, message: self.actors.stop(message),
             StopRaylet: self._stop_raylet,
+            CancelCell: self.cells.cancel,
         }
 
     # -- one step -----------------------------------------------------------------------------------------------------
@@ -239,6 +242,9 @@ class RayletMachine:
                 error,
             ),
         )
+        worker = self.pool.workers.get(peer)
+        if worker is not None and not error:
+            self.cells.welcome(worker)
 
     def _admit(self, peer: bytes, hello: CoreHello) -> str:
         """Take a process in; a reason if not."""
@@ -342,7 +348,10 @@ class RayletMachine:
                 self.view.node_changed(info)
             self.view.is_known = True
         elif isinstance(message, NodeUpdate):
+            is_new = self.view.find(message.node.node_id) is None
             self.view.node_changed(message.node)
+            if is_new and self.view.find(message.node.node_id) is not None:
+                self.cells.node_joined(message.node.node_id)
             if not message.node.alive and message.node.node_id != self.config.node_id:
                 self._context.add(NodeLost(message.node.node_id))
         elif isinstance(message, ResourceView):
@@ -428,6 +437,7 @@ HANDLED: Final = frozenset(
         StartActor,
         StopActor,
         StopRaylet,
+        CancelCell,
     }
 )
 """The requests that are this machine's; the others are the object store's."""

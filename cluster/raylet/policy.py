@@ -95,6 +95,10 @@ class ClusterView:
         node = self._others.get(node_id)
         return None if node is None else node.info
 
+    def others(self) -> list[bytes]:
+        """All other nodes that live."""
+        return list(self._others)
+
     def note_sent(self, node_id: bytes, request: Resources) -> None:
         """Demand for this was passed on to that node."""
         sent = self._others[node_id].sent

@@ -52,6 +52,7 @@ from .events import (
     SignalWorker,
     StartWorker,
     TellGcs,
+    TellNode,
     Tick,
     WatchDriver,
     WorkerExited,
@@ -288,6 +289,8 @@ class RayletServer:
                 if isinstance(news, NodeReport):
                     news = msgspec.structs.replace(news, store_used=self.store.stats().used)
                 self._io.send(self._gcs, news)
+            case TellNode():
+                self._send_to_node(command.node_id, command.message)
             case StartWorker():
                 self._host.send(
                     wire.Fork(

@@ -41,7 +41,7 @@ from .loop_lead import LoopLead
 from .peers import Job, Loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["ActorHost"]
 
@@ -94,11 +94,13 @@ class ActorHost:
         else:
             self.executor.queue.extend(jobs)
 
-    def cancel(self, peer: bytes, counters: set[int], recursive: bool) -> None:
-        """A caller cancels calls."""
-        for counter in counters:
-            job = self.active.get((peer, counter))
-            if job is None:
+    def cancel(self, wanted: Callable[[Job], bool]) -> None:
+        """A caller cancels calls, or a cell is over."""
+        for job in [job for job in self.early if wanted(job)]:
+            self.early.remove(job)
+            self.executor.answer_cancelled(job)
+        for job in list(self.active.values()):
+            if not wanted(job):
                 continue
             job.cancelled = True
             running = job.running

@@ -42,6 +42,7 @@ from ..protocol.raylet_messages import Blocked, WorkerExiting
 from ..serialization.values import serialize
 from ..telemetry.events import describe_error
 from .arguments import Inputs, LocalGone
+from .interrupts import Interrupts
 from .outgoing import Outgoing
 from .peers import Job, Loaded, Peer
 from .results import ResultMaker
@@ -65,7 +66,7 @@ class ActorExit(SystemExit):
     """`exit_actor` was called."""
 
 
-class Executor(Inputs):
+class Executor(Inputs, Interrupts):
     """The tasks of one worker."""
 
     def __init__(self, core: Core, page: memoryview) -> None:
@@ -89,6 +90,8 @@ class Executor(Inputs):
         self.events: WorkerRecorder | None = None
         self.record: Callable[[tuple[Any, ...]], None] | None = None  # of telemetry: see `events.WIDTH`
         self.exit_code = 0
+        self.ended_cells = core.cells.ended.latest  # empty until a cell was cancelled
+        core.tick_hooks.append(self.insist)
         core.before_flush = self.outgoing.collect
         handlers = core.handlers
         handlers[PushTasks] = self.on_push
@@ -124,6 +127,8 @@ class Executor(Inputs):
             peer.templates[template.index] = load_template(template, peer)
         templates = peer.templates
         jobs = [Job(peer, task, templates[task.template]) for task in message.tasks]
+        if self.ended_cells:
+            jobs = self.refuse_over(jobs)
         if self.exiting:
             for job in jobs:
                 self.give_back(job, R_EXITING)
@@ -155,42 +160,6 @@ class Executor(Inputs):
     def give_back(self, job: Job, kind: int = R_RETURNED) -> None:
         """Return a task that did not start."""
         self.outgoing.add(job.peer.worker_id, Result(job.task.counter, kind, b"", None, None, job.task.attempt), -1.0)
-
-    def on_cancel(self, peer_id: bytes, message: CancelTasks) -> None:
-        """An owner cancels tasks: those waiting end now, the running one is interrupted."""
-        wanted = set(message.counters)
-        for job in list(self.queue):
-            if job.peer.worker_id == peer_id and job.task.counter in wanted:
-                try:
-                    self.queue.remove(job)
-                except ValueError:
-                    continue  # it began this moment: interrupted below
-                self.outgoing.add(peer_id, Result(job.task.counter, R_CANCELLED), -1.0)
-        running = self.running
-        if running is not None and running.peer.worker_id == peer_id and running.task.counter in wanted:
-            running.cancelled = True
-            if message.recursive:
-                self.core.cancel_since(self.first_child)
-            if self.actor is None:  # a method is only told: what state would an interrupt leave?
-                self.interrupt(running)
-        if self.actor is not None:
-            self.actor.cancel(peer_id, wanted, message.recursive)
-
-    def interrupt(self, job: Job) -> None:
-        """Raise KeyboardInterrupt in the main thread, if it still runs this task."""
-        self.interrupt_target = job
-        signal.pthread_kill(self.main, signal.SIGINT)
-
-    def on_sigint(self, signum: int, frame: Any) -> None:
-        """SIGINT is how a cancel gets through blocking calls; it counts only for the task it was meant for."""
-        job = self.running
-        if job is None or self.interrupt_target is not job or not self.interruptible:
-            return
-        if self.core.reactor.main_inside:
-            self.core.reactor.interrupt()  # it waits in `get`: raised when it has left the machines alone
-            return
-        self.interrupt_target = None
-        raise KeyboardInterrupt
 
     def on_consumed(self, peer_id: bytes, message: StreamConsumed) -> None:
         """A consumer took items."""
@@ -248,9 +217,14 @@ class Executor(Inputs):
                 return
 
     def drain(self) -> None:
-        """Before leaving on purpose: stay until nobody refers to an object of ours."""
+        """Before leaving on purpose: stay until nobody refers to an object of ours, and our tasks have ended.
+
+        Not those of an actor, which end with it.
+        """
         exported = self.core.references.exported
-        self.core.reactor.drive(lambda: not exported)
+        leased, pending = self.core.submission.workers, self.core.cells.pending
+        is_actor = self.actor is not None
+        self.core.reactor.drive(lambda: not exported and (is_actor or not (leased or pending())))
 
     def _something_to_do(self) -> bool:
         return bool(self.queue) or bool(self.exiting) or (self.actor is not None and self.actor.ready_to_run())
@@ -298,6 +272,13 @@ class Executor(Inputs):
         self.remember(job, result)
         self.finish(job, result, end - start)
         return end
+
+    def load(self, loaded: Loaded) -> Any:
+        """Unpickle a function. First, results of other functions and cells leave: this one may take the process along,
+        or hold the interpreter's lock for as long as it likes."""
+        if self.outgoing.items:
+            self.core.reactor.run_once(flush_only=True)
+        return super().load(loaded)
 
     def finish(self, job: Job, result: Result, seconds: float) -> None:
         """Send the result on its way, and leave if `max_calls` says so."""
@@ -368,7 +349,9 @@ class Executor(Inputs):
                 self.wait_consumed(job, index, limit)
             now = time.perf_counter()
             if now - flushed > FLUSH:
+                self.interruptible = False  # raised inside the machines it would stop them half way
                 self.core.reactor.run_once()
+                self.interruptible = True
                 flushed = now
         job.peer.consumed.pop(job.task.counter, None)
         return Result(job.task.counter, R_STREAM_END, b"", None, None, job.task.attempt)

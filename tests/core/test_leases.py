@@ -77,14 +77,14 @@ def test_an_idle_lease_is_kept_for_a_moment_and_then_returned() -> None:
     worker = owner.lease()
     owner.now = 1.0
     owner.results(worker, done(1))
-    assert owner.submission.next_idle == 1.0 + LINGER
+    assert owner.submission.next_due == 1.0 + LINGER
     owner.submission.tick(1.0 + LINGER / 2)
     assert owner.told(RAYLET, ReturnLeases) == []
     owner.submission.tick(1.0 + LINGER)
     assert [message.lease_ids for message in owner.told(RAYLET, ReturnLeases)] == [[1]]
     assert owner.submission.workers == {}
     assert owner.submission.leases == {}
-    assert owner.submission.next_idle is None
+    assert owner.submission.next_due is None
 
 
 def test_a_lease_that_works_again_is_not_returned() -> None:

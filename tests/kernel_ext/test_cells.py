@@ -115,6 +115,20 @@ def test_the_name_for_tasks_is_one_object_for_a_cell_and_core() -> None:
     assert (first.job_id, first.execution, first.message_id) == (b"job1", 1, "m")
 
 
+def test_a_cancelled_cell_submits_under_its_next_name(table: CellTable) -> None:
+    for cell in (NotebookCell("m", 1, {}), NotebookCell("", 2, {})):
+        core = OneCore()
+        table.remember(cell)
+        first = cell.cell(core)  # type: ignore[arg-type]
+        table.renew(first)
+        second = cell.cell(core)  # type: ignore[arg-type]
+        assert second is cell.cell(core)  # type: ignore[arg-type]
+        assert (second.message_id, second.execution) == (first.message_id, first.execution)
+        assert second.generation == 1
+        table.renew(first)  # which is no news
+        assert cell.named() is second
+
+
 def test_as_many_cells_are_remembered_as_the_limit_says(monkeypatch: pytest.MonkeyPatch, table: CellTable) -> None:
     monkeypatch.setattr(cells, "KEPT", 3)
     for number in range(5):

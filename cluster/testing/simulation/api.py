@@ -70,7 +70,12 @@ def submit(
     process = here()
     plans: dict[Any, Plan] = process.__dict__.setdefault("plans", {})
     more = tuple(sorted(resources.items()))
-    name = (function, retries, num_returns, retry_exceptions, cpus, strategy, backpressure, more)
+    cell = process.core.current_cell()
+    if cell is process.core.base_cell:
+        # Outside of a cell: none, or a worker would first ask what the job is like, and a task whose worker is killed
+        # meanwhile counts as tried, which the book does not know.
+        cell = None
+    name = (function, retries, num_returns, retry_exceptions, cpus, strategy, backpressure, more, cell)
     plan = plans.get(name)
     if plan is None:
         exported = _exported.get(function)
@@ -86,6 +91,7 @@ def submit(
             retry_exceptions=retry_exceptions,
             backpressure=backpressure,
             options={"backpressure": backpressure} if backpressure > 0 else {},
+            cell=cell,
         )
     is_follower = any(type(arg) is ObjectRef for arg in args)
     active().book.submitted(key, retries, is_follower=is_follower)

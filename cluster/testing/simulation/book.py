@@ -38,6 +38,7 @@ class Book:
         self.entries: dict[str, Entry] = {}
         self.kills = 0  # of workers and nodes, by faults
         self._closed: list[str] = []
+        self._cancelled: list[str] = []
         self.lost_pages = False  # a node died, so that nobody knows which tasks its workers had begun
 
     def submitted(self, key: str, max_retries: int, *, is_follower: bool = False) -> None:
@@ -47,6 +48,7 @@ class Book:
             entry = self.entries[key] = Entry(key, max_retries, self.kills, is_follower=is_follower)
             if any(key.startswith(prefix) for prefix in self._closed):
                 entry.outcome = "dropped"
+            entry.is_cancelled = any(key.startswith(prefix) for prefix in self._cancelled)
         elif known.max_retries >= 0 and max_retries >= 0:
             known.max_retries += 1 + max_retries
         else:
@@ -80,6 +82,13 @@ class Book:
         for entry in self.entries.values():
             if entry.key.startswith(prefix) and not entry.outcome:
                 entry.outcome = "dropped"
+
+    def cancel(self, prefix: str) -> None:
+        """These tasks are not wanted any more, nor those that they submit."""
+        self._cancelled.append(prefix)
+        for entry in self.entries.values():
+            if entry.key.startswith(prefix):
+                entry.is_cancelled = True
 
     def unended(self) -> list[str]:
         return [entry.key for entry in self.entries.values() if not entry.outcome]

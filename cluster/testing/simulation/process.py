@@ -260,7 +260,7 @@ class Process:
         """Raise KeyboardInterrupt in the greenlet where it waits, if ``still()``, a moment from now."""
 
         def strike() -> None:
-            if still() and (self._waits_for is not None or self._is_asleep):
+            if (self._waits_for is not None or self._is_asleep) and still():
                 self._within(lambda: self._fiber.throw(KeyboardInterrupt))
 
         self.kernel.after(self.kernel.random.uniform(0.0, _LAG), strike)

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from functools import partial
 
+from .cells import CELLS
 from .cluster import SimulatedCluster
 from .process import Process
 from .services import SERVICES
@@ -14,7 +15,7 @@ from .workloads import WORKLOADS, Context, Workload
 
 __all__ = ["ALL", "Scenario", "play"]
 
-ALL: dict[str, Workload] = {**WORKLOADS, **SERVICES}
+ALL: dict[str, Workload] = {**WORKLOADS, **SERVICES, **CELLS}
 
 
 @dataclasses.dataclass(frozen=True)

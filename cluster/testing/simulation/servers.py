@@ -19,7 +19,7 @@ from ...gcs.machine import GcsMachine
 from ...object_store.client import ArenaClient
 from ...protocol.common import PROTOCOL_VERSION, Address, NodeInfo
 from ...protocol.gcs_messages import GcsMessage, GcsReply, NodeHello
-from ...protocol.raylet_messages import Chunk, RayletMessage, RayletReply, WorkerDied
+from ...protocol.raylet_messages import Chunk, KillWorker, RayletMessage, RayletReply, WorkerDied
 from ...raylet import events as raylet_events
 from ...raylet.machine import HANDLED, RayletMachine
 from .kernel import Timer
@@ -167,11 +167,17 @@ class Node:
 
     def take_request(self, peer: bytes, frames: Frames) -> None:
         for frame in frames:
-            message = _decode_raylet_message(frame)
-            if type(message) in HANDLED:
-                self.handle(raylet_events.Received(peer, message))
-            else:
-                self.store.take(peer, message, b"")
+            self._take(peer, _decode_raylet_message(frame))
+
+    def _take(self, peer: bytes, message: Any) -> None:
+        if isinstance(message, KillWorker) and message.counter:
+            page = self._pages.get(message.worker_id)
+            if page is None or page[0] != message.counter:
+                return  # it runs another task, which nobody wants to end
+        if type(message) in HANDLED:
+            self.handle(raylet_events.Received(peer, message))
+        else:
+            self.store.take(peer, message, b"")
 
     def take_answer(self, peer: bytes, frames: Frames) -> None:
         if peer == self.config.gcs.worker_id:
@@ -213,6 +219,8 @@ class Node:
                 self.reply(command.peer, message)
             case raylet_events.TellGcs():
                 self._tell_gcs(command.message)
+            case raylet_events.TellNode():
+                self.send_to_node(command.node_id, command.message)
             case raylet_events.StartWorker():
                 self._fork(command)
             case raylet_events.SignalWorker():

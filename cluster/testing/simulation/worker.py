@@ -22,7 +22,14 @@ class SimulatedExecutor(Executor):
 
     def interrupt(self, job: Job) -> None:
         self.interrupt_target = job
-        self.process.interrupt(lambda: self.running is job and self.interruptible and self.interrupt_target is job)
+
+        def strikes() -> bool:
+            if self.running is not job or not self.interruptible or self.interrupt_target is not job:
+                return False
+            self.interrupt_target = None
+            return True
+
+        self.process.interrupt(strikes)
 
 
 def worker_main(page: Any) -> Callable[[Process], int | None]:
@@ -50,6 +57,7 @@ def worker_main(page: Any) -> Callable[[Process], int | None]:
         core.answer_handlers[Exit] = leave
         core.connect()
         executor.run()
+        executor.drain()
         if not process.is_alive:
             raise Killed
         core.reactor.run_once()
