@@ -145,6 +145,7 @@ class Leases:
         self._turns: dict[bytes, int] = {}  # of each owner, when it was served last
         self._shares: dict[bytes, int] = {}  # of each owner, the sum of its leases' weights
         self._reclaim_at: float | None = None
+        pool.owns_work = self._owns_work
         self.waiting_actors: Callable[[], list[Waiter]] = list
         """Actors that wait for resources here count as owners that hold nothing."""
 
@@ -198,6 +199,9 @@ class Leases:
                 self._pool.stop(lease.worker, death, force=True)
             else:
                 self._pool.give_back(lease.worker)
+
+    def _owns_work(self, owner: bytes) -> bool:
+        return any(demand.held or demand.unmet > 0 for demand in self._demands.get(owner, {}).values())
 
     def _end(self, lease: Lease) -> None:
         """The lease is no more: its resources are free. The worker is the caller's business."""

@@ -12,7 +12,7 @@ How a process ended is known exactly (the node host reaps it); why, when we ende
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from ..protocol.common import Address, Death, DeathKind
@@ -121,6 +121,8 @@ class WorkerPool:
         self._starting_count = 0
         self.failures: dict[PoolKey, list[tuple[float, str]]] = {}
         self._refill_at: float | None = None
+        self.owns_work: Callable[[bytes], bool] = lambda process_id: False
+        """Whether tasks that a process has submitted still run or wait for a worker."""
         self.is_closed = False
         """Whether the node is about to leave: no more workers are started."""
         self._idle_limit = max(context.config.prestart, context.config.reserve)
@@ -274,17 +276,25 @@ class WorkerPool:
         """An idle worker for this job and environment; the caller moves it on at once."""
         key = (job_id, runtime_env)
         order = (key, FRESH) if not prefer_fresh else (FRESH, key)
-        for pool in order if not runtime_env else (key,):
-            stack = self._idle.get(pool)
-            if stack:
-                worker = stack.pop()
-                worker.job_id = job_id
-                if pool == FRESH:
-                    delay = 0.0 if prefer_fresh else self._context.config.refill_after
-                    due = self._context.now + delay
-                    self._refill_at = due if self._refill_at is None else min(self._refill_at, due)
-                return worker
-        return None
+        stacks = [pool for pool in (order if not runtime_env else (key,)) if self._idle.get(pool)]
+        if not stacks:
+            return None
+        pool, worker = self._choose(stacks)
+        self._idle[pool].remove(worker)
+        worker.job_id = job_id
+        if pool == FRESH:
+            delay = 0.0 if prefer_fresh else self._context.config.refill_after
+            due = self._context.now + delay
+            self._refill_at = due if self._refill_at is None else min(self._refill_at, due)
+        return worker
+
+    def _choose(self, stacks: list[PoolKey]) -> tuple[PoolKey, Worker]:
+        """The last used of the first stack, but rather one that owns nothing under way: that would end with it."""
+        for pool in stacks:
+            for worker in reversed(self._idle[pool]):
+                if not self.owns_work(worker.worker_id):
+                    return pool, worker
+        return stacks[0], self._idle[stacks[0]][-1]
 
     def give_back(self, worker: Worker) -> None:
         """Its lease ended well."""
@@ -294,7 +304,7 @@ class WorkerPool:
         self._idle.setdefault(worker.key, []).append(worker)
 
     def stop(self, worker: Worker, death: Death, *, force: bool, graceful: bool = False) -> None:
-        """End it: at once (``force``), or ask first. ``graceful``: after the calls it has, however long they take."""
+        """End it: at once (``force``), or ask first. ``graceful``: after what it has and owns, whenever that is."""
         self._forget_idle(worker)
         was_starting = worker.state == "starting"
         self._started(worker)
@@ -353,7 +363,7 @@ class WorkerPool:
             death = Death(DeathKind.EXITED, f"it was idle for {config.idle_worker_seconds:g} s")
             for worker in sorted(self._idle_workers(), key=lambda w: w.since)[:surplus]:
                 if now >= worker.since + config.idle_worker_seconds:
-                    self.stop(worker, death, force=False)
+                    self.stop(worker, death, force=False, graceful=True)  # others may need what it owns
 
     def _refill(self) -> None:
         missing = self._context.config.reserve - len(self._idle.get(FRESH, ())) - len(self._starting.get(FRESH, ()))

@@ -21,6 +21,7 @@ from himalia.cluster.protocol.raylet_messages import (
 )
 from himalia.cluster.protocol.transitions import IllegalTransition
 from himalia.cluster.raylet.events import (
+    DriverGone,
     MemoryPressure,
     ProcessEnded,
     SignalWorker,
@@ -185,12 +186,25 @@ def test_surplus_workers_end_after_some_idle_seconds_the_longest_idle_first() ->
     assert [len(node.told(lease.worker.worker_id, Exit)) for lease in leases] == [1, 1, 0]
 
 
-def test_a_worker_that_does_not_leave_is_killed() -> None:
+def test_an_idle_worker_leaves_when_nobody_needs_what_it_owns() -> None:
     node = Node(prestart=0, idle_worker_seconds=1)
     (lease,) = node.leases(DRIVER, 1)
     node.demand(DRIVER, 0)
     node.give_back(DRIVER, lease)
     node.pass_time(1.5)
+    assert [message.graceful for message in node.told(lease.worker.worker_id, Exit)] == [True]
+    node.pass_time(60)
+    assert node.take(SignalWorker) == []
+
+
+def test_a_worker_that_does_not_leave_when_its_job_ended_is_killed() -> None:
+    node = Node(prestart=0)
+    node.driver_comes(DRIVER)
+    (lease,) = node.leases(DRIVER, 1)
+    node.demand(DRIVER, 0)
+    node.give_back(DRIVER, lease)
+    node.feed(DriverGone(DRIVER))
+    node.pass_time(0.5)
     assert node.told(lease.worker.worker_id, Exit)
     assert node.take(SignalWorker) == []
     node.pass_time(1)
@@ -331,3 +345,15 @@ def test_an_illegal_fact_raises_with_the_story_of_the_worker() -> None:
 def test_every_state_of_the_table_can_end() -> None:
     states = {state for state, _ in WORKER_EDGES} | set(WORKER_EDGES.values())
     assert {state for state, fact in WORKER_EDGES if fact == "end"} == states - {"gone"}
+
+
+def test_a_worker_that_owns_what_is_under_way_is_lent_last() -> None:
+    node = Node(cpus(4))
+    first, second = node.leases(DRIVER, 2)
+    parent = second.worker.worker_id
+    node.demand(DRIVER, 0)
+    node.give_back(DRIVER, first, second)  # the parent was used last
+    (child,) = node.leases(parent, 1)
+    assert child.worker.worker_id == first.worker.worker_id
+    (only,) = node.demand(DRIVER, 1)
+    assert only.worker.worker_id == parent, "another worker is not started for that"

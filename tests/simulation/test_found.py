@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from himalia.cluster.testing.simulation.api import get, outcome, put, sleep, stream, submit
+from himalia.cluster.testing.simulation.api import attempt, get, outcome, put, sleep, stream, submit
+from himalia.cluster.testing.simulation.book import value_of
 from himalia.cluster.testing.simulation.cluster import active
 from himalia.cluster.testing.simulation.scenario import kill_some_worker
 from himalia.cluster.testing.simulation.services import count, item_of
-from himalia.cluster.testing.simulation.workloads import echo
+from himalia.cluster.testing.simulation.workloads import echo, lend, own
 from tests.simulation.play import play_program
 
 
@@ -22,6 +23,46 @@ def test_references_that_come_back_in_a_result_are_counted_as_often_as_they_are_
         assert get(outcome("again", again)) == ["mine"]
 
     play_program(program)
+
+
+def test_a_worker_that_is_idle_for_long_stays_while_what_it_owns_is_needed() -> None:
+    def program() -> None:
+        with_work = outcome("lend", submit(lend, "lend", [], 0.0, 0))
+        with_value = outcome("own", submit(own, "own", 1, 0.0))
+        sleep(30.0)  # three times as long as idle workers are kept
+        assert get(with_work) == [value_of("lend+")]
+        assert get(with_value)[0] == value_of("own", 0)
+        active().book.close("lend")
+        active().book.close("own")
+
+    play_program(program, cpus=(2.0,))
+
+
+def test_a_task_goes_on_when_the_worker_that_submitted_it_is_not_needed_any_more() -> None:
+    def program() -> None:
+        done.clear()
+        outcome("leaver", submit(leave, "leaver", 25.0))
+        sleep(40.0)
+        assert done == ["leaver/left"]
+        active().book.close("leaver/")
+
+    play_program(program, cpus=(2.0,))
+
+
+done: list[str] = []
+
+
+def leave(key: str, seconds: float) -> None:
+    """Submit a task and think no more of it."""
+    attempt(key)
+    submit(note, f"{key}/left", seconds)
+
+
+def note(key: str, seconds: float) -> None:
+    """Take so long, and be known to have come to the end."""
+    attempt(key)
+    sleep(seconds)
+    done.append(key)
 
 
 def test_a_generator_that_starts_again_hears_how_far_its_consumer_is() -> None:
