@@ -20,6 +20,7 @@ def families() -> tuple[type[Family], ...]:
     """All families of magics."""
     from .cluster import ClusterMagics
     from .control import ControlMagics
+    from .every import EveryMagics
     from .memory import MemoryMagics
     from .state import StateMagics
     from .task import TaskMagics
@@ -28,6 +29,7 @@ def families() -> tuple[type[Family], ...]:
         ClusterMagics,
         MemoryMagics,
         TaskMagics,
+        EveryMagics,
         StateMagics,
         ControlMagics,
     )
