@@ -239,11 +239,11 @@ class Executor(Inputs, Interrupts):
         cell_var.set(loaded.cell)
         task_var.set(job)
         watched: list[weakref.ref[ObjectRef]] | None = None
+        args: tuple[Any, ...] = ()
+        kwargs: dict[str, Any] = {}
         try:
             try:
                 function = loaded.function or self.load(loaded)
-                args: tuple[Any, ...] = ()
-                kwargs: dict[str, Any] = {}
                 self.interruptible = True
                 if task.args or task.deps is not None:
                     args, kwargs, watched = self.arguments(job)

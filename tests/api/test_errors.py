@@ -337,6 +337,22 @@ def test_a_worker_that_raised_runs_later_tasks(ray: ModuleType) -> None:
     assert ray.get(fine.remote()) == "fine"
 
 
+def test_a_function_that_can_not_be_unpickled_fails_its_task_with_the_reason(ray: ModuleType) -> None:
+    class Unreadable:
+        def __reduce__(self) -> Any:
+            return eval, ("1 +",)
+
+    taken = Unreadable()
+
+    @ray.remote(max_retries=0)
+    def task() -> Any:
+        return taken
+
+    with pytest.raises(Exception, match="invalid syntax") as caught:
+        ray.get(task.remote())
+    assert not isinstance(caught.value, ray.exceptions.WorkerCrashedError)
+
+
 def test_a_keyboard_interrupt_raised_by_a_task_reaches_the_caller(ray: ModuleType) -> None:
     @ray.remote(max_retries=0)
     def fail() -> None:
