@@ -84,6 +84,7 @@ class HotPath:
             templates=0,
             job_id=b"",
             pinned_refs=[],
+            code={},
             _with_root=lambda options: options,
         )
         for mixin, names in ((TaskOps, ("submit", "_task_with_args", "make_plan")), (ObjectOps, ("_value",))):
@@ -99,6 +100,7 @@ class HotPath:
             pid=1,
             job_id=b"",
             next_counter=counter(1).__next__,
+            fetch_function=lambda content_hash: b"",
             before_flush=None,
             gcs_send=self.encode,
             tick_hooks=[],

@@ -53,11 +53,13 @@ class Extension:
 
     def unload(self) -> None:
         """Take everything away. A cluster that runs goes on, and its tasks print as in a script."""
+        from .autoreload import autoreload_of
         from .magics import remove_magics
         from .reprs import remove_formatters
 
         self.shell.events.unregister("pre_run_cell", self._cell_begins)
         self.shell.events.unregister("post_run_cell", self._cell_ended)
+        autoreload_of(self.shell).switch_off()
         remove_magics(self)
         remove_formatters(self.shell)
         self.cells.unfollow_threads()

@@ -26,6 +26,7 @@ from .requests import RequestFailed
 from .strategies import encode_strategy
 
 if TYPE_CHECKING:
+    from ..serialization.reloading import Code
     from .native import EngineOps
     from .records import Plan
 
@@ -122,6 +123,7 @@ class ActorClass:
             core.current_cell(),
             shared.methods,
             unordered=bool(options.get("allow_out_of_order_execution")),
+            code=core.code,
         )
         try:
             actor_id, ref = core.create_actor(
@@ -176,12 +178,13 @@ class _SharedClass:
             )
         self._exported: Exported | None = None
         self._core: EngineOps | None = None
+        self._code: Code | None = None
 
     def exported(self, core: EngineOps) -> Exported:
-        """Pickle the class, once a session."""
-        if self._exported is None or self._core is not core:
+        """Pickle the class, once a session, and again when a module was edited."""
+        if self._exported is None or self._core is not core or self._code is not core.code:
             self._exported = export_function(self.cls, on_large=lambda capture: core.warn(str(capture)))
-            self._core = core
+            self._core, self._code = core, core.code
         return self._exported
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..protocol.common import Address, Cell, NodeInfo
     from ..protocol.core_messages import LogLines
     from ..protocol.raylet_messages import CoreWelcome
+    from ..serialization.reloading import Code
     from ..transport.bus import Bus
     from .actor_calls import ActorCalls, ActorClient
     from .completion import Completion
@@ -78,6 +79,7 @@ class CoreBase:
     actor_name: str
     actor_restarts: int
     job_runtime_env: str
+    code: Code  # the edited modules that tasks are to run with; replaced, never changed
 
     if TYPE_CHECKING:  # what a part needs of one that builds on it
 

@@ -15,6 +15,7 @@ from .options import TASK_OPTIONS, check_options, encode_runtime_env, task_resou
 from .strategies import encode_strategy
 
 if TYPE_CHECKING:
+    from ..serialization.reloading import Code
     from .native import EngineOps
     from .records import Plan
 
@@ -125,12 +126,13 @@ class _Shared:
         self.is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
         self._exported: Exported | None = None
         self._core: EngineOps | None = None
+        self._code: Code | None = None
 
     def exported(self, core: EngineOps) -> Exported:
-        """Pickle the function, once a session; it stays as it was at its first use."""
-        if self._exported is None or self._core is not core:
+        """Pickle the function, once a session; it stays as it was at its first use, until a module is edited."""
+        if self._exported is None or self._core is not core or self._code is not core.code:
             self._exported = export_function(self.function, on_large=lambda capture: core.warn(str(capture)))
-            self._core = core
+            self._core, self._code = core, core.code
         return self._exported
 
 

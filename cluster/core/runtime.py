@@ -150,6 +150,7 @@ class Core(EngineOps):
         self.actor_name = ""
         self.actor_restarts = 0
         self.job_runtime_env = ""
+        self.code = {}
         self.tick_hooks.append(self.submission.insist)
         self._init_tasks()
         self._init_actors()

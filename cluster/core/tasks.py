@@ -104,6 +104,8 @@ class TaskOps(ObjectOps):
         """What all tasks of a function with these options, from this cell, share."""
         self.templates += 1
         options = self._with_root(options or {})
+        if self.code:
+            options = {**options, "code": self.code}
         template = Template(
             self.templates, name, function.content_hash, None, b"", num_returns, cell, resources, options
         )

@@ -77,6 +77,7 @@ class ActorSpec(msgspec.Struct):
     deps: bytes = b""  # msgpack of the creation task's Dep list and RefInfo list
     site: str = ""
     unordered: bool = False  # calls may overtake those that wait for their arguments
+    code: dict[str, tuple[int, str]] = {}  # edited modules that it is to run with: version and hash of the text
 
 
 class ActorInfo(msgspec.Struct, array_like=True):

@@ -167,6 +167,8 @@ class ActorHost:
         try:
             core.adopt_job(spec.job_id)
             core.namespace = spec.namespace
+            if spec.code:
+                executor.adopt(spec.code)
             cls = import_function(core.fetch_function(spec.class_hash))
             args: tuple[Any, ...] = ()
             kwargs: dict[str, Any] = {}

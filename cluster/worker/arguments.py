@@ -17,6 +17,7 @@ from ..protocol.ids import object_counter, object_index
 from ..serialization.error_values import deserialize_error
 from ..serialization.functions import import_function
 from ..serialization.layout import unpack
+from ..serialization.reloading import AdoptedCode
 from ..serialization.values import deserialize, deserialize_args
 from .peers import Job, Loaded
 from .results import ResultMaker
@@ -40,11 +41,14 @@ class Inputs:
     results: ResultMaker
     functions: dict[bytes, bytes]  # payloads, by hash
     loaded_functions: dict[bytes, Any]
+    code: AdoptedCode
 
     def load(self, loaded: Loaded) -> Any:
         """Unpickle a function, once for all templates that name it."""
         if loaded.cell is not None:
             self.core.adopt_job(loaded.cell.job_id)
+        if "code" in loaded.template.options:
+            self.adopt(loaded.template.options["code"])
         key = loaded.template.function
         function = self.loaded_functions.get(key)
         if function is None:
@@ -55,6 +59,15 @@ class Inputs:
         loaded.function = function
         loaded.is_generator = loaded.num_returns < 0
         return function
+
+    def adopt(self, code: Any) -> None:
+        """Run edited modules from now on, and have our children run them."""
+        changed = set(self.code.adopt(code))
+        if changed:
+            self.core.code = self.code.code
+            for key, function in list(self.loaded_functions.items()):
+                if getattr(function, "__module__", None) in changed:
+                    del self.loaded_functions[key]  # it may have been replaced
 
     def arguments(self, job: Job) -> tuple[tuple[Any, ...], dict[str, Any], list[weakref.ref[ObjectRef]] | None]:
         """Unpickle the arguments and put resolved references in place."""

@@ -39,6 +39,7 @@ from ..protocol.core_messages import (
 )
 from ..protocol.errors import TaskCancelledError
 from ..protocol.raylet_messages import Blocked, WorkerExiting
+from ..serialization.reloading import AdoptedCode
 from ..serialization.values import serialize
 from ..telemetry.events import describe_error
 from .arguments import Inputs, LocalGone
@@ -76,6 +77,7 @@ class Executor(Inputs, Interrupts):
         self.peers: dict[bytes, Peer] = {}
         self.functions: dict[bytes, bytes] = {}
         self.loaded_functions: dict[bytes, Any] = {}
+        self.code = AdoptedCode(core.fetch_function)
         self.results = ResultMaker(core)
         self.outgoing = Outgoing(core)
         self.running: Job | None = None

@@ -9,7 +9,8 @@ from IPython.core.magic import line_magic, magics_class
 
 from ...cluster.core import api, current, session
 from ..arguments import MagicParser, UsageProblem, byte_count, positive
-from ..html import IDLE
+from ..autoreload import autoreload_of
+from ..html import GOOD, IDLE
 from ..status import NAME_LABEL, cluster_bundle, gone_bundle
 from .base import Action, Family, answers
 
@@ -79,6 +80,21 @@ def _stop(magics: Family, arguments: argparse.Namespace) -> None:
     magics.say(f"{ended} References of it can not be read any more.", IDLE)
 
 
+def _autoreload_parser() -> MagicParser:
+    parser = MagicParser("%cluster autoreload")
+    parser.add_argument("state", nargs="?", default="status", choices=("on", "off", "status"))
+    return parser
+
+
+def _autoreload(magics: Family, arguments: argparse.Namespace) -> None:
+    watcher = autoreload_of(magics.shell)
+    if arguments.state == "on":
+        watcher.switch_on()
+    elif arguments.state == "off":
+        watcher.switch_off()
+    magics.say(watcher.describe(), GOOD if watcher.is_on else IDLE)
+
+
 def _show_status(magics: Family) -> None:
     if magics.say_if_gone():
         return
@@ -95,6 +111,7 @@ ACTIONS: Final = {
     "status": Action(lambda: MagicParser("%cluster status"), _status),
     "connect": Action(_connect_parser, _connect),
     "stop": Action(lambda: MagicParser("%cluster stop"), _stop),
+    "autoreload": Action(_autoreload_parser, _autoreload),
 }
 """What follows ``%cluster``. An action may live in a module of its own; its help stands below."""
 
@@ -122,6 +139,9 @@ class ClusterMagics(Family):
             machine. It goes on when the kernel ends.
         %cluster stop
             End the cluster, or leave it if it was joined.
+        %cluster autoreload [on|off|status]
+            Reload edited modules, here before each cell and in workers before the tasks that are submitted then.
+            Tasks that run, and actors, keep the code they have. Installed packages are not looked at.
         """
         name, rest = self.action_of("cluster", line)
         ACTIONS[name].run(self, self.parse(f"cluster {name}", rest))
