@@ -200,6 +200,7 @@ class ActorCalls:
         for result in message.results:
             record = inflight.pop(result.counter, None)
             if record is None:
+                completion.unwanted(result.returns or (), peer)
                 continue
             kind = result.kind
             if kind == R_RETURNED or kind == R_EXITING:

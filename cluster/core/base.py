@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from ..protocol.common import Address, Cell, NodeInfo
+    from ..protocol.common import Address, Cell, Death, NodeInfo
     from ..protocol.core_messages import LogLines
     from ..protocol.raylet_messages import CoreWelcome
     from ..serialization.reloading import Code
@@ -94,6 +94,9 @@ class CoreBase:
 
         def _begin_again(self, record: Record) -> None:
             """Submit a task anew whose value was lost."""
+
+        def process_died(self, worker_id: bytes, death: Death) -> None:
+            """A worker or driver is no more."""
 
         def _actor_out_of_scope(self, client: ActorClient) -> None:
             """The last handle of an actor of ours is gone."""

@@ -8,9 +8,21 @@ from __future__ import annotations
 import threading
 from typing import Any, Final
 
-from ..protocol.common import Address
-from ..protocol.core_messages import Ack, AddBorrowers, GetObjects, ObjectStates, RefInfo, RemoveBorrowers, ReportLost
-from .commands import Reply
+from ..protocol.common import Address, Death, DeathKind
+from ..protocol.core_messages import (
+    Ack,
+    AddBorrowers,
+    GetObjects,
+    HandoverDone,
+    ObjectStates,
+    RefInfo,
+    RemoveBorrowers,
+    ReportLost,
+    SenderDied,
+    SenderSettled,
+)
+from ..protocol.gcs_messages import AskProcess
+from .commands import Reply, Send
 from .pins import PinOps
 from .refs import ERROR, STORE, ObjectRef
 
@@ -28,6 +40,25 @@ class BorrowOps(PinOps):
         self.context.cover = None
         self.pinned_refs: list[tuple[str, Any]] = []  # what functions take along, with the name of the function
         self._ref_lock = threading.Lock()
+
+    def _install_borrow_handlers(self) -> None:
+        self.references.meet = self._meet
+        self.handlers |= {
+            GetObjects: self._on_get_objects,
+            ObjectStates: self._on_object_states,
+            AddBorrowers: self._on_add_borrowers,
+            RemoveBorrowers: self._on_remove_borrowers,
+            HandoverDone: self._on_handover_done,
+            SenderDied: self._on_sender_died,
+            SenderSettled: self._on_sender_settled,
+            Ack: lambda peer, message: self.references.acknowledged(message.ack),
+            ReportLost: self._on_report_lost,
+        }
+        self.tick_hooks.append(self._answer_owners)
+
+    def _meet(self, worker_id: bytes) -> None:
+        """We are told of deaths from our own hello on: an owner that came to our notice only now may be long dead."""
+        self.out.append(Send(self.gcs_id, AskProcess(worker_id)))
 
     def owner_of(self, ref: ObjectRef) -> Address:
         """Address of a reference's owner."""
@@ -89,14 +120,37 @@ class BorrowOps(PinOps):
     def _on_add_borrowers(self, peer: bytes, message: AddBorrowers) -> None:
         # Who registers us with ourselves has a reference of ours on its way to us: see `References.received`.
         borrower = message.borrower.worker_id
-        for object_id in message.object_ids:
-            self.references.add_borrower(object_id, peer if borrower == self.worker_id else borrower)
+        if borrower in (peer, self.worker_id):
+            for object_id in message.object_ids:
+                self.references.add_borrower(object_id, peer)
+        else:
+            self.references.handovers.announced(message.object_ids, peer, message.borrower)
         if message.ack:
             self.out.append(Reply(peer, Ack(message.ack)))
 
     def _on_remove_borrowers(self, peer: bytes, message: RemoveBorrowers) -> None:
-        for object_id in message.object_ids:
-            self.references.remove_borrower(object_id, message.borrower or peer)
+        if message.borrower in (b"", peer, self.worker_id):
+            for object_id in message.object_ids:
+                self.references.remove_borrower(object_id, peer)
+        else:
+            self.references.handovers.done(message.object_ids, peer, message.borrower, kept=False)
+
+    def _on_handover_done(self, peer: bytes, message: HandoverDone) -> None:
+        self.references.handovers.done(message.object_ids, message.sender, peer, message.kept)
+
+    def _on_sender_died(self, peer: bytes, message: SenderDied) -> None:
+        self.process_died(message.sender, Death(DeathKind.CRASHED, "its process died"))  # the GCS may say so later
+        self.references.handovers.asked(message.sender, message.owner)
+        self._answer_owners(0.0)
+
+    def _on_sender_settled(self, peer: bytes, message: SenderSettled) -> None:
+        self.references.handovers.settled(message.sender, peer)
+
+    def _answer_owners(self, now: float) -> None:
+        """Of a process without a lease or actor of ours there is nothing in flight: what comes of it is dropped."""
+        if self.references.handovers.questions:
+            leased, actors = self.submission.workers, self.actor_calls.by_worker
+            self.references.handovers.answer(lambda sender: sender not in leased and sender not in actors)
 
     def _on_report_lost(self, peer: bytes, message: ReportLost) -> None:
         for object_id in message.object_ids:

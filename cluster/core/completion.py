@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..protocol.core_messages import (
@@ -201,8 +201,7 @@ class Completion:
 
     def _let_go(self, ref: ObjectRef, value: ReturnValue, peer: bytes) -> None:
         """It has a value already, and a retry made it once more: what came with this one must not stay."""
-        for info in value.refs or ():
-            _ = self.references.received(info, registered=True, sender=peer)
+        self.unwanted((value,), peer)
         extra = ref._x
         if ref._state != STORE or extra is None or value.data:
             return
@@ -213,6 +212,12 @@ class Completion:
                 extra.offset, extra.path = value.offset, ""
             extra.pins += 1
             self.pinned(extra)
+
+    def unwanted(self, values: Iterable[ReturnValue], peer: bytes) -> None:
+        """Nobody takes these values: we are not to stay counted for the references in them."""
+        for value in values:
+            for info in value.refs or ():
+                _ = self.references.received(info, registered=True, sender=peer)
 
     def _contain(self, extra: Extra, refs: list[ObjectRef]) -> None:
         """A value has these in it: they stay findable for whoever reads it, until it is dropped or made again."""

@@ -52,6 +52,7 @@ class ObjectOps(BorrowOps):
 
     def _install_object_handlers(self) -> None:
         self._install_pin_handlers()
+        self._install_borrow_handlers()
         self.answer_handlers[ObjectCreated] = lambda peer, message: self._answered(self._creating, message)
         self.answer_handlers[ObjectShared] = lambda peer, message: self._answered(self._sharing, message)
 

@@ -10,7 +10,8 @@ Rules (the counting itself is CPython's, see refs.py):
   `AddBorrowers`, whose `Ack` the result waits for.
 - A reference that came inside another object is covered by that object's owner; we register at once, and hold the
   containing object until the owner acknowledges.
-- A reference inside a result is registered for the receiver before the result leaves.
+- A reference inside a result is registered for the receiver before the result leaves; one of a third process as a
+  handover, until the receiver says that it has come (see handovers.py).
 - Who dies loses all its registrations.
 """
 
@@ -25,6 +26,7 @@ import msgspec
 from ..protocol.common import Address
 from ..protocol.core_messages import AddBorrowers, GetObjects, ObjectState, ObjectStates, RefInfo, RemoveBorrowers
 from .commands import Connect, Reply, Send
+from .handovers import Handovers
 from .refs import ERROR, FREED, INLINE, PENDING, STORE, Extra, ObjectRef, ref_from_id
 
 __all__ = ["Exported", "References"]
@@ -52,6 +54,9 @@ class References:
         self.acks: dict[int, tuple[bytes, Callable[[], None]]] = {}  # who is to acknowledge, and what waits for it
         self._next_ack = 1
         self.dead: set[bytes] = set()
+        self.handovers = Handovers(self)
+        self.met: set[bytes] = set()  # owners that we know of, and whose death we are told
+        self.meet: Callable[[bytes], None] = lambda worker_id: None  # it may be dead already: have the GCS say so
         self.error_of: Callable[[str, ObjectRef], bytes] = lambda kind, ref: b""
         self.pack: Callable[[ObjectRef], bytes] = lambda ref: ref._data
 
@@ -118,6 +123,8 @@ class References:
     def process_died(self, worker_id: bytes) -> list[ObjectRef]:
         """Forget a borrower; returns the references that died with their owner."""
         self.dead.add(worker_id)
+        self.met.discard(worker_id)
+        self.handovers.process_died(worker_id)
         for ack, (owner, _) in list(self.acks.items()):
             if owner == worker_id:
                 self.acknowledged(ack)  # it will never say so, and nothing of its is left to hold
@@ -205,8 +212,8 @@ class References:
         here = self.borrowed.get(info.object_id)
         if here is not None:
             assert here._x is not None
-            if registered and here._x.registered:
-                self.out.append(Send(info.owner.worker_id, RemoveBorrowers([info.object_id], self.address.worker_id)))
+            if registered:
+                self.handovers.arrived(info.object_id, sender, info.owner, kept=not here._x.registered)
             here._x.registered = here._x.registered or registered
             return here
         ref = ref_from_id(info.object_id, info.owner)
@@ -214,6 +221,11 @@ class References:
         ref._x.registered = registered
         self.borrowed[info.object_id] = ref
         self.out.append(Connect(info.owner))
+        if info.owner.worker_id not in self.met:
+            self.met.add(info.owner.worker_id)
+            self.meet(info.owner.worker_id)
+        if registered:
+            self.handovers.arrived(info.object_id, sender, info.owner, kept=True)
         if info.owner.worker_id in self.dead:
             ref._data, ref._state = self.error_of("owner_died", ref), ERROR
         return ref

@@ -21,16 +21,10 @@ import msgspec
 
 from ..protocol.common import PROTOCOL_VERSION, Address, Cell, Death, DeathKind, NodeInfo
 from ..protocol.core_messages import (
-    Ack,
-    AddBorrowers,
     CancelTasks,
     CoreMessage,
-    GetObjects,
     LogLines,
-    ObjectStates,
     PushTasks,
-    RemoveBorrowers,
-    ReportLost,
     StealTasks,
     StreamConsumed,
     StreamItem,
@@ -330,7 +324,7 @@ class Core(EngineOps):
                     try:
                         bus.connect(command.address)
                     except ConnectionError as error:
-                        _log.warning("%s", str(error))  # not the error, whose frames hold what the user has
+                        _log.info("%s", str(error))  # not the error, whose frames hold what the user has
                 else:
                     bus.disconnect(command.peer)
         if to_raylet:
@@ -371,12 +365,6 @@ class Core(EngineOps):
         core = self.handlers
         core[TaskResults] = self._on_results
         core[StreamItem] = self._on_stream_item
-        core[GetObjects] = self._on_get_objects
-        core[ObjectStates] = self._on_object_states
-        core[AddBorrowers] = self._on_add_borrowers
-        core[RemoveBorrowers] = self._on_remove_borrowers
-        core[Ack] = lambda peer, message: self.references.acknowledged(message.ack)
-        core[ReportLost] = self._on_report_lost
         core[LogLines] = self._on_log_lines
         for kind in (PushTasks, CancelTasks, StealTasks, StreamConsumed):
             core.setdefault(kind, self._not_a_worker)

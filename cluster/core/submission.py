@@ -97,6 +97,7 @@ class Submission(Pushing):
         for result in results:
             record = inflight.pop(result.counter, None)
             if record is None:
+                completion.unwanted(result.returns or (), worker.worker_id)
                 continue
             kind = result.kind
             if kind == R_INLINE:

@@ -247,12 +247,17 @@ class TaskOps(ObjectOps):
         client = self.actor_calls.by_worker.get(peer)
         if client is not None:
             self.actor_calls.results(client, message, time.monotonic())
+            return
+        for result in message.results:  # of a process that we gave up
+            self.completion.unwanted(result.returns or (), peer)
 
     def _on_stream_item(self, peer: bytes, message: StreamItem) -> None:
         holder: Any = self.submission.workers.get(peer) or self.actor_calls.by_worker.get(peer)
         record = holder.inflight.get(message.counter) if holder is not None else None
         if record is not None:
             self.completion.stream_item(record, message, peer)
+        else:
+            self.completion.unwanted((message.value,), peer)
 
     def _on_spill(self, peer: bytes, message: LeaseSpill) -> None:
         there = message.raylet.worker_id

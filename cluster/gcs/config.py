@@ -14,6 +14,8 @@ class GcsConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``reconnect_grace``: the same after its connection broke; a process that ended breaks it for good.
     ``view_interval``: the resource view is sent at most so often; a spill on an old view is only refused.
     ``drain_timeout``: a node asked to leave after its tasks is dead after so long at most, however long they take.
+    ``hello_grace``: a process that somebody asks about and that has not said hello for so long is dead. Its hello and
+    the question race, by milliseconds; what died so long ago that it was forgotten never says hello.
     ``stop_timeout``: how long the end of the cluster waits for raylets to say that they left.
     ``late_tick``: a check of deadlines that is so late means that the GCS was stopped, not that the nodes were silent.
     ``dead_actors_kept``, ``forgotten_actors_kept``: with their record; then only their id, for late callers.
@@ -26,6 +28,7 @@ class GcsConfig(msgspec.Struct, frozen=True, kw_only=True):
     reconnect_grace: float = 0.5
     view_interval: float = 0.05
     drain_timeout: float = 600.0
+    hello_grace: float = 10.0
     stop_timeout: float = 5.0
     late_tick: float = 1.0
     dead_actors_kept: int = 10_000

@@ -186,10 +186,32 @@ class Processes:
         self._out = out
         self.by_worker: dict[bytes, Core] = {}
         self.dead: OrderedDict[bytes, tuple[Core | None, Death]] = OrderedDict()
+        self.unknown: dict[bytes, float] = {}  # asked about, and when they will count as dead
 
     def hello(self, core: Core) -> None:
+        self.unknown.pop(core.address.worker_id, None)
         self.by_worker[core.address.worker_id] = core
         self._out.persist(CORE_TABLE, core.address.worker_id, core)
+
+    def asked(self, peer: bytes, worker_id: bytes, now: float) -> None:
+        """A core met this process only now, and may have missed its death."""
+        found = self.dead.get(worker_id)
+        if found is not None:
+            self._out.send(peer, ProcessDead(worker_id, found[1]))
+        elif worker_id not in self.by_worker:
+            self.unknown.setdefault(worker_id, now + self._config.hello_grace)
+
+    @property
+    def check_at(self) -> float | None:
+        """When one of those that nobody has heard of will count as dead."""
+        return min(self.unknown.values(), default=None)
+
+    def missing(self, now: float) -> list[bytes]:
+        """Those that should have said hello by now."""
+        late = [worker_id for worker_id, until in self.unknown.items() if now >= until] if self.unknown else []
+        for worker_id in late:
+            del self.unknown[worker_id]
+        return late
 
     def peers(self) -> tuple[bytes, ...]:
         return tuple(core.peer for core in self.by_worker.values())

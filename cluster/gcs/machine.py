@@ -20,6 +20,7 @@ from ..protocol.constraints import affinity
 from ..protocol.gcs_messages import (
     ActorInfo,
     ActorSpec,
+    AskProcess,
     CreateActor,
     DriverHello,
     GetActor,
@@ -107,6 +108,7 @@ class GcsMachine:
             ListState: self._list_state,
             Stop: self._stop,
             RemoveNode: self._remove_node,
+            AskProcess: self._ask_process,
         }
 
     def _wall(self, now: float) -> float:
@@ -131,6 +133,8 @@ class GcsMachine:
             self._peer_lost(event.peer)
         for node in self.nodes.silent(now):
             self._silent(node)
+        for worker_id in self.processes.missing(now):
+            self._process_died(worker_id, Death(DeathKind.CRASHED, "no such process is known: it ended long ago"))
         self.nodes.send_view(now)
         if self._stop_at is not None and (now >= self._stop_at or not self.nodes.living()):
             self._stop_at = None
@@ -139,7 +143,7 @@ class GcsMachine:
 
     def next_deadline(self) -> float | None:
         """When to call `handle` with a `Tick`, if nothing comes before."""
-        times = (self.nodes.check_at, self.nodes.view_at, self._stop_at)
+        times = (self.nodes.check_at, self.nodes.view_at, self.processes.check_at, self._stop_at)
         return min((at for at in times if at is not None), default=None)
 
     def restore(self, tables: Tables, now: float) -> None:
@@ -302,6 +306,9 @@ class GcsMachine:
         job = self.jobs.by_id.get(message.job_id)
         if job is not None and message.is_driver:
             self._end_job(job, message.death, said_goodbye=False)
+
+    def _ask_process(self, peer: bytes, message: AskProcess) -> None:
+        self.processes.asked(peer, message.worker_id, self._now)
 
     def _process_died(self, worker_id: bytes, death: Death) -> None:
         if not self.processes.died(worker_id, death, self.nodes.peers()):

@@ -34,6 +34,7 @@ __all__ = [
     "CoreMessage",
     "Dep",
     "GetObjects",
+    "HandoverDone",
     "LogLines",
     "ObjectState",
     "ObjectStates",
@@ -43,6 +44,8 @@ __all__ = [
     "ReportLost",
     "Result",
     "ReturnValue",
+    "SenderDied",
+    "SenderSettled",
     "StealTasks",
     "StreamConsumed",
     "StreamItem",
@@ -240,7 +243,10 @@ class AddBorrowers(msgspec.Struct, array_like=True, tag=9):
 
 
 class RemoveBorrowers(msgspec.Struct, array_like=True, tag=10):
-    """To the owner: the sending process (or ``borrower``) dropped its last reference to these."""
+    """To the owner: the sending process dropped its last reference to these.
+
+    With another ``borrower``: what the sending process told of that one is taken back.
+    """
 
     object_ids: list[bytes]
     borrower: bytes = b""
@@ -279,6 +285,27 @@ class CancelObjects(msgspec.Struct, array_like=True, tag=14):
     recursive: bool = True
 
 
+class HandoverDone(msgspec.Struct, array_like=True, tag=31):
+    """Receiver to owner: what ``sender`` announced for us with `AddBorrowers` is here, and held if ``kept``."""
+
+    object_ids: list[bytes]
+    sender: bytes
+    kept: bool = True
+
+
+class SenderDied(msgspec.Struct, array_like=True, tag=32):
+    """Owner to receiver: ``sender`` died and had announced something for you; is it still to come?"""
+
+    sender: bytes
+    owner: Address
+
+
+class SenderSettled(msgspec.Struct, array_like=True, tag=33):
+    """Receiver to owner: all there will ever be of ``sender`` is here, and said."""
+
+    sender: bytes
+
+
 CoreMessage = (
     CancelCell
     | CancelObjects
@@ -295,4 +322,7 @@ CoreMessage = (
     | Ack
     | LogLines
     | ReportLost
+    | HandoverDone
+    | SenderDied
+    | SenderSettled
 )

@@ -16,6 +16,7 @@ __all__ = [
     "ActorSpec",
     "ActorUpdate",
     "Answer",
+    "AskProcess",
     "CreateActor",
     "DriverHello",
     "Failed",
@@ -283,6 +284,12 @@ class RemoveNode(msgspec.Struct, array_like=True, tag=23):
     request: int = 0
 
 
+class AskProcess(msgspec.Struct, array_like=True, tag=25):
+    """Core: does this process live? Answered with `ProcessDead` if it does not; a later death everybody is told of."""
+
+    worker_id: bytes
+
+
 GcsMessage = (
     NodeHello
     | NodeReport
@@ -302,6 +309,7 @@ GcsMessage = (
     | ListState
     | Stop
     | RemoveNode
+    | AskProcess
 )
 """What the GCS receives. (It sends raylets `StartActor`, `StopActor`, `StopRaylet` on its own connection to them.)"""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core.objects import INLINE_LIMIT
@@ -11,6 +12,7 @@ from ..protocol.core_messages import R_CANCELLED, R_ERROR, R_INLINE, R_MANY, Ref
 from ..protocol.error_base import Origin
 from ..protocol.errors import RayTaskError, TaskCancelledError
 from ..protocol.ids import make_object_id, make_task_id
+from ..protocol.raylet_messages import FreeObjects
 from ..serialization.error_values import serialize_error
 from ..serialization.layout import pack
 from ..serialization.values import Serialized, serialize
@@ -40,10 +42,14 @@ class ResultMaker:
                 return Result(task.counter, R_INLINE, returned.data, None, None, task.attempt)
             return Result(task.counter, R_MANY, b"", [returned], None, task.attempt)
         values = self._several(job, value)
-        returns = [
-            self.returned(job, index, serialize(item, f"return {index} of task `{loaded.name}`"))
-            for index, item in enumerate(values, 1)
-        ]
+        several = [serialize(item, f"return {index} of task `{loaded.name}`") for index, item in enumerate(values, 1)]
+        returns: list[ReturnValue] = []
+        try:
+            for index, packed in enumerate(several, 1):
+                returns.append(self.returned(job, index, packed))
+        except BaseException:
+            self._take_back(job, returns)
+            raise
         return Result(task.counter, R_MANY, b"", returns, None, task.attempt)
 
     @staticmethod
@@ -73,17 +79,31 @@ class ResultMaker:
         object_id = make_object_id(peer.worker_id, job.task.counter, index)
         same_node = peer.address.node_id == self.core.node_id
         pin_for = peer.worker_id if same_node else b""
-        offset, size, path = self.core.write_object(object_id, packed, peer.address, pin_for)
+        try:
+            offset, size, path = self.core.write_object(object_id, packed, peer.address, pin_for)
+        except BaseException:
+            self._unregister(job, refs or ())
+            raise
         return ReturnValue(b"", self.core.node_id, -1 if path or not same_node else offset, size, 0, refs)
+
+    def _take_back(self, job: Job, returns: list[ReturnValue]) -> None:
+        """A later one of several values could not be sent, so that none will be."""
+        for index, value in enumerate(returns, 1):
+            self._unregister(job, value.refs or ())
+            if value.size:
+                object_id = make_object_id(job.peer.worker_id, job.task.counter, index)
+                self.core.raylet_send(FreeObjects([object_id]))
 
     def _register_for(self, job: Job, refs: Any) -> list[RefInfo]:
         """Make the owner of the result a borrower of the references in it, before it learns of them."""
         core, owner = self.core, job.peer.address
         assert owner is not None
         infos = [RefInfo(ref.binary(), core.owner_of(ref)) for ref in refs]
+        told: list[bool] = []
         done: list[bool] = []
 
         def act() -> None:
+            told.append(True)
             others: list[ObjectRef] = []
             for ref in refs:
                 if ref._w == core.worker_id:
@@ -94,9 +114,27 @@ class ResultMaker:
             if not others or not core.references.register(others, owner, lambda: done.append(True)):
                 done.append(True)
 
-        core.post(act)
-        core.wait_until(lambda: done, None)
+        try:
+            core.post(act)
+            core.wait_until(lambda: done, None)
+        except BaseException:  # cancelled meanwhile
+            core.post(lambda: self._unregister(job, infos) if told else None)
+            raise
         return infos
+
+    def _unregister(self, job: Job, infos: Sequence[RefInfo]) -> None:
+        """The value with these references is not sent after all."""
+        core, receiver = self.core, job.peer.worker_id
+
+        def act() -> None:
+            for info in infos:
+                if info.owner.worker_id == core.worker_id:
+                    core.references.remove_borrower(info.object_id, receiver)
+                else:
+                    core.references.handovers.take_back(info.owner, [info.object_id], receiver)
+
+        if infos:
+            core.post(act)
 
     def borrows(self, job: Job, watched: list[weakref.ref[ObjectRef]], result: Result) -> None:
         """Register what the task's arguments brought and this worker still holds."""

@@ -132,6 +132,37 @@ def test_a_borrower_that_waits_when_the_owner_dies_is_told_soon(hv: ModuleType) 
         hv.get(waiting)
 
 
+def test_a_process_that_starts_after_an_owner_died_is_told_that_it_did(hv: ModuleType) -> None:
+    @hv.remote(num_cpus=0)
+    class Owner:
+        def make(self) -> tuple[int, list[Any]]:
+            return os.getpid(), [hv.put(1)]
+
+    @hv.remote(num_cpus=0, runtime_env={"env_vars": {"A_PROCESS": "of its own"}})
+    class Late:
+        def hold(self, refs: list[Any]) -> int:
+            self.refs = refs
+            return len(refs)
+
+        def back(self) -> list[Any]:
+            return list(self.refs)
+
+        def read(self) -> Any:
+            return hv.get(self.refs[0])
+
+    owner = Owner.remote()
+    pid, refs = hv.get(owner.make.remote())
+    slay(pid)
+    with pytest.raises(Exception, match=r"died|SIGKILL"):
+        hv.get(owner.make.remote())
+    late = Late.remote()
+    with took_less_than(10):
+        assert hv.get(late.hold.remote(refs), timeout=10) == 1
+        assert hv.get(late.back.remote(), timeout=10) == refs
+        with pytest.raises(OwnerDiedError):
+            hv.get(late.read.remote(), timeout=10)
+
+
 def test_a_reference_to_an_object_of_another_cluster_is_refused(
     hv: ModuleType, script: Callable[[str], Script]
 ) -> None:

@@ -183,9 +183,9 @@ def test_the_same_object_is_the_same_reference_however_often_it_comes(ours: Refe
 
 
 def test_a_second_registration_in_our_name_is_taken_back(ours: References) -> None:
-    ref = ours.received(their_object(), registered=True)
+    ref = ours.received(their_object(), registered=True, sender=OTHER)
     assert said(ours, RemoveBorrowers) == []
-    again = ours.received(their_object(), registered=True)
+    again = ours.received(their_object(), registered=True, sender=OTHER)
     assert [(peer, m.object_ids) for peer, m in said(ours, RemoveBorrowers)] == [(OTHER, [ref.binary()])]
     assert again is ref
 

@@ -8,6 +8,7 @@ from himalia.cluster.gcs.config import GcsConfig
 from himalia.cluster.gcs.jobs_machine import JobState
 from himalia.cluster.protocol.common import PROTOCOL_VERSION, Address, DeathKind
 from himalia.cluster.protocol.gcs_messages import (
+    AskProcess,
     DriverHello,
     Failed,
     JobInfo,
@@ -128,3 +129,36 @@ def test_a_driver_that_storage_lost_keeps_its_number(paper: OnPaper) -> None:
     paper.say(an_id("d", 1), DriverHello(PROTOCOL_VERSION, address, job))
     assert paper.got(an_id("d", 1), Welcome)[0].job_id == b"\0\0\0\5"
     assert paper.driver(2).job_id == b"\0\0\0\6"
+
+
+def test_who_meets_a_dead_process_late_is_told_when_it_asks(paper: OnPaper) -> None:
+    node = paper.node(1)
+    dead, living = paper.driver(1, node), paper.driver(2, node)
+    node.process_died(dead.peer, job_id=dead.job_id, is_driver=True)
+    late = paper.driver(3, node)
+    assert paper.got(late.peer, ProcessDead) == []
+    paper.say(late.peer, AskProcess(dead.peer))
+    paper.say(late.peer, AskProcess(living.peer))
+    assert [message.worker_id for message in paper.got(late.peer, ProcessDead)] == [dead.peer]
+    assert paper.machine.processes.check_at is None  # and nothing more is to be found out
+
+
+def test_a_question_may_overtake_the_hello_of_the_process_it_is_about(paper: OnPaper) -> None:
+    first = paper.driver(1)
+    paper.say(first.peer, AskProcess(an_id("d", 2)))
+    paper.wait(1)
+    second = paper.driver(2)
+    assert second.peer == an_id("d", 2)
+    paper.wait(60)
+    assert paper.got(first.peer, ProcessDead) == []
+
+
+def test_a_process_that_nobody_has_heard_of_for_long_is_dead(paper: OnPaper) -> None:
+    first = paper.driver(1)
+    paper.say(first.peer, AskProcess(an_id("w", 7)))
+    paper.wait(GcsConfig().hello_grace - 1)
+    assert paper.got(first.peer, ProcessDead) == []
+    paper.wait(2)
+    (message,) = paper.got(first.peer, ProcessDead)
+    assert message.worker_id == an_id("w", 7)
+    assert "ended long ago" in message.death.detail

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from himalia.cluster.testing.simulation.api import attempt, get, outcome, put, sleep, stream, submit
+from himalia.cluster.testing.simulation.api import attempt, get, here, outcome, put, sleep, stream, submit
 from himalia.cluster.testing.simulation.book import value_of
 from himalia.cluster.testing.simulation.cluster import active
 from himalia.cluster.testing.simulation.scenario import kill_some_worker
 from himalia.cluster.testing.simulation.services import count, item_of
-from himalia.cluster.testing.simulation.workloads import echo, lend, own
+from himalia.cluster.testing.simulation.workloads import close, echo, lend, own, relay
 from tests.simulation.play import play_program
 
 
@@ -87,3 +87,36 @@ def test_a_task_that_is_cancelled_while_it_waits_for_memory_leaves_none_behind()
             active().book.ended(key, "dropped")
 
     play_program(program)
+
+
+def test_what_a_worker_announced_before_it_died_is_let_go_by_the_owner() -> None:
+    def program() -> None:
+        refs = outcome("own", submit(own, "own", 1, 0.0))
+        get(refs[1])
+        close("own")
+        owner = refs[0]._w
+        # At each of these moments from its start, the worker dies: before, between and after its word and the result.
+        names = {f"relay/{step}": 0.002 + step * 0.0002 for step in range(24)}
+        for name, moment in names.items():
+            assert outcome(name, submit(relay, name, refs, 0.002, moment, retries=-1, cpus=2.0)) == refs
+        cluster = active()
+        assert cluster.processes[owner].is_alive
+        del refs
+        sleep(30.0)
+        assert not cluster.processes[owner].core.references.exported
+        assert not cluster.processes[owner].core.references.handovers.open
+
+    play_program(program, cpus=(1.0, 2.0))
+
+
+def test_who_meets_the_reference_of_a_dead_owner_is_told_and_does_not_wait() -> None:
+    def program() -> None:
+        refs = outcome("own", submit(own, "own", 1, 0.0))
+        get(refs[1])
+        close("own")
+        here().cluster.nodes[active().processes[refs[0]._w].node_id].kill_worker(refs[0]._w)
+        active().book.kills += 1
+        sleep(20.0)  # until all workers that were told of the death have left as idle
+        assert outcome("echo", submit(echo, "echo", refs, 0.0)) == refs
+
+    play_program(program, cpus=(1.0,))

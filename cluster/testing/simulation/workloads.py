@@ -143,6 +143,16 @@ def own(key: str, count: int, seconds: float) -> list[ObjectRef]:
     return [*refs, submit(work, f"{key}/late", 0.01, retries=-1)]
 
 
+def relay(key: str, box: list[ObjectRef], seconds: float, dies_after: float) -> list[ObjectRef]:
+    """Give back what a third process owns; at the first try, the worker dies about when the result is sent."""
+    process, cluster = here(), active()
+    if attempt(key) == 0 and dies_after:
+        cluster.book.kills += 1
+        cluster.kernel.after(dies_after, lambda: cluster.nodes[process.node_id].kill_worker(process.identity))
+    sleep(seconds)
+    return box
+
+
 # -- workloads --------------------------------------------------------------------------------------------------------
 
 
@@ -313,6 +323,33 @@ def _owned_elsewhere(context: Context, key: str) -> None:
     close(key)
 
 
+def relaying(context: Context) -> None:
+    """References that go through workers which do not own them, some of which die on the way."""
+    key = f"{context.name}/made"
+    found = outcome(key, submit(own, key, 3, 0.0, retries=-1))
+    expected = [value_of(key, number) for number in range(3)] + [value_of(f"{key}/late")]
+    for turn in range(max(1, context.scale // 6)):
+        if isinstance(found, Exception):
+            judge(f"{context.name}/made", found, depends=True)
+            return
+        names = [f"{context.name}/{turn}.{number}" for number in range(4)]
+        doomed = [context.random.choice((0.0, context.random.uniform(0.001, 0.006))) for _ in names]
+        refs = [submit(relay, name, found, 0.002, death, retries=-1) for name, death in zip(names, doomed, strict=True)]
+        before, found = found, None
+        del before
+        for name, ref in zip(names, refs, strict=True):
+            found = outcome(name, ref)
+            if isinstance(found, Exception):
+                judge(name, found, depends=True)
+                return
+    for ref, value in zip(found, expected, strict=True):
+        try:
+            assert get(ref) == value, f"{key}: another value"
+        except (OwnerDiedError, WorkerCrashedError):
+            assert active().book.kills, f"{key} was lost, and nothing was killed"
+    close(key)
+
+
 def waiting(context: Context) -> None:
     """`wait` with timeouts, and results dropped before they are there."""
     refs = []
@@ -355,6 +392,7 @@ WORKLOADS: dict[str, Workload] = {
     "nested": nested,
     "retried": retried,
     "borrowing": borrowing,
+    "relaying": relaying,
     "waiting": waiting,
     "cancelling": cancelling,
 }
