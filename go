@@ -22,6 +22,12 @@ usage: ./go [command] [arguments]
 EOF
 }
 
+need_python() {
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && return
+    echo "Python 3.11 or later is needed; python3 is $(python3 --version 2>&1)" >&2
+    exit 1
+}
+
 # Debian splits the venv module from Python.
 need_venv_module() {
     python3 -c 'import ensurepip, venv' 2>/dev/null && return
@@ -37,6 +43,7 @@ need_venv_module() {
 # need EXTRA: install this checkout with the extra, once for each state of pyproject.toml.
 need() {
     if [ ! -x "$VENV/bin/python" ]; then
+        need_python
         need_venv_module
         python3 -m venv "$VENV"
     fi
