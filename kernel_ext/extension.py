@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..cluster.core import current, session
 from .cells import CellTable
+from .failures import FailureLog
 from .kernels import KernelFront, front_of
+from .live_tasks import LiveTasks
 from .output import OutputRouter
 from .wakeup import SignalWakeup, loop_of
 
 if TYPE_CHECKING:
     from ..cluster.core.runtime import Core
+    from ..cluster.protocol.common import Cell
 
 __all__ = ["Extension"]
 
@@ -32,6 +35,8 @@ class Extension:
         self.router = OutputRouter(self.front, self.cells)
         loop = loop_of(shell)
         self.wakeup = SignalWakeup(loop) if loop is not None else None
+        self.failures: FailureLog | None = None  # of the core that this kernel works with
+        self.live: LiveTasks | None = None
 
     def load(self) -> None:
         """Install everything."""
@@ -74,6 +79,9 @@ class Extension:
             if core.log_sink is self.router:
                 core.log_sink = session.print_lines
             core.watch = session.watcher_of(core)
+        if self.failures is not None and self.live is not None:
+            self.failures.close()
+            self.live.close()
 
     def attach(self, core: Core) -> None:
         """Route the output of a core's tasks, and name cells to it."""
@@ -87,10 +95,15 @@ class Extension:
         core.cell_cancelled = self.cells.renew
         if core.log_sink is not None:  # None: the user asked for no output
             core.log_sink = self.router
+        self.failures, self.live = FailureLog(core), LiveTasks(core, self._announce)
         if isinstance(self.front, KernelFront):
             from .progress import NotebookBars
 
             core.watch = session.watcher_of(core, NotebookBars(self.shell, self.front, self.cells))
+
+    def _announce(self, cell: Cell | None, text: str) -> None:
+        found = self.cells.find(cell.message_id) if cell is not None and cell.message_id else None
+        self.front.write(found, 1, f"{text}\n")
 
     def _cell_begins(self, info: Any) -> None:
         self.cells.enter()

@@ -30,6 +30,7 @@ from ..protocol.core_messages import (
     StreamItem,
     TaskResults,
 )
+from ..protocol.debug_messages import BreakpointLine, BreakpointText
 from ..protocol.gcs_messages import (
     ActorUpdate,
     Answer,
@@ -132,6 +133,7 @@ class Core(EngineOps):
         self.fatal: BaseException | None = None
         self.closed = False
         self.log_sink: Callable[[LogLines], None] | None = None
+        self.breakpoint_sink: Callable[[BreakpointText], None] | None = None
         self.cell_provider: Callable[[], Cell | None] | None = None
         self.cell_cancelled: Callable[[Cell], None] | None = None
         self.before_flush: Callable[[], None] | None = None  # a worker's results join the messages here
@@ -366,6 +368,7 @@ class Core(EngineOps):
         core[TaskResults] = self._on_results
         core[StreamItem] = self._on_stream_item
         core[LogLines] = self._on_log_lines
+        core[BreakpointText] = self._on_breakpoint
         for kind in (PushTasks, CancelTasks, StealTasks, StreamConsumed):
             core.setdefault(kind, self._not_a_worker)
         answers = self.answer_handlers
@@ -443,6 +446,14 @@ class Core(EngineOps):
     def _on_actor_update(self, peer: bytes, message: ActorUpdate) -> None:
         self.actor_calls.actor_update(message.info)
         self._actor_changed(message.info)
+
+    def _on_breakpoint(self, peer: bytes, message: BreakpointText) -> None:
+        """A task that belongs to us is at a breakpoint. Where nobody can look, it goes on."""
+        if self.breakpoint_sink is not None:
+            self.breakpoint_sink(message)
+        elif message.waits:
+            self.warn(f"task `{message.task}` came to a breakpoint and goes on: %rdebug in a notebook can stop there")
+            self.out += [Connect(message.worker), Send(message.worker.worker_id, BreakpointLine(message.number, "c"))]
 
     def _on_log_lines(self, peer: bytes, message: LogLines) -> None:
         if self.log_sink is not None:

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from .common import Address, CancelCell, Cell, Resources
+from .debug_messages import BreakpointLine, BreakpointText
 
 __all__ = [
     "ARG_ERROR",
@@ -325,4 +326,6 @@ CoreMessage = (
     | HandoverDone
     | SenderDied
     | SenderSettled
+    | BreakpointText
+    | BreakpointLine
 )

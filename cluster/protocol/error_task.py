@@ -49,6 +49,7 @@ class TaskErrorInfo(msgspec.Struct, frozen=True, kw_only=True):
     actor_id: str | None = None
     origin: Origin | None = None
     hint: str = ""
+    frames: bytes = b""  # see `frames.unpack_frames`
 
 
 class _Field:
@@ -78,6 +79,8 @@ class RayTaskError(HimaliaError):
         The actor, for the method of one.
     origin
         Task, cell, worker and node, for the message.
+    frames
+        What was kept of the frames, packed; see `frames.unpack_frames`.
 
     Attributes
     ----------
@@ -123,6 +126,7 @@ class RayTaskError(HimaliaError):
         *,
         origin: Origin | None = None,
         hint: str = "",
+        frames: bytes = b"",
     ) -> None:
         self._cause = cause
         message = f"task `{function_name}` failed: {_one_line(_root(self))}"
@@ -137,6 +141,7 @@ class RayTaskError(HimaliaError):
             actor_id=actor_id,
             origin=origin,
             hint=hint,
+            frames=frames,
         )
         BaseException.__init__(self, message)
 
@@ -151,6 +156,7 @@ class RayTaskError(HimaliaError):
         actor_repr: str | None = None,
         actor_id: str | None = None,
         hint: str = "",
+        frames: bytes = b"",
     ) -> RayTaskError:
         """Describe `cause`, just caught in the worker; its traceback is kept as text, without Himalia's own frames."""
         return cls(
@@ -162,6 +168,7 @@ class RayTaskError(HimaliaError):
             actor_id=actor_id,
             origin=origin,
             hint=hint,
+            frames=frames,
         )
 
     @classmethod

@@ -6,7 +6,7 @@ import sys
 from traceback import FrameSummary, StackSummary, TracebackException
 from typing import Final
 
-__all__ = ["remote_traceback"]
+__all__ = ["is_internal", "remote_traceback"]
 
 _HEAD: Final = "Traceback (most recent call last):\n"
 
@@ -24,6 +24,11 @@ def _folders() -> tuple[str, ...]:
         package = sys.modules.get(name)
         found += [f"{path}/" for path in package.__path__] if package is not None else []
     return tuple(found)
+
+
+def is_internal(filename: str) -> bool:
+    """Whether a frame with this file is Himalia's own, or of what runs functions for it."""
+    return filename.startswith(_folders())
 
 
 def _strip(summary: TracebackException, exc: BaseException | None, folders: tuple[str, ...]) -> None:

@@ -43,10 +43,12 @@ from ..serialization.reloading import AdoptedCode
 from ..serialization.values import serialize
 from ..telemetry.events import describe_error
 from .arguments import Inputs, LocalGone
+from .breakpoints import Breakpoints
 from .interrupts import Interrupts
 from .outgoing import Outgoing
 from .peers import Job, Loaded, Peer
 from .results import ResultMaker
+from .snapshot import FrameTaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,6 +81,8 @@ class Executor(Inputs, Interrupts):
         self.loaded_functions: dict[bytes, Any] = {}
         self.code = AdoptedCode(core.fetch_function)
         self.results = ResultMaker(core)
+        self.frames = FrameTaker()
+        self.breakpoints = Breakpoints(self)
         self.outgoing = Outgoing(core)
         self.running: Job | None = None
         self.interruptible = False
@@ -284,6 +288,8 @@ class Executor(Inputs, Interrupts):
 
     def finish(self, job: Job, result: Result, seconds: float) -> None:
         """Send the result on its way, and leave if `max_calls` says so."""
+        if self.breakpoints.active:
+            self.breakpoints.task_ended(job)
         self.outgoing.finish_output(job)
         self.outgoing.add(job.peer.worker_id, result, seconds)
         loaded = job.loaded
@@ -323,7 +329,9 @@ class Executor(Inputs, Interrupts):
         if isinstance(error, TaskCancelledError) and job.cancelled:
             return Result(job.task.counter, R_CANCELLED, b"", None, None, job.task.attempt)
         job.error = describe_error(error)
-        result = self.results.of_error(job, error, actor, actor_id)
+        cell = job.loaded.cell
+        frames = self.frames.take(job.loaded.name, cell, error) if cell is not None and cell.execution else b""
+        result = self.results.of_error(job, error, actor, actor_id, frames)
         error.__traceback__ = None  # its frames hold the arguments
         return result
 

@@ -66,6 +66,7 @@ def _serve(boot: WorkerBoot) -> int:
     executor = Executor(core, page)
     core.executor = executor
     _capture_output(core, executor)
+    executor.breakpoints.install()
     signal.signal(signal.SIGTERM, lambda signum, frame: os._exit(0))
 
     def become_actor(peer: bytes, message: AssignActor) -> None:

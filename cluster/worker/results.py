@@ -171,8 +171,10 @@ class ResultMaker:
             cell=cell,
         )
 
-    def of_error(self, job: Job, error: BaseException, actor: Any = None, actor_id: bytes = b"") -> Result:
-        """The function raised."""
+    def of_error(
+        self, job: Job, error: BaseException, actor: Any = None, actor_id: bytes = b"", frames: bytes = b""
+    ) -> Result:
+        """The function raised. ``frames`` are what was kept of its frames."""
         task = job.task
         if isinstance(error, TaskCancelledError) and job.cancelled:
             return Result(task.counter, R_CANCELLED, b"", None, None, task.attempt)
@@ -183,6 +185,7 @@ class ResultMaker:
             proctitle=f"himalia::{job.loaded.name}",
             actor_repr=_safe_repr(actor) if actor is not None else None,
             actor_id=actor_id.hex() or None,
+            frames=frames,
         )
         return Result(task.counter, R_ERROR, serialize_error(described).data, None, None, task.attempt)
 

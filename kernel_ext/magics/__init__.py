@@ -22,6 +22,7 @@ def families() -> tuple[type[Family], ...]:
     from .control import ControlMagics
     from .every import EveryMagics
     from .memory import MemoryMagics
+    from .rdebug import DebugMagics
     from .state import StateMagics
     from .task import TaskMagics
 
@@ -32,6 +33,7 @@ def families() -> tuple[type[Family], ...]:
         EveryMagics,
         StateMagics,
         ControlMagics,
+        DebugMagics,
     )
 
 
