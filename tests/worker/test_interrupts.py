@@ -31,6 +31,7 @@ class Worker(Executor):
             out=[],
             reactor=self.reactor,
             cancel_since=lambda counter: None,
+            fetch_function=lambda key: b"",
         )
         super().__init__(core, memoryview(bytearray(8)).cast("Q"))
 
