@@ -69,14 +69,19 @@ def test_what_one_turn_brings_is_sent_at_once(reactor: FakeReactor) -> None:
     asyncio.run(run())
 
 
-def test_a_long_turn_sends_in_between(reactor: FakeReactor) -> None:
+def test_a_long_turn_sends_in_between(reactor: FakeReactor, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
-        lead = lead_of(reactor)
         loop = asyncio.get_running_loop()
-        end = loop.time() + 5 * FLUSH_AFTER
-        while loop.time() < end:
+        now = loop.time()
+        monkeypatch.setattr(loop, "time", lambda: now)
+        lead = lead_of(reactor)
+        lead.soon()
+        assert reactor.looks == 0
+        for turn in range(1, 4):
+            now += 2 * FLUSH_AFTER
             lead.soon()
-        assert reactor.looks >= 2
+            lead.soon()
+            assert reactor.looks == turn
         lead.close()
 
     asyncio.run(run())
