@@ -34,6 +34,7 @@ from ..protocol.gcs_messages import (
     NodeReport,
     NodeUpdate,
     Notice,
+    ReadTaskEvents,
     RemoveNode,
     ReportActor,
     ReportJobEnd,
@@ -58,7 +59,7 @@ from .kv_machine import Kv
 from .nodes_machine import TABLE as NODE_TABLE
 from .nodes_machine import Node, NodeRecord, Nodes, NodeState
 from .placement import needed
-from .queries import QUERIES, query
+from .queries import QUERIES, query, read_events
 from .recovery_machine import reconcile, restore
 
 __all__ = ["GcsMachine", "Tables"]
@@ -106,6 +107,7 @@ class GcsMachine:
             KvKeys: self.kv.keys,
             TaskEvents: self._task_events,
             ListState: self._list_state,
+            ReadTaskEvents: self._read_task_events,
             Stop: self._stop,
             RemoveNode: self._remove_node,
             AskProcess: self._ask_process,
@@ -414,6 +416,9 @@ class GcsMachine:
 
     def _task_events(self, _peer: bytes, message: TaskEvents) -> None:
         self.events.add(message)
+
+    def _read_task_events(self, peer: bytes, message: ReadTaskEvents) -> None:
+        self._out.answer(peer, message.request, read_events(self, message))
 
     def _list_state(self, peer: bytes, message: ListState) -> None:
         if message.what not in QUERIES:

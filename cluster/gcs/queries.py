@@ -9,16 +9,24 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from ..protocol.common import RESOURCE_UNIT, Death, Resources
-from ..protocol.gcs_messages import ListState
+from ..protocol.gcs_messages import EventsRead, ListState, ReadTaskEvents
 from .actor_record import Actor
 from .nodes_machine import Node
 
 if TYPE_CHECKING:
     from .machine import GcsMachine
 
-__all__ = ["QUERIES", "query"]
+__all__ = ["QUERIES", "query", "read_events"]
 
 _DEATHS_BETWEEN: Final = 256  # of processes that who asks again for what is new may have missed: a node full of them
+
+
+def read_events(gcs: GcsMachine, message: ReadTaskEvents) -> EventsRead:
+    """The answer to a `ReadTaskEvents`."""
+    answer = gcs.events.since(message.after, message.limit)
+    is_first = message.after == 0 or message.after > answer.next
+    answer.dead = list(islice(reversed(gcs.processes.dead), None if is_first else _DEATHS_BETWEEN))
+    return answer
 
 
 def query(gcs: GcsMachine, message: ListState) -> Any:
@@ -161,9 +169,8 @@ def _workers(gcs: GcsMachine, message: ListState) -> list[dict[str, Any]]:
 
 
 def _task_events(gcs: GcsMachine, message: ListState) -> dict[str, object]:
-    # What a dead process submitted is over, and nobody is left who could say so. Who asks again knows the older ones.
-    dead = islice(reversed(gcs.processes.dead), _DEATHS_BETWEEN if message.after else None)
-    return {**gcs.events.newest(message.limit, message.after), "dead": list(dead)}
+    # What a dead process submitted is over, and nobody is left who could say so.
+    return {**gcs.events.newest(message.limit), "dead": list(gcs.processes.dead)}
 
 
 def _sum(parts: list[Resources]) -> Resources:

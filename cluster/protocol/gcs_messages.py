@@ -19,6 +19,7 @@ __all__ = [
     "AskProcess",
     "CreateActor",
     "DriverHello",
+    "EventsRead",
     "Failed",
     "GcsMessage",
     "GcsReply",
@@ -35,6 +36,7 @@ __all__ = [
     "NodeUpdate",
     "Notice",
     "ProcessDead",
+    "ReadTaskEvents",
     "RemoveNode",
     "ReportActor",
     "ReportJobEnd",
@@ -259,14 +261,40 @@ class ListState(msgspec.Struct, array_like=True, tag=21):
     """State API. The answer is plain data.
 
     ``what``: nodes, actors, jobs, workers, named_actors, task_events, resources, stats.
-    ``after`` (of task_events): only batches after that number; the answer's ``next`` is the number to ask with next
-    time.
     """
 
     what: str
     limit: int = 10_000
     request: int = 0
+
+
+class ReadTaskEvents(msgspec.Struct, array_like=True, tag=26):
+    """The task events that came after batch ``after`` (0: all there are), about ``limit`` bytes of them.
+
+    Answer: `EventsRead`.
+    """
+
     after: int = 0
+    limit: int = 1 << 19
+    request: int = 0
+
+
+class EventsRead(msgspec.Struct):
+    """Batches as they were sent, the oldest first.
+
+    ``next`` is what to ask with for what follows, ``more`` whether there is something already. ``begin`` and ``end``:
+    how many events came before the first of these batches, and up to the last; where ``begin`` is more than the
+    ``end`` of the reader's last answer, it was too slow. ``unsent``: rows that senders dropped, ever.
+    ``dead``: processes that are no more, the newest first, none of those missing that died since the last answer.
+    """
+
+    blobs: list[bytes]
+    next: int
+    begin: int
+    end: int
+    unsent: int
+    more: bool = False
+    dead: list[bytes] = []
 
 
 class Stop(msgspec.Struct, array_like=True, tag=22):
@@ -307,6 +335,7 @@ GcsMessage = (
     | KvKeys
     | TaskEvents
     | ListState
+    | ReadTaskEvents
     | Stop
     | RemoveNode
     | AskProcess

@@ -145,8 +145,9 @@ _STATE_OF: Final = bytes(
 _COUNTED: Final = (TaskState.FINISHED, TaskState.FAILED)  # by workers; who cancels counts that
 _TOTALS_KEPT: Final = 20_000  # of sources that are long gone; a source that comes back then begins at nothing
 
-Children = tuple[bytes, int, int]
-"""A task, and the counters that its process gave while it ran: of its first child, and after its last."""
+Children = tuple[Source, int, int, int]
+"""A task, by source and counter, and the counters that its process gave while it ran: of its first child, and after its
+last."""
 
 Total = tuple[int, int, int, float]
 """Number of a source in this batch, `Count`, how many since the process began, and the seconds they ran."""
@@ -178,7 +179,7 @@ class Batch(msgspec.Struct, array_like=True):
     begins: list[float]
     spans: list[float]
     extras: dict[int, str]  # by row
-    children: list[Children] = []
+    children: list[tuple[int, int, int, int]] = []  # as `Children`
     totals: list[Total] = []
     waiting: list[tuple[int, int, int]] | None = None  # as `Waiting`; all there is at the owner. None: not looked
 
@@ -325,7 +326,7 @@ class TaskEventBuffer:
 
     def has_children(self, source: Source, counter: int, first: int, after: int) -> None:
         """What the process counted from ``first`` to ``after`` belongs to this task."""
-        self.children.append((source.owner + counter.to_bytes(8, "big"), first, after))
+        self.children.append((source, counter, first, after))
 
     def _count_ends(self, columns: _Columns) -> None:
         states, known = columns.states, list(columns.number)
@@ -386,7 +387,7 @@ class TaskEventBuffer:
             columns.begins,
             columns.spans,
             {index: extra for index, extra in enumerate(extras) if extra} if any(extras) else {},
-            children,
+            [(number.setdefault(source, len(number)), of, first, after) for source, of, first, after in children],
             totals,
             None
             if waiting is None
@@ -476,7 +477,7 @@ def decode_batch(blob: bytes) -> Batch:
     columns = (batch.attempts, batch.source_of, batch.states, batch.begins, batch.spans)
     if any(len(column) != count for column in columns if not isinstance(column, int)):
         raise msgspec.ValidationError("the columns of task events have different lengths")
-    named = [total[0] for total in batch.totals] + [one[0] for one in batch.waiting or ()]
+    named = [one[0] for column in (batch.totals, batch.waiting or (), batch.children) for one in column]
     if count:
         named += [batch.source_of] if isinstance(batch.source_of, int) else batch.source_of
     if named and not 0 <= min(named) <= max(named) < len(batch.sources):

@@ -98,7 +98,6 @@ class TaskTable:
         self._parents: dict[bytes, list[tuple[int, int, bytes]]] = {}  # by process: first child, after the last, task
         self.dropped = 0
         self.refused = 0
-        self.next = 0  # what to ask the GCS with for what is new
 
     def add_answer(self, answer: dict[str, Any]) -> list[TaskRecord]:
         """Merge what the GCS answered to ``ListState("task_events")``; returns the records that changed."""
@@ -109,7 +108,6 @@ class TaskTable:
             except msgspec.DecodeError:
                 self.refused += 1
         self.dropped = answer["dropped"]
-        self.next = answer["next"]
         return changed + self._end_orphans(answer.get("dead", ()), changed)
 
     def _end_orphans(self, dead: Iterable[bytes], changed: list[TaskRecord]) -> list[TaskRecord]:
@@ -128,7 +126,8 @@ class TaskTable:
 
     def add(self, batch: Batch) -> list[TaskRecord]:
         """Merge one batch; returns the records that changed."""
-        for task_id, first, after in batch.children:
+        for source_of, counter, first, after in batch.children:
+            task_id = batch.sources[source_of].owner + counter.to_bytes(_COUNTER_SIZE, "big")
             self._add_span(self._parents.setdefault(batch.worker_id, []), (first, after, task_id))
         sources = [self._shared(source) for source in batch.sources]
         merge = self._merge_owner if batch.is_owner else self._merge_worker

@@ -6,7 +6,7 @@ import msgspec
 
 from himalia.cluster.gcs.queries import QUERIES
 from himalia.cluster.protocol.common import NodeInfo, to_units
-from himalia.cluster.protocol.gcs_messages import Failed, ListState, NodeReport, TaskEvents
+from himalia.cluster.protocol.gcs_messages import Failed, ListState, NodeReport, ReadTaskEvents, TaskEvents
 from tests.gcs.cluster_on_paper import OnPaper, an_id
 
 TOOL = an_id("t", 1)
@@ -57,8 +57,8 @@ def test_workers_are_reported_greeted_and_dead_ones() -> None:
 
 
 def test_readers_of_task_events_are_told_of_dead_owners() -> None:
-    for after in (0, 1):
-        answer = busy_cluster().ask(TOOL, ListState("task_events", after=after))
+    for question in (ListState("task_events"), ReadTaskEvents(), ReadTaskEvents(after=1)):
+        answer = busy_cluster().ask(TOOL, question)
         assert an_id("w", 9) in answer["dead"]
 
 

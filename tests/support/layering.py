@@ -32,7 +32,16 @@ FRONT_DOOR = 4
 NOT_IN_MACHINES = frozenset({"zmq", "asyncio", "tornado", "socket", "time", "random", "os"})
 
 #: Machines whose file is not called machine.py or something_machine.py.
-MACHINES: frozenset[str] = frozenset({"cluster/core/progress/model.py", "cluster/core/progress/tally.py"})
+MACHINES: frozenset[str] = frozenset(
+    {
+        "cluster/core/progress/model.py",
+        "cluster/core/progress/tally.py",
+        "dashboard/graph.py",
+        "dashboard/groups.py",
+        "dashboard/model.py",
+        "dashboard/stream.py",
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

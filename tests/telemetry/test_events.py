@@ -77,7 +77,7 @@ def test_what_the_process_counted_while_a_task_ran_are_its_children() -> None:
     for counter, first in ((1, 10), (2, 11), (3, 15)):
         events.record((F, counter, 0, R_INLINE, 1.0, 0.25, "", first))
     batch = decode_batch(events.flush(0.0).blob)  # type: ignore[union-attr]
-    assert batch.children == [(OWNER + bytes([0] * 7 + [2]), 11, 15), (OWNER + bytes([0] * 7 + [3]), 15, 30)]
+    assert batch.children == [(0, 2, 11, 15), (0, 3, 15, 30)]
 
 
 def test_nothing_to_tell_is_no_message() -> None:
@@ -229,6 +229,7 @@ def test_another_format_is_refused() -> None:
         {"states": b"\7"},
         {"totals": [(1, 4, 1, 0.0)]},
         {"waiting": [(1, 1, 1)]},
+        {"children": [(1, 1, 1, 2)]},
     ],
 )
 def test_columns_that_do_not_fit_together_are_refused(fields: dict[str, Any]) -> None:

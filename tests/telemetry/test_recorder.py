@@ -49,7 +49,7 @@ class Core(SimpleNamespace):
         self.sent.append(message)
 
     def records(self) -> list[TaskRecord]:
-        return task_records({"blobs": [message.blob for message in self.sent], "dropped": 0, "next": 0})
+        return task_records({"blobs": [message.blob for message in self.sent], "dropped": 0})
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_a_parent_names_its_children(core: Core, executor: SimpleNamespace, work
     executed(executor, job(1), R_INLINE, 0.0)
     worker.flush()
     table = TaskTable()
-    table.add_answer({"blobs": [message.blob for message in core.sent], "dropped": 0, "next": 0})
+    table.add_answer({"blobs": [message.blob for message in core.sent], "dropped": 0})
     (parent,) = table
     stranger = TaskRecord(WORKER + child.to_bytes(8, "big"), 0, type(parent.source)("child", WORKER))
     assert table.parent_of(stranger) == parent.task_id
@@ -173,7 +173,7 @@ def test_a_task_that_runs_names_its_children_so_far(
     child = core.next_counter()
     worker.tick(100.0)
     batch = decode_batch(core.sent[0].blob)
-    assert [(first, after) for _, first, after in batch.children] == [(executor.first_child, child + 1)]
+    assert [(first, after) for _, _, first, after in batch.children] == [(executor.first_child, child + 1)]
 
 
 def test_calls_of_actors_have_the_name_they_were_given(

@@ -94,7 +94,7 @@ def test_children_know_their_parent_whichever_is_heard_first() -> None:
     child = blob((6, 0, child_source, TaskState.FINISHED, 1.0, 2.0, None), worker=b"\x01other__")
     stranger = blob((9, 0, child_source, TaskState.FINISHED, 1.0, 2.0, None), worker=b"\x01other__")
     parent_id = OWNER + (1).to_bytes(8, "big")
-    parent = blob((1, 0, F, TaskState.FINISHED, 3.0, 4.0, None), children=[(parent_id, 5, 8)])
+    parent = blob((1, 0, F, TaskState.FINISHED, 3.0, 4.0, None), children=[(F, 1, 5, 8)])
     for order in ((child, stranger, parent), (parent, stranger, child)):
         made = table(*order)
         parents = {record.name + str(record.task_id[-1]): made.parent_of(record) for record in made}
@@ -103,7 +103,7 @@ def test_children_know_their_parent_whichever_is_heard_first() -> None:
 
 def test_a_task_that_runs_has_more_and_more_children() -> None:
     parent_id = OWNER + (1).to_bytes(8, "big")
-    spans = [blob(children=[(parent_id, 5, after)]) for after in (8, 12, 9)]
+    spans = [blob(children=[(F, 1, 5, after)]) for after in (8, 12, 9)]
     child = blob((10, 0, Source("child", WORKER), TaskState.RUNNING, 1.0, 0.0, None), worker=b"\x01other__")
     made = table(*spans, child)
     (record,) = made
@@ -131,10 +131,10 @@ def test_the_oldest_records_go_beyond_the_limit() -> None:
 
 def test_a_damaged_batch_does_not_hide_the_others() -> None:
     made = TaskTable()
-    changed = made.add_answer({"blobs": [b"damaged", DONE], "dropped": 3, "next": 9})
+    changed = made.add_answer({"blobs": [b"damaged", DONE], "dropped": 3})
     assert len(changed) == len(made) == 1
-    assert (made.refused, made.dropped, made.next) == (1, 3, 9)
-    assert len(task_records({"blobs": [DONE, RUNS], "dropped": 0, "next": 1})) == 1
+    assert (made.refused, made.dropped) == (1, 3)
+    assert len(task_records({"blobs": [DONE, RUNS], "dropped": 0})) == 1
 
 
 def test_what_a_dead_process_submitted_is_over() -> None:

@@ -1,0 +1,1 @@
+"""What runs, drawn: the model that widgets and the dashboard share."""
