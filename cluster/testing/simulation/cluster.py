@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 from unittest import mock
 
 import greenlet
@@ -42,6 +43,9 @@ from .story import Story
 __all__ = ["Program", "SimulatedCluster", "Trouble", "active"]
 
 Program = Callable[[Process], None]
+
+_RUNS_KEPT: Final = 10  # simulations whose remains are collected at a time: looking at all objects takes its time
+_runs = itertools.count()
 
 _active: SimulatedCluster | None = None
 
@@ -122,6 +126,8 @@ class SimulatedCluster:
         ]
         was_collecting = gc.isenabled()
         gc.disable()  # the moment of a collection would be chance that no seed determines
+        if next(_runs) % _RUNS_KEPT == 0:
+            gc.collect()  # else earlier simulations, which lie in cycles of 10 MB each, would be frozen for ever
         gc.freeze()  # and what was there before is not looked at again and again
         drops.clear()
         _active = self
