@@ -27,14 +27,15 @@ class Pushing(Leases):
         if queue and cls.workers:
             usable = [w for w in cls.workers.values() if not w.reclaim and not w.blocked]
             usable.sort(key=_load)
-            progress = True
-            while queue and progress:
-                progress = False
-                share = -(-len(queue) // len(usable)) if usable else 0
+            while queue and (usable := [w for w in usable if not w.inflight or self._room(w)]):
+                # Each is to have as many as the others in all, not of what is new: else half of what was stolen for an
+                # idle worker would go back to the one it was stolen from. Who has least gets some in each round.
+                outstanding = len(queue) + sum([len(w.inflight) for w in usable])
+                each = -(-outstanding // len(usable))
                 for worker in usable:
-                    if queue and (not worker.inflight or self._room(worker)):
+                    share = each - len(worker.inflight)
+                    if queue and share > 0:
                         self._push(cls, worker, share)
-                        progress = True
         if cls.workers:
             self._settle(cls, now)
         self._tell_demand(cls)

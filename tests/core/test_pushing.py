@@ -251,8 +251,32 @@ def test_an_idle_worker_has_unstarted_tasks_stolen_from_the_fullest() -> None:
     owner.pump()
     (given,) = owner.pushed(idle)
     assert given == sorted(given), "they are in another order now"
-    assert given[0] == 6
-    assert owner.depth(full) + owner.depth(idle) == 9
+    assert given == [6, 7, 8, 9], "some went back to where they were stolen"
+    assert (owner.depth(full), owner.depth(idle)) == (5, 4)
+
+
+def test_who_has_less_to_do_gets_more_of_what_is_new() -> None:
+    owner = TestedOwner(seconds=0.0001)
+    first = [owner.queue() for _ in range(10)]
+    owner.pump()
+    one, two = owner.lease(1), owner.lease(2)
+    assert (owner.depth(one), owner.depth(two)) == (10, 0)
+    more = [owner.queue() for _ in range(14)]
+    owner.pump()
+    assert (owner.depth(one), owner.depth(two)) == (12, 12)
+    owner.check(*first, *more)
+
+
+def test_a_worker_with_a_long_task_keeps_nothing_from_the_others() -> None:
+    owner = TestedOwner(seconds=0.0001)
+    long = owner.queue(plan=owner.plan_of("long", seconds=60.0))
+    owner.pump()
+    one = owner.lease(1)
+    short = [owner.queue() for _ in range(20)]
+    owner.pump()
+    two = owner.lease(2)
+    assert (owner.depth(one), owner.depth(two)) == (1, 20)
+    owner.check(long, *short)
 
 
 def test_one_theft_at_a_time() -> None:
