@@ -146,9 +146,13 @@ def own(key: str, count: int, seconds: float) -> list[ObjectRef]:
 def relay(key: str, box: list[ObjectRef], seconds: float, dies_after: float) -> list[ObjectRef]:
     """Give back what a third process owns; at the first try, the worker dies about when the result is sent."""
     process, cluster = here(), active()
-    if attempt(key) == 0 and dies_after:
+
+    def kill() -> None:  # counted when it happens: of what is submitted until then it is a death too
         cluster.book.kills += 1
-        cluster.kernel.after(dies_after, lambda: cluster.nodes[process.node_id].kill_worker(process.identity))
+        cluster.nodes[process.node_id].kill_worker(process.identity)
+
+    if attempt(key) == 0 and dies_after:
+        cluster.kernel.after(dies_after, kill)
     sleep(seconds)
     return box
 
