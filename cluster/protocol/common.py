@@ -17,6 +17,7 @@ __all__ = [
     "DeathKind",
     "NodeInfo",
     "Resources",
+    "SetCapacity",
     "from_units",
     "to_units",
 ]
@@ -87,6 +88,15 @@ class CancelCell(msgspec.Struct, array_like=True, tag=40):
 
     cell: Cell
     forwarded: bool = False
+
+
+class SetCapacity(msgspec.Struct, array_like=True, tag=41):
+    """Driver to the raylet of its node: the node has ``cpus`` units of CPU from now on.
+
+    What runs goes on, also if it holds more than that.
+    """
+
+    cpus: int
 
 
 class DeathKind(IntEnum):

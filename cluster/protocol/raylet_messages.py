@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .common import Address, CancelCell, Death, Resources
+from .common import Address, CancelCell, Death, Resources, SetCapacity
 from .gcs_messages import ActorSpec
 
 __all__ = [
@@ -301,6 +301,7 @@ RayletMessage = (
     | StoreStatsRequest
     | ActorStarted
     | WorkerExiting
+    | SetCapacity
     | CreateSlab
     | ReturnSlab
     | StartActor

@@ -16,7 +16,7 @@ tasks queued (an owner would gain by submitting early).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from ..protocol.common import Death, DeathKind, Resources
@@ -33,7 +33,7 @@ from ..protocol.transitions import History, IllegalTransition, Step, new_history
 from .events import Context, ResetStarted
 from .ledger import Allocation, Ledger
 from .policy import ClusterView
-from .reclaim import Holder, Waiter, choose_reclaims
+from .reclaim import Holder, Waiter, choose_reclaims, choose_surplus
 from .workers_machine import PoolKey, Worker, WorkerPool
 
 __all__ = ["LEASE_EDGES", "Demand", "Lease", "Leases"]
@@ -422,10 +422,27 @@ class Leases:
 
     def reclaim_all(self) -> None:
         """The node is about to leave: all leases are asked back."""
-        for lease in self.leases.values():
-            if lease.state == "granted":
-                lease.move("reclaim", self._context.now)
-                self._context.reply(lease.demand.owner, LeaseReclaim(lease.lease_id))
+        self._ask_back([holder.lease_id for holder in self._holders()])
+
+    def shrink(self) -> None:
+        """The node may have fewer CPUs than are held: leases that make up for it are asked back."""
+        self._ask_back(choose_surplus(self._holders(), self._coming(), self._ledger))
+
+    def _holders(self) -> list[Holder]:
+        return [
+            Holder(lease.lease_id, lease.demand.owner, lease.demand.class_id, lease.allocation, lease.granted_at)
+            for lease in self.leases.values()
+            if lease.state == "granted"
+        ]
+
+    def _coming(self) -> list[Allocation]:
+        return [lease.allocation for lease in self.leases.values() if lease.state == "reclaimed"]
+
+    def _ask_back(self, lease_ids: Iterable[int]) -> None:
+        for lease_id in lease_ids:
+            lease = self.leases[lease_id]
+            lease.move("reclaim", self._context.now)
+            self._context.reply(lease.demand.owner, LeaseReclaim(lease_id))
 
     def want_reclaim(self) -> None:
         """Somebody else (an actor) waits for resources that leases hold."""
@@ -444,17 +461,8 @@ class Leases:
             if self._ledger.could_fit(demand.spec.resources) and not self._ledger.fits(demand.spec.resources):
                 waiters.append(Waiter(demand.owner, demand.class_id, demand.spec.resources, demand.unmet))
         if waiters:
-            holders = [
-                Holder(lease.lease_id, lease.demand.owner, lease.demand.class_id, lease.allocation, lease.granted_at)
-                for lease in self.leases.values()
-                if lease.state == "granted"
-            ]
-            coming = [lease.allocation for lease in self.leases.values() if lease.state == "reclaimed"]
-            chosen = choose_reclaims(waiters, holders, coming, self._ledger, now - self._context.config.slice_seconds)
-            for lease_id in chosen:
-                lease = self.leases[lease_id]
-                lease.move("reclaim", now)
-                self._context.reply(lease.demand.owner, LeaseReclaim(lease_id))
+            young = now - self._context.config.slice_seconds
+            self._ask_back(choose_reclaims(waiters, self._holders(), self._coming(), self._ledger, young))
         if self._unmet or waiters:
             # Whoever begins to wait is looked at sooner. For the others something changes when a lease gets older than
             # a slice, or when one is returned, which serves them by itself.

@@ -1,9 +1,10 @@
 """A node's resources as a ledger: what there is, what is free, who holds what.
 
-Strategy: all quantities are integers (see `protocol.common`), so the sum of what is held and what is free is the total,
-always and exactly. GPUs are counted by instance too: a fraction lives on one GPU, on the fullest that has room for it,
-so that whole ones stay whole; a whole number takes free ones. The CPUs of a holder that blocks are lent out; when it
-goes on it takes them back at once, and free CPUs may be negative until others end. Nothing is granted meanwhile.
+Strategy: all quantities are integers (see `protocol.common`), so the sum of what is held and what is free is the
+total, always and exactly, also when the total is changed. GPUs are counted by instance too: a fraction lives on one
+GPU, on the fullest that has room for it, so that whole ones stay whole; a whole number takes free ones. The CPUs of a
+holder that blocks are lent out; when it goes on it takes them back at once, and free CPUs may be negative until others
+end. Nothing is granted meanwhile.
 """
 
 from __future__ import annotations
@@ -42,6 +43,21 @@ class Ledger:
         self._free: dict[str, list[int]] = {
             name: [RESOURCE_UNIT] * (units // RESOURCE_UNIT) for name, units in total.items() if name in INSTANCED
         }
+
+    def resize(self, name: str, units: int) -> None:
+        """There is so much of a resource from now on.
+
+        What is held stays held: free units may be negative until it ends.
+
+        Raises
+        ------
+        ValueError
+            It consists of devices, which come and go with the node; or nothing would be left.
+        """
+        if name in INSTANCED or units <= 0:
+            raise ValueError(f"{name} can not be set to {units} units")
+        self.available[name] = self.available.get(name, 0) + units - self.total.get(name, 0)
+        self.total[name] = units
 
     def could_fit(self, request: Resources) -> bool:
         """Whether the request fits when nothing else is held."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ..protocol.common import PROTOCOL_VERSION, Address, CancelCell, Death, DeathKind
+from ..protocol.common import PROTOCOL_VERSION, RESOURCE_UNIT, Address, CancelCell, Death, DeathKind, SetCapacity
 from ..protocol.gcs_messages import (
     NodeReport,
     NodeUpdate,
@@ -93,13 +93,14 @@ class RayletMachine:
         self._context = Context(config, draw)
         self.ledger = Ledger(config.total)
         self.pool = WorkerPool(self._context)
-        self.view = ClusterView(config.node_id, config.total, config.labels, config.hops)
+        self.view = ClusterView(config.node_id, self.ledger.total, config.labels, config.hops)
         self.leases = Leases(self._context, self.ledger, self.pool, self.view)
         self.actors = NodeActors(self._context, self.ledger, self.pool)
         self.leases.waiting_actors = self.actors.waiters
         self.cells = NodeCells(self._context, self.pool, self.view)
         self.drivers: dict[bytes, Driver] = {}
         self._is_ending = False
+        self._is_resized = False
         self._leaving = ""
         self._reported_at: float | None = None
         self._events: dict[type, Callable[..., None]] = {
@@ -125,6 +126,7 @@ class RayletMachine:
             StopActor: lambda peer, message: self.actors.stop(message),
             StopRaylet: self._stop_raylet,
             CancelCell: self.cells.cancel,
+            SetCapacity: self._set_capacity,
         }
 
     # -- one step -----------------------------------------------------------------------------------------------------
@@ -204,7 +206,10 @@ class RayletMachine:
         self._reported_at = now
         self._context.report_due = False
         pending = [*self.actors.pending(), *self.leases.pending()]
-        self._context.tell_gcs(NodeReport(dict(self.ledger.available), pending, workers=self.describe_workers()))
+        total = dict(self.ledger.total) if self._is_resized else None  # each time: the GCS may have been restarted
+        self._context.tell_gcs(
+            NodeReport(dict(self.ledger.available), pending, total=total, workers=self.describe_workers())
+        )
 
     def describe_workers(self) -> list[dict[str, object]]:
         """The workers, for the state API."""
@@ -237,7 +242,7 @@ class RayletMachine:
                 config.session_dir,
                 config.gcs,
                 config.raylet,
-                config.total,
+                self.ledger.total,
                 hello.job_id,
                 error,
             ),
@@ -280,6 +285,19 @@ class RayletMachine:
             )
             return
         self.pool.stop(worker, Death(DeathKind.KILLED, message.reason or "its owner ended it"), force=True)
+
+    def _set_capacity(self, peer: bytes, message: SetCapacity) -> None:
+        if peer not in self.drivers:
+            self._context.log("error", f"{peer.hex()} may not change what this node has: it is no driver of it")
+            return
+        if message.cpus <= 0:
+            self._context.log("error", f"a node can not have {message.cpus} units of CPU")
+            return
+        self._is_resized = True
+        self.ledger.resize("CPU", message.cpus)
+        self.pool.resize(-(-message.cpus // RESOURCE_UNIT))
+        self.leases.shrink()
+        self._context.report_due = True
 
     def _actor_started(self, peer: bytes, message: ActorStarted) -> None:
         worker = self.pool.workers.get(peer)
@@ -438,6 +456,7 @@ HANDLED: Final = frozenset(
         StopActor,
         StopRaylet,
         CancelCell,
+        SetCapacity,
     }
 )
 """The requests that are this machine's; the others are the object store's."""

@@ -14,7 +14,7 @@ from typing import Final
 from ..protocol.common import Resources
 from .ledger import Allocation, Ledger
 
-__all__ = ["Holder", "Waiter", "choose_reclaims"]
+__all__ = ["Holder", "Waiter", "choose_reclaims", "choose_surplus"]
 
 _EPSILON: Final = 1e-9
 
@@ -70,6 +70,24 @@ def choose_reclaims(
             if count > 1:
                 waiting.append((waiter, count - 1))
     return chosen
+
+
+def choose_surplus(holders: list[Holder], coming: list[Allocation], ledger: Ledger) -> list[int]:
+    """The leases to ask back because more CPUs are held than there are: the youngest ones, as few as make up for it."""
+    lacking = -ledger.available.get("CPU", 0) - sum(map(_cpus, coming))
+    chosen: list[int] = []
+    for holder in sorted(holders, key=lambda holder: -holder.granted_at):
+        if lacking <= 0:
+            break
+        if units := _cpus(holder.allocation):
+            lacking -= units
+            chosen.append(holder.lease_id)
+    return chosen
+
+
+def _cpus(allocation: Allocation) -> int:
+    """The units of CPU that its end would give."""
+    return 0 if allocation.is_lent else allocation.resources.get("CPU", 0)
 
 
 def _make_room(

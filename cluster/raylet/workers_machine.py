@@ -129,6 +129,10 @@ class WorkerPool:
 
     # -- starting ---------------------------------------------------------------------------------------------------
 
+    def resize(self, cpus: int) -> None:
+        """The node has so many CPUs: as many idle workers are kept."""
+        self._idle_limit = max(cpus, self._context.config.reserve)
+
     def prestart(self) -> None:
         """Make the first workers, before anybody asks."""
         for _ in range(self._context.config.prestart):

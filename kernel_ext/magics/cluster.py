@@ -13,6 +13,7 @@ from ..autoreload import autoreload_of
 from ..html import GOOD, IDLE
 from ..status import NAME_LABEL, cluster_bundle, gone_bundle
 from .base import Action, Family, answers
+from .scale import SCALE
 
 __all__ = ["ClusterMagics"]
 
@@ -110,6 +111,7 @@ ACTIONS: Final = {
     "start": Action(_start_parser, _start),
     "status": Action(lambda: MagicParser("%cluster status"), _status),
     "connect": Action(_connect_parser, _connect),
+    "scale": SCALE,
     "stop": Action(lambda: MagicParser("%cluster stop"), _stop),
     "autoreload": Action(_autoreload_parser, _autoreload),
 }
@@ -137,6 +139,9 @@ class ClusterMagics(Family):
         %cluster connect [ADDRESS] [--namespace NAME]
             Join a cluster that runs: a connection file, a session folder, host:port, or "auto" for the newest of this
             machine. It goes on when the kernel ends.
+        %cluster scale N
+            Have N CPUs from now on, that is N tasks of one CPU at a time; for a cluster of one machine. With fewer than
+            before, what runs goes on to its end.
         %cluster stop
             End the cluster, or leave it if it was joined.
         %cluster autoreload [on|off|status]

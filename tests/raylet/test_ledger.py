@@ -133,3 +133,42 @@ def test_no_order_of_events_leaks_anything(steps: list[tuple[str, dict[str, int]
         ledger.release(allocation)
     assert ledger.available == ledger.total
     ledger.check_invariants()
+
+
+def test_a_total_can_grow_and_shrink_while_some_is_held() -> None:
+    ledger = Ledger(cpus(2, GPU=1))
+    first, second = take(ledger, CPU=1), take(ledger, CPU=1)
+    ledger.resize("CPU", 3 * UNIT)
+    ledger.check_invariants()
+    third = take(ledger, CPU=1)
+    ledger.resize("CPU", UNIT)
+    ledger.check_invariants()
+    assert ledger.available["CPU"] == -2 * UNIT
+    assert not ledger.could_fit(cpus(2))
+    for held in (first, second):
+        ledger.release(held)
+        assert not ledger.fits(cpus(1))
+    ledger.release(third)
+    assert ledger.available == ledger.total == cpus(1, GPU=1)
+
+
+def test_devices_and_nothing_can_not_be_set() -> None:
+    ledger = Ledger(cpus(2, GPU=1))
+    with pytest.raises(ValueError, match="GPU can not be set"):
+        ledger.resize("GPU", 2 * UNIT)
+    with pytest.raises(ValueError, match="CPU can not be set to 0"):
+        ledger.resize("CPU", 0)
+
+
+def test_a_total_is_changed_while_cpus_are_lent() -> None:
+    ledger = Ledger(cpus(2))
+    held = take(ledger, CPU=2)
+    ledger.lend(held)
+    ledger.resize("CPU", UNIT)
+    ledger.check_invariants()
+    assert ledger.fits(cpus(1))
+    ledger.take_back(held)
+    ledger.check_invariants()
+    assert ledger.available["CPU"] == -UNIT
+    ledger.release(held)
+    assert ledger.available == cpus(1)

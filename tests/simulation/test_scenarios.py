@@ -29,6 +29,7 @@ scenarios = st.builds(
     node_kills=st.integers(0, 2),
     driver_kills=st.integers(0, 2),
     cuts=st.integers(0, 2),
+    resizes=st.integers(0, 4),
     slow=st.sampled_from((0.0, 0.05, 0.5)),
     fork_failures=st.sampled_from((0.0, 0.3)),
 )

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from functools import partial
 
+from ...protocol.common import RESOURCE_UNIT, SetCapacity
 from .cells import CELLS
 from .cluster import SimulatedCluster
 from .process import Process
@@ -32,6 +33,8 @@ class Scenario:
         How often one of these is killed, at any time. One node and one driver are always left.
     cuts
         How often a node is cut off from the others, for less time than it takes to be missed.
+    resizes
+        How often a driver changes the CPUs of its node, to no less than it began with: workloads count on these.
     slow
         Share of slow messages.
     """
@@ -46,6 +49,7 @@ class Scenario:
     node_kills: int = 0
     driver_kills: int = 0
     cuts: int = 0
+    resizes: int = 0
     slow: float = 0.05
     fork_failures: float = 0.0
 
@@ -66,6 +70,7 @@ class Scenario:
             cuts=chance.choice((0, 0, 2)),
             slow=chance.choice((0.0, 0.05, 0.5)),
             fork_failures=chance.choice((0.0, 0.0, 0.1)),
+            resizes=chance.choice((0, 0, 2, 6)),  # drawn last: seeds keep what they had before this
         )
 
 
@@ -98,6 +103,7 @@ def build(cluster: SimulatedCluster, scenario: Scenario) -> None:
         (scenario.node_kills, kill_some_node),
         (scenario.driver_kills, kill_some_driver),
         (scenario.cuts, cut_some_node),
+        (scenario.resizes, resize_some_node),
     ]
     for count, fault in faults:
         for _ in range(count):
@@ -157,6 +163,15 @@ def _forget(cluster: SimulatedCluster, driver: Process) -> None:
     """Its program is over, and nobody asks for its tasks."""
     cluster.book.close(driver.name)
     cluster.programs.discard(driver.identity)
+
+
+def resize_some_node(cluster: SimulatedCluster) -> None:
+    """A driver sets the CPUs of its node."""
+    drivers = [driver for driver in cluster.living("driver") if driver.core.welcome is not None]
+    if drivers:
+        driver = cluster.kernel.random.choice(drivers)
+        least = cluster.nodes[driver.node_id].machine.config.total["CPU"]
+        driver.core.raylet_send(SetCapacity(least + cluster.kernel.random.randint(0, 3) * RESOURCE_UNIT))
 
 
 def cut_some_node(cluster: SimulatedCluster) -> None:

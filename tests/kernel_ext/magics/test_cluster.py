@@ -91,8 +91,10 @@ def test_connecting_to_nothing_says_where_it_looked(loaded: Notebook, tmp_path: 
         ("start --cpus", "expected one argument"),
         ("start now", "has no argument 'now'"),
         ("start --name 'a", "No closing quotation"),
+        ("scale", "the following arguments are required: N"),
+        ("scale many", "'many' is no count"),
         ("strat", "has no 'strat'; did you mean 'start'?"),
-        ("", "usage: %cluster start|status|connect|stop"),
+        ("", "usage: %cluster start|status|connect|scale|stop"),
         ("stop --force", "has no option --force"),
     ],
 )
@@ -103,6 +105,36 @@ def test_what_does_not_fit_is_refused_with_what_would(loaded: Notebook, line: st
     assert loaded.value("himalia.is_initialized()") == "False"
 
 
+def test_scale_changes_how_many_tasks_run_at_a_time(loaded: Notebook) -> None:
+    loaded.run("%cluster start --cpus 1\n@himalia.remote\ndef waits():\n    time.sleep(60)")
+    loaded.run("refs = [waits.remote() for _ in range(3)]")
+    free = "himalia.available_resources()['CPU']"
+    loaded.run(f"while {free} != 0: time.sleep(0.01)")
+    cell = loaded.run("%cluster scale 3")
+    assert "of 3 in use" in cell.text
+    assert loaded.value(f"while {free} != 0: time.sleep(0.01)\nhimalia.cluster_resources()['CPU']") == "3.0"
+    cell = loaded.run("%cluster scale 1")
+    assert "What runs holds 3 CPUs. It goes on, and nothing new starts until it holds fewer than 1" in cell.text
+    loaded.run("for ref in refs: himalia.cancel(ref)\nhimalia.wait(refs, num_returns=3)")
+    assert loaded.value(f"while {free} != 1: time.sleep(0.01)\n{free}") == "1.0"
+    assert loaded.value("himalia.get(himalia.remote(lambda: 7).remote())") == "7"
+
+
+def test_a_task_too_large_runs_when_the_cluster_has_grown(loaded: Notebook) -> None:
+    loaded.run("%cluster start --cpus 1\nbig = himalia.remote(num_cpus=3)(lambda: 'ran').remote()")
+    loaded.run("%cluster scale 3")
+    assert loaded.value("himalia.get(big, timeout=20)") == "'ran'"
+    loaded.run(
+        "@himalia.remote(num_cpus=5)\nclass Big:\n    def ran(self):\n        return 'too'\nactor = Big.remote()"
+    )
+    loaded.run("%cluster scale 5")
+    assert loaded.value("himalia.get(actor.ran.remote(), timeout=20)") == "'too'"
+
+
+def test_no_cluster_has_no_cpus(loaded: Notebook) -> None:
+    assert "a cluster has 1 to 10000 CPUs, not 0" in loaded.run("%cluster scale 0").stream("stderr")
+
+
 def test_help_describes_every_action(loaded: Notebook) -> None:
     text = loaded.run("print(get_ipython().find_line_magic('cluster').__doc__)").stream()
-    assert all(f"%cluster {action}" in text for action in ("start", "status", "connect", "stop"))
+    assert all(f"%cluster {action}" in text for action in ("start", "status", "connect", "scale", "stop"))
