@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ..cluster.core import current, session
+from ..cluster.core.script_output import OutputSink, ScriptOutput
 from .cells import CellTable
 from .failures import FailureLog
 from .kernels import KernelFront, front_of
@@ -32,7 +33,9 @@ class Extension:
         self.shell = shell
         self.front = front_of(shell)
         self.cells = CellTable(self.front.cell)
-        self.router = OutputRouter(self.front, self.cells)
+        self.router: OutputSink = (
+            OutputRouter(self.front, self.cells) if isinstance(self.front, KernelFront) else ScriptOutput()
+        )
         loop = loop_of(shell)
         self.wakeup = SignalWakeup(loop) if loop is not None else None
         self.failures: FailureLog | None = None  # of the core that this kernel works with
@@ -77,7 +80,8 @@ class Extension:
             core.cell_provider = None
             core.cell_cancelled = None
             if core.log_sink is self.router:
-                core.log_sink = session.print_lines
+                self.router.close()
+                core.log_sink = ScriptOutput()
             core.watch = session.watcher_of(core)
         if self.failures is not None and self.live is not None:
             self.failures.close()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Final
 
-from ..cluster.core.progress.line import erase
+from ..cluster.core.script_output import write_text
 from .cells import NotebookCell
 
 __all__ = ["KernelFront", "TerminalFront", "front_of"]
@@ -24,7 +24,7 @@ _NAMES: Final = {1: "stdout", 2: "stderr"}
 
 
 class TerminalFront:
-    """IPython in a terminal: text goes below whatever is there."""
+    """IPython in a terminal."""
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
@@ -39,13 +39,7 @@ class TerminalFront:
 
     def write(self, cell: NotebookCell | None, number: int, text: str) -> None:
         """Show text on stream 1 (stdout) or 2 (stderr)."""
-        stream = sys.stdout if number == 1 else sys.stderr
-        try:
-            erase()
-            stream.write(text)
-            stream.flush()
-        except ValueError:
-            return  # the stream is closed: the process is ending
+        write_text(number, text)
 
 
 class KernelFront:

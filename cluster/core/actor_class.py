@@ -124,6 +124,7 @@ class ActorClass:
             shared.methods,
             unordered=bool(options.get("allow_out_of_order_execution")),
             code=core.code,
+            root=core.output_root(),
         )
         try:
             actor_id, ref = core.create_actor(

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ..protocol.common import Address, Cell, Death, NodeInfo
-    from ..protocol.core_messages import LogLines
     from ..protocol.raylet_messages import CoreWelcome
     from ..serialization.reloading import Code
     from ..transport.bus import Bus
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from .records import Record
     from .references import References
     from .runtime import CoreOptions
+    from .script_output import OutputSink
     from .submission import Submission
 
 __all__ = ["CoreBase"]
@@ -66,7 +66,7 @@ class CoreBase:
     fatal: BaseException | None  # why this process can do nothing any more
     closed: bool
 
-    log_sink: Callable[[LogLines], None] | None
+    log_sink: OutputSink | None
     cell_provider: Callable[[], Cell | None] | None
     cell_cancelled: Callable[[Cell], None] | None  # who provides cells gives this one another name from now on
     before_flush: Callable[[], None] | None  # a worker's results join the messages here

@@ -23,12 +23,15 @@ from ..protocol.common import PROTOCOL_VERSION, Address, Cell, Death, DeathKind,
 from ..protocol.core_messages import (
     CancelTasks,
     CoreMessage,
+    DisplayData,
     LogLines,
     PushTasks,
     StealTasks,
     StreamConsumed,
     StreamItem,
+    TaskOutput,
     TaskResults,
+    TaskScreen,
 )
 from ..protocol.debug_messages import BreakpointLine, BreakpointText
 from ..protocol.gcs_messages import (
@@ -58,6 +61,7 @@ from .reactor import Reactor
 from .records import Record
 from .references import References
 from .refs import ERROR, PENDING, STORE, drops, set_drop_hook
+from .script_output import OutputSink
 from .submission import Submission
 
 if TYPE_CHECKING:
@@ -132,7 +136,7 @@ class Core(EngineOps):
         self.welcome: CoreWelcome | None = None
         self.fatal: BaseException | None = None
         self.closed = False
-        self.log_sink: Callable[[LogLines], None] | None = None
+        self.log_sink: OutputSink | None = None
         self.breakpoint_sink: Callable[[BreakpointText], None] | None = None
         self.cell_provider: Callable[[], Cell | None] | None = None
         self.cell_cancelled: Callable[[Cell], None] | None = None
@@ -147,7 +151,7 @@ class Core(EngineOps):
         self.actor_restarts = 0
         self.job_runtime_env = ""
         self.code = {}
-        self.tick_hooks.append(self.submission.insist)
+        self.tick_hooks += [self.submission.insist, self._tick_output]
         self._init_tasks()
         self._init_actors()
         self._init_objects()
@@ -216,6 +220,8 @@ class Core(EngineOps):
             hook()
         self.closed = True
         self.reactor.close()
+        if self.log_sink is not None:
+            self.log_sink.close()
         self._fail_everything(failures.session_over(f"{reason}: this object belongs to a session that is over"))
         self.references.end_of_session()
         context.set_ref_factory(None)
@@ -367,7 +373,7 @@ class Core(EngineOps):
         core = self.handlers
         core[TaskResults] = self._on_results
         core[StreamItem] = self._on_stream_item
-        core[LogLines] = self._on_log_lines
+        core[LogLines] = core[TaskScreen] = core[DisplayData] = self._on_output
         core[BreakpointText] = self._on_breakpoint
         for kind in (PushTasks, CancelTasks, StealTasks, StreamConsumed):
             core.setdefault(kind, self._not_a_worker)
@@ -441,6 +447,8 @@ class Core(EngineOps):
             if ref._state in (PENDING, STORE):  # its node frees what it owned; a value that came inline stays
                 ref._data, ref._state = failures.object_error("owner_died", ref), ERROR
                 self.completion.ready(ref)
+        if self.executor is not None:
+            self.executor.outgoing.gone.add(worker_id)
         self.bus.disconnect(worker_id)
 
     def _on_actor_update(self, peer: bytes, message: ActorUpdate) -> None:
@@ -455,9 +463,13 @@ class Core(EngineOps):
             self.warn(f"task `{message.task}` came to a breakpoint and goes on: %rdebug in a notebook can stop there")
             self.out += [Connect(message.worker), Send(message.worker.worker_id, BreakpointLine(message.number, "c"))]
 
-    def _on_log_lines(self, peer: bytes, message: LogLines) -> None:
+    def _on_output(self, peer: bytes, message: TaskOutput) -> None:
         if self.log_sink is not None:
-            self.log_sink(message)
+            self.log_sink.show(message)
+
+    def _tick_output(self, now: float) -> None:
+        if self.log_sink is not None:
+            self.log_sink.tick(now)
 
     def _install_errors(self) -> None:
         submission, calls, references = self.submission, self.actor_calls, self.references

@@ -25,9 +25,9 @@ from . import current, failures
 from .api_core import set_auto_init
 from .engine import EngineFactory
 from .options import encode_runtime_env
-from .progress.line import erase
 from .refs import set_drop_hook
 from .runtime import Core, CoreOptions
+from .script_output import ScriptOutput
 
 if TYPE_CHECKING:
     from .progress.watching import Front, Watcher
@@ -190,7 +190,7 @@ def _make_core(connection: ConnectionInfo, worker_id: bytes, config: dict[str, A
     )
     core.job_runtime_env = encode_runtime_env(config.get("runtime_env"))
     if config.get("log_to_driver", True):
-        core.log_sink = print_lines
+        core.log_sink = ScriptOutput()
     return core
 
 
@@ -202,19 +202,6 @@ def job_config(config: dict[str, Any]) -> dict[str, object]:
         "env": dict(os.environ),
         "runtime_env": encode_runtime_env(config.get("runtime_env")),
     }
-
-
-def print_lines(lines: Any) -> None:
-    """Show what a task printed, in a script: to the same stream, with the task and pid in front."""
-    stream = sys.stdout if lines.stream == 1 else sys.stderr
-    prefix = f"({lines.actor or lines.task} pid={lines.pid}) "
-    text = "".join(f"{prefix}{line}\n" for line in lines.text.splitlines())
-    try:
-        erase()
-        stream.write(text)
-        stream.flush()
-    except ValueError:
-        return  # the stream is closed: the process is ending
 
 
 def watcher_of(core: Core, front: Front | None = None) -> Watcher:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from ..protocol.common import CancelCell, Cell, Resources
+from ..protocol.common import Address, CancelCell, Cell, Resources
 from ..protocol.core_messages import ARG_INLINE, CancelObjects, Dep, RefInfo, StreamItem, Task, TaskResults, Template
 from ..protocol.errors import RayTaskError
 from ..protocol.raylet_messages import (
@@ -120,12 +120,16 @@ class TaskOps(ObjectOps):
                 self.pin_forever(ref)
         return plan
 
-    def _with_root(self, options: dict[str, object]) -> dict[str, object]:
-        """Where text that the tasks print is to go, if not to us: to the driver at the root of what we run."""
+    def output_root(self) -> Address | None:
+        """Who is to see what our tasks print, if not we: the driver at the root of what this thread runs."""
         job = task_var.get()
         if job is None:
-            return options
-        root = job.loaded.root or job.peer.address
+            return None
+        root: Address | None = job.loaded.root or job.peer.address
+        return root
+
+    def _with_root(self, options: dict[str, object]) -> dict[str, object]:
+        root = self.output_root()
         return {**options, "root": [root.worker_id, root.node_id, root.ipc, root.tcp]} if root else options
 
     def submit(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -8,7 +8,7 @@ owner.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -34,6 +34,7 @@ __all__ = [
     "CancelTasks",
     "CoreMessage",
     "Dep",
+    "DisplayData",
     "GetObjects",
     "HandoverDone",
     "LogLines",
@@ -51,7 +52,9 @@ __all__ = [
     "StreamConsumed",
     "StreamItem",
     "Task",
+    "TaskOutput",
     "TaskResults",
+    "TaskScreen",
     "Template",
 ]
 
@@ -260,7 +263,11 @@ class Ack(msgspec.Struct, array_like=True, tag=11):
 
 
 class LogLines(msgspec.Struct, array_like=True, tag=12):
-    """Worker to driver: text that a task printed. ``stream`` is 1 (stdout) or 2 (stderr)."""
+    """Worker to driver: lines that a task printed. ``stream`` is 1 (stdout) or 2 (stderr).
+
+    ``count`` > 1: ``text`` is one line that came so many times. ``omitted``: lines before it that were left out, and
+    are in the worker's log.
+    """
 
     cell: Cell | None
     task: str
@@ -270,6 +277,47 @@ class LogLines(msgspec.Struct, array_like=True, tag=12):
     text: str
     actor: str = ""
     task_id: bytes = b""
+    count: int = 1
+    omitted: int = 0
+
+
+class TaskScreen(msgspec.Struct, array_like=True, tag=80):
+    """Worker to driver: all that stands now on the lines that a task draws over, such as progress bars.
+
+    ``part`` tells several screens of a task apart; ``is_over``: this is what stays.
+    """
+
+    cell: Cell | None
+    task: str
+    pid: int
+    node_id: bytes
+    rows: list[str]
+    actor: str = ""
+    task_id: bytes = b""
+    part: int = 0
+    stream: int = 2
+    is_over: bool = False
+
+
+class DisplayData(msgspec.Struct, array_like=True, tag=81):
+    """Worker to driver: a task displayed something: ``data`` by MIME type, as in Jupyter's message of that name.
+
+    ``update``: it takes the place of what was displayed with this ``display_id``.
+    """
+
+    cell: Cell | None
+    task: str
+    pid: int
+    node_id: bytes
+    data: dict[str, Any]
+    metadata: dict[str, Any] = {}
+    actor: str = ""
+    task_id: bytes = b""
+    display_id: str = ""
+    update: bool = False
+
+
+TaskOutput = LogLines | TaskScreen | DisplayData
 
 
 class ReportLost(msgspec.Struct, array_like=True, tag=13):
@@ -321,7 +369,9 @@ CoreMessage = (
     | AddBorrowers
     | RemoveBorrowers
     | Ack
+    | DisplayData
     | LogLines
+    | TaskScreen
     | ReportLost
     | HandoverDone
     | SenderDied

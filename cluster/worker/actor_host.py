@@ -158,7 +158,7 @@ class ActorHost:
             deps, refs = msgspec.msgpack.decode(spec.deps, type=tuple[list[Dep] | None, list[RefInfo] | None])
         task = Task(task_counter(self.actor_id), 0, spec.args, deps, refs, 0, self.message.restart)
         template = Template(0, f"{spec.class_name}.__init__", b"", None, self.actor_id, 1, spec.cell)
-        job = Job(owner, task, Loaded(template, template.name, None, 1, spec.cell, None, 0, 0, "__init__"))
+        job = Job(owner, task, Loaded(template, template.name, None, 1, spec.cell, spec.root, 0, 0, "__init__"))
         job.started = time.perf_counter()
         cell_var.set(spec.cell)
         task_var.set(job)
@@ -190,7 +190,9 @@ class ActorHost:
         task_var.set(None)
         if executor.events is not None:
             executor.events.created(job, spec.class_name, described)
-        executor.outgoing.finish_output(job)
+        if executor.output is not None:
+            executor.output.finish(job, time.perf_counter() - job.started)
+            executor.output.background = job
         core.reactor.run_once()
         core.raylet_send(ActorStarted(self.actor_id, core.address, error, detail))
         if error:

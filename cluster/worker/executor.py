@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
     from ..core.runtime import Core
     from ..telemetry.recorder import WorkerRecorder
+    from .output import Output
 
 __all__ = ["ActorExit", "Executor"]
 
@@ -95,6 +96,7 @@ class Executor(Inputs, Interrupts):
         self.first_child = 0
         self.events: WorkerRecorder | None = None
         self.record: Callable[[tuple[Any, ...]], None] | None = None  # of telemetry: see `events.WIDTH`
+        self.output: Output | None = None  # what tasks print and show
         self.exit_code = 0
         self.ended_cells = core.cells.ended.latest  # empty until a cell was cancelled
         core.tick_hooks.append(self.insist)
@@ -290,7 +292,8 @@ class Executor(Inputs, Interrupts):
         """Send the result on its way, and leave if `max_calls` says so."""
         if self.breakpoints.active:
             self.breakpoints.task_ended(job)
-        self.outgoing.finish_output(job)
+        if self.output is not None:
+            self.output.finish(job, seconds)
         self.outgoing.add(job.peer.worker_id, result, seconds)
         loaded = job.loaded
         if self.record is not None:

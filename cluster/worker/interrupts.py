@@ -22,6 +22,7 @@ from .peers import Job
 
 if TYPE_CHECKING:
     from ..core.runtime import Core
+    from .output import Output
 
 __all__ = ["Interrupts"]
 
@@ -32,6 +33,7 @@ class Interrupts:
     core: Core
     queue: deque[Job]
     outgoing: Outgoing
+    output: Output | None
     running: Job | None
     interruptible: bool  # the main thread is in the task's own code
     interrupt_target: Job | None  # the task that is to get a KeyboardInterrupt, until it got it
@@ -116,8 +118,11 @@ class Interrupts:
         job = self.running
         if job is None or self.interrupt_target is not job or not self.interruptible:
             return
-        self.interrupt_target = None
         if self.core.reactor.main_inside:
+            self.interrupt_target = None
             self.core.reactor.interrupt()  # it waits in `get`: raised when it has left the machines alone
             return
+        if self.output is not None and self.output.busy_in_main():
+            return  # it prints: comes again when it has done so
+        self.interrupt_target = None
         raise KeyboardInterrupt

@@ -14,9 +14,10 @@ from ..core.runtime import Core, CoreOptions
 from ..core.tasks import task_var
 from ..protocol.raylet_messages import AssignActor, Exit
 from ..telemetry.recorder import WorkerRecorder
+from . import streams
 from .actor_host import ActorHost
 from .executor import Executor
-from .output import TaskStream
+from .output import Output
 
 if TYPE_CHECKING:
     from ..launchers.boot import WorkerBoot
@@ -106,10 +107,9 @@ def started_page(path: str) -> memoryview:
 
 def _capture_output(core: Core, executor: Executor) -> None:
     def source() -> Any:
-        return task_var.get() or executor.running
+        return task_var.get() or executor.running or output.background
 
-    outgoing = executor.outgoing
-    for name, number in (("stdout", 1), ("stderr", 2)):
-        stream = TaskStream(getattr(sys, name), number, source, outgoing.text, core.reactor.wake)
-        outgoing.streams.append(stream)
-        setattr(sys, name, stream)
+    output = Output(core, f"{core.options.session_dir}/logs", source)
+    executor.output = executor.outgoing.output = output
+    core.tick_hooks.append(output.tick)
+    streams.install(output)

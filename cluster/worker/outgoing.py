@@ -6,13 +6,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ..core.commands import Connect, Reply, Send
-from ..protocol.common import Address
-from ..protocol.core_messages import LogLines, Result, StreamItem, TaskResults
-from ..protocol.ids import make_task_id
-from .peers import Job
+from ..protocol.core_messages import Result, StreamItem, TaskResults
 
 if TYPE_CHECKING:
     from ..core.runtime import Core
+    from .output import Output
 
 __all__ = ["Outgoing"]
 
@@ -23,11 +21,10 @@ class Outgoing:
     def __init__(self, core: Core) -> None:
         self.core = core
         self.items: deque[tuple[bytes, Any, float]] = deque()
-        self.text: deque[tuple[Any, int, str]] = deque()
         self.stolen: set[bytes] = set()  # peers whose `StealTasks` is to be answered
         self.blocked: set[bytes] = set()  # peers to be told that this worker waits
-        self.streams: list[Any] = []
-        self.default_root: Address | None = None
+        self.output: Output | None = None
+        self.gone: set[bytes] = set()  # drivers that died: an actor may outlive its own
 
     def add(self, peer: bytes, result: Result, seconds: float) -> None:
         """A task ended after ``seconds`` (negative: it did not run)."""
@@ -37,16 +34,11 @@ class Outgoing:
         """A generator yielded."""
         self.items.append((peer, item, 0.0))
 
-    def finish_output(self, job: Job) -> None:
-        """The task is over: what it printed without an end of line goes too."""
-        for stream in self.streams:
-            stream.finish(job)
-
     def collect(self) -> None:
         """Pack everything into messages. In the leader."""
         out = self.core.out
-        if self.text:
-            self._collect_text()
+        if self.output is not None:
+            self._collect_output(self.output)
         items = self.items
         if items:
             batches: dict[bytes, TaskResults] = {}
@@ -81,37 +73,11 @@ class Outgoing:
             self.blocked.discard(peer)
             batch.blocked = True
 
-    def _collect_text(self) -> None:
-        text, out, core = self.text, self.core.out, self.core
-        last: tuple[Any, int] | None = None
-        parts: list[str] = []
-
-        def send() -> None:
-            if last is None:
-                return
-            job, number = last
-            peer: bytes = job.peer.worker_id
-            root = job.loaded.root
-            lines = LogLines(
-                job.loaded.cell,
-                job.loaded.name,
-                core.pid,
-                core.node_id,
-                number,
-                "".join(parts),
-                job.loaded.method and core.actor_name,
-                make_task_id(peer, job.task.counter),
-            )
-            if root is None or root.worker_id == peer:
-                out.append(Reply(peer, lines))
-            else:
-                out.append(Connect(root))
-                out.append(Send(root.worker_id, lines))
-
-        while text:
-            job, number, part = text.popleft()
-            if last is None or last[0] is not job or last[1] != number:
-                send()
-                last, parts = (job, number), []
-            parts.append(part)
-        send()
+    def _collect_output(self, output: Output) -> None:
+        out = self.core.out
+        for channel, message in output.collect():
+            if channel.driver is None:
+                out.append(Reply(channel.owner, message))
+            elif channel.driver.worker_id not in self.gone:
+                out.append(Connect(channel.driver))
+                out.append(Send(channel.driver.worker_id, message))

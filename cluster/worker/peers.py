@@ -40,6 +40,7 @@ class Loaded(msgspec.Struct, eq=False):
     is_coroutine: bool = False
     is_generator: bool = False
     owner: bytes = b""  # worker id of who sends these tasks
+    channel: Any = None  # of its output, once it has some
 
 
 class Job(msgspec.Struct, eq=False):
@@ -52,3 +53,4 @@ class Job(msgspec.Struct, eq=False):
     running: Any = None  # asyncio task or thread that runs it
     started: float = 0.0  # on `time.perf_counter`; 0: it has not begun
     error: str = ""  # what it raised, for telemetry
+    voice: Any = None  # of its output, once it has some
