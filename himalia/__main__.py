@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from himalia.cli import _cluster, _state
+from himalia.cli import _cluster, _logs, _state
 
 __all__ = ["main"]
 
@@ -18,6 +18,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _cluster.add_commands(commands)
     _state.add_commands(commands)
+    _logs.add_commands(commands)
     return parser
 
 

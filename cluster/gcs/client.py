@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from itertools import count
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -17,6 +18,7 @@ import msgspec
 from ..protocol.common import Address
 from ..protocol.gcs_messages import Answer, Failed, GcsReply
 from ..protocol.ids import WORKER_ID_SIZE, process_id_from
+from ..protocol.log_messages import LogAnswer, LogQuestion
 from ..protocol.raylet_messages import RayletReply, StoreStats, StoreStatsRequest
 from ..transport.bus import Bus
 from ..transport.keys import CurveKeys
@@ -99,17 +101,38 @@ class GcsClient:
 
     def store_stats(self, raylet: Address, *, detail: bool = True, timeout: float = TIMEOUT) -> StoreStats:
         """Ask a raylet what its object store holds."""
+        for answer in self._ask_raylet(raylet, StoreStatsRequest(detail), timeout):
+            if isinstance(answer, StoreStats):
+                return answer
+        raise AssertionError("the answers end with an error")
+
+    def read_logs(self, raylet: Address, question: LogQuestion, *, timeout: float = TIMEOUT) -> LogAnswer:
+        """Ask a raylet about the logs of its node.
+
+        Raises
+        ------
+        ValueError
+            It cannot be told; says why.
+        """
+        question.request = self._next_request()
+        for answer in self._ask_raylet(raylet, question, timeout):
+            if isinstance(answer, LogAnswer) and answer.request == question.request:
+                if answer.error:
+                    raise ValueError(answer.error)
+                return answer
+        raise AssertionError("the answers end with an error")
+
+    def _ask_raylet(self, raylet: Address, message: Any, timeout: float) -> Iterator[Any]:
+        """Send a question; then what comes from there, until the time is over."""
         what = f"The raylet at {_place(raylet)}"
         try:
             self._bus.connect(raylet)
         except ConnectionError as error:
             raise GcsUnreachableError(f"{what} cannot be reached: {error}") from error
-        self._bus.send(raylet.worker_id, [self._encode(StoreStatsRequest(detail))])
+        self._bus.send(raylet.worker_id, [self._encode(message)])
         deadline = time.monotonic() + timeout
         while True:
-            answer = self._decode_raylet(self._receive(raylet.worker_id, deadline, what))
-            if isinstance(answer, StoreStats):
-                return answer
+            yield self._decode_raylet(self._receive(raylet.worker_id, deadline, what))
 
     def _receive(self, peer: bytes, deadline: float, what: str) -> bytes:
         """The next message of a peer."""

@@ -12,6 +12,7 @@ import msgspec
 
 from .common import Address, CancelCell, Death, Resources, SetCapacity
 from .gcs_messages import ActorSpec
+from .log_messages import LogAnswer, LogQuestion
 
 __all__ = [
     "ActorStarted",
@@ -309,6 +310,7 @@ RayletMessage = (
     | StopRaylet
     | PullObject
     | ChunkCredit
+    | LogQuestion
 )
 """What a raylet receives on its server socket."""
 
@@ -494,5 +496,6 @@ RayletReply = (
     | StoreStats
     | SlabCreated
     | Chunk
+    | LogAnswer
 )
 """What a raylet sends to those who connected to it."""

@@ -30,11 +30,13 @@ from ..launchers.boot import RayletBoot, Ready, report_ready
 from ..object_store.server import ObjectStoreServer
 from ..protocol.common import PROTOCOL_VERSION, Address, NodeInfo
 from ..protocol.gcs_messages import GcsReply, NodeHello, NodeReport, SayHello, Welcome
+from ..protocol.log_messages import LogQuestion
 from ..protocol.raylet_messages import Chunk, KillWorker, RayletMessage, RayletReply, WorkerDied
 from ..protocol.transitions import IllegalTransition
 from ..transport.bus import Bus, Frames
 from ..transport.keys import CurveKeys
 from ..transport.loop import BusLoop
+from . import log_reader
 from .events import (
     Command,
     DriverGone,
@@ -206,6 +208,9 @@ class RayletServer:
             self._handle(Received(peer, message))
         elif type(message) in HANDLED:
             self._handle(Received(peer, message))
+        elif isinstance(message, LogQuestion):
+            answering = self._loop.run_in_executor(None, log_reader.answer, self._boot.session_dir, message)
+            answering.add_done_callback(lambda done: None if self._is_closed else self._io.reply(peer, done.result()))
         else:
             self.store.handle(peer, message)
 

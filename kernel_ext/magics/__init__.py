@@ -21,6 +21,7 @@ def families() -> tuple[type[Family], ...]:
     from .cluster import ClusterMagics
     from .control import ControlMagics
     from .every import EveryMagics
+    from .logs import LogMagics
     from .memory import MemoryMagics
     from .rdebug import DebugMagics
     from .state import StateMagics
@@ -28,6 +29,7 @@ def families() -> tuple[type[Family], ...]:
 
     return (
         ClusterMagics,
+        LogMagics,
         MemoryMagics,
         TaskMagics,
         EveryMagics,

@@ -29,6 +29,7 @@ from himalia.util.state._api import (
     summarize_objects,
     summarize_tasks,
 )
+from himalia.util.state._logs import get_log, list_logs, logs
 from himalia.util.state._schemas import (
     ActorState,
     JobState,
@@ -50,16 +51,19 @@ __all__ = [
     "WorkerState",
     "get_actor",
     "get_job",
+    "get_log",
     "get_node",
     "get_objects",
     "get_task",
     "get_worker",
     "list_actors",
     "list_jobs",
+    "list_logs",
     "list_nodes",
     "list_objects",
     "list_tasks",
     "list_workers",
+    "logs",
     "summarize_actors",
     "summarize_objects",
     "summarize_tasks",

@@ -27,7 +27,7 @@ from himalia.util.state._schemas import (
     WorkerState,
 )
 
-__all__ = ["ROWS", "Source", "open_source"]
+__all__ = ["ROWS", "Source", "open_source", "reachable"]
 
 _EVERYTHING = 1_000_000  # rows: the GCS's own bounds are lower
 _TASKS = 200_000  # the newest ones, which a table has room for; the GCS may remember more
@@ -130,6 +130,18 @@ def open_source(address: str | None, timeout: float) -> Iterator[Source]:
     where = find_connection(address or "auto")
     with GcsClient(where) as client:
         yield Source(client, where, timeout)
+
+
+def reachable(address: str | None) -> Reachable:
+    """Where the cluster at an address is, or the one that this process is connected to.
+
+    Raises
+    ------
+    ClusterNotFoundError
+        There is none.
+    """
+    core = find_core()
+    return core.options if core is not None and address in (None, "auto") else find_connection(address or "auto")
 
 
 # -- rows -------------------------------------------------------------------------------------------------------------

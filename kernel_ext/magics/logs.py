@@ -1,0 +1,106 @@
+"""``%logs``: what tasks printed, all of it."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, ClassVar, Final
+
+from IPython.core.magic import line_magic, magics_class
+
+from ...cluster.core.actor_class import ActorHandle
+from ...cluster.core.generator import ObjectRefGenerator
+from ...cluster.core.refs import ObjectRef
+from ...cluster.protocol.log_messages import LogPiece, LogSelection
+from ..arguments import MagicParser, UsageProblem, count
+from ..html import IDLE
+from ..log_view import lines_bundle, lines_of, sources_bundle
+from .base import Family, answers
+
+__all__ = ["LogMagics"]
+
+_SHOWN: Final = 100  # lines, unless told otherwise: a notebook should not be flooded by the cure against floods
+
+
+def _parser() -> MagicParser:
+    parser = MagicParser("%logs")
+    parser.add_argument("what", nargs="?", metavar="CELL|NAME|ID", completer=_names)
+    parser.add_argument("--tail", type=count, default=_SHOWN, metavar="N")
+    parser.add_argument("--stream", choices=("out", "err", "all"), default="all")
+    parser.add_argument("--pid", type=count, metavar="PID")
+    return parser
+
+
+def _prints(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return bool(value) and all(isinstance(item, ObjectRef) for item in value)
+    return isinstance(value, ObjectRef | ActorHandle | ObjectRefGenerator)
+
+
+def _names(shell: Any) -> list[str]:
+    return sorted(name for name, value in shell.user_ns.items() if not name.startswith("_") and _prints(value))
+
+
+@magics_class
+class LogMagics(Family):
+    """``%logs``."""
+
+    parsers: ClassVar = {"logs": _parser}
+
+    @line_magic
+    @answers
+    def logs(self, line: str) -> None:
+        """What tasks printed, also what was left out below their cell.
+
+        %logs
+            Who has printed how much, by cell and function.
+        %logs CELL|NAME|ID [--tail N] [--stream out|err|all] [--pid PID]
+            The last lines of the tasks of a cell (%logs 7), of a variable that holds a reference, a list of them, an
+            actor or a generator (%logs ref), or of the task or actor with an id. --tail is how many lines (100),
+            --stream which of them, --pid those of one process, which can also stand alone.
+        himalia.util.state.logs(ref) gives all of it as text.
+        """
+        from himalia.util.state._logs import LogReader, stream_number
+
+        arguments = self.parse("logs", line)
+        core = self.core()
+        with LogReader() as reader:
+            if arguments.what is None and arguments.pid is None:
+                sources = reader.sources(LogSelection(job=core.job_id.hex()))
+                if sources:
+                    self.show(sources_bundle(sources))
+                else:
+                    self.say("No task of this notebook has printed anything.", IDLE)
+                return
+            stream, pid = stream_number(arguments.stream), arguments.pid or 0
+            title, groups = self._meant(arguments.what, core.job_id.hex(), pid)
+            pieces: list[LogPiece] = []
+            for selections in groups:
+                pieces += reader.first(selections, stream, arguments.tail)
+        pieces.sort(key=lambda piece: piece.at)
+        self._show_lines(title, lines_of(pieces), arguments.tail)
+
+    def _show_lines(self, title: str, lines: list[tuple[str, int, str]], tail: int) -> None:
+        if not lines:
+            self.say(f"{title}: nothing was printed.", IDLE)
+            return
+        shown = lines[-tail:] if tail else []
+        words = f"the last {len(shown)} lines (--tail says how many)" if len(lines) >= tail else f"{len(shown)} lines"
+        self.show(lines_bundle(f"{title}: {words if len(shown) != 1 else '1 line'}", shown))
+
+    def _meant(self, what: str | None, job: str, pid: int) -> tuple[str, list[list[LogSelection]]]:
+        """A title, and for each thing that is meant its selections, of which the first that has printed counts."""
+        from himalia.util.state._logs import selections_of
+
+        if what is None:
+            return f"Process {pid}", [[LogSelection(pid=pid)]]
+        if what.isdecimal() and len(what) < 9:
+            return f"Cell {what}", [[LogSelection(job=job, cell=int(what), pid=pid)]]
+        value = self.variables.get(what, what)
+        things = value if isinstance(value, list | tuple) else [value]
+        try:
+            return what, [selections_of(thing) for thing in things]
+        except ValueError as error:
+            known = _names(self.shell)
+            meant = difflib.get_close_matches(what, known, n=1)
+            hint = f"; did you mean {meant[0]}?" if meant else f"; %logs knows {', '.join(known)}" if known else ""
+            raise UsageProblem(f"{error}{hint}") from None
