@@ -9,7 +9,6 @@ from IPython.core.magic import line_magic, magics_class
 
 from ...cluster.core import api, current, session
 from ..arguments import MagicParser, UsageProblem, byte_count, positive
-from ..autoreload import autoreload_of
 from ..html import GOOD, IDLE
 from ..status import NAME_LABEL, cluster_bundle, gone_bundle
 from .base import Action, Family, answers
@@ -88,6 +87,8 @@ def _autoreload_parser() -> MagicParser:
 
 
 def _autoreload(magics: Family, arguments: argparse.Namespace) -> None:
+    from ..autoreload import autoreload_of
+
     watcher = autoreload_of(magics.shell)
     if arguments.state == "on":
         watcher.switch_on()

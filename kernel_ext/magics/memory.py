@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import gc
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from IPython.core.magic import line_magic, magics_class
 
 from ..arguments import MagicParser, byte_count, positive
 from ..html import GOOD, IDLE, quantity
-from ..memory import MemoryReport, ObjectLine, report_memory
-from ..memory_view import memory_bundle
-from ..release import outputs_of, release
 from .base import Action, Family, answers
+
+if TYPE_CHECKING:
+    from ..memory import MemoryReport, ObjectLine
 
 __all__ = ["MemoryMagics"]
 
@@ -34,16 +34,24 @@ def _release_parser() -> MagicParser:
 
 
 def _names(shell: Any) -> list[str]:
+    from ..release import outputs_of
+
     variables = [name for name in shell.user_ns if not name.startswith("_") and name not in shell.user_ns_hidden]
     return ["Out", "traceback", *outputs_of(shell), *sorted(variables)]
 
 
 def _show(magics: Family, arguments: argparse.Namespace) -> None:
+    from ..memory import report_memory
+    from ..memory_view import memory_bundle
+
     report = report_memory(magics.core(), magics.shell)
     magics.show(memory_bundle(report, int(arguments.limit), arguments.min))
 
 
 def _release(magics: Family, arguments: argparse.Namespace) -> None:
+    from ..memory import report_memory
+    from ..release import release
+
     core = magics.core()
     before = report_memory(core, magics.shell)
     try:
