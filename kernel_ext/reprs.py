@@ -14,6 +14,7 @@ from ..cluster.core import current, failures
 from ..cluster.core.actor_class import ActorHandle
 from ..cluster.core.records import LeasedWorker, Record
 from ..cluster.core.refs import BUFFERS, ERROR, FREED, INLINE, PENDING, STORE, ObjectRef
+from ..cluster.core.upgrade import redefinition
 from .html import BAD, BUSY, GOOD, IDLE, card, quantity, text_card
 
 if TYPE_CHECKING:
@@ -155,6 +156,8 @@ def describe_actor(handle: ActorHandle) -> Shown:
     if row["node_id"]:
         here = row["node_id"] == core.node_id
         shown.rows.append(("where", "this node" if here else f"node {row['node_id'].hex()[:_SHOWN_DIGITS]}"))
+    if redefinition(handle) is not None:
+        shown.rows.append(("class", "defined anew since: .upgrade() moves the actor there"))
     if client is not None and client.pending > 0:
         shown.rows.append(("calls under way", str(client.pending)))
     if row["restarts"]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ..protocol.common import Cell
 from ..protocol.errors import ActorAlreadyExistsError
 from ..protocol.gcs_messages import ActorSpec
-from ..serialization.functions import Exported, export_function
 from ..serialization.signature import CallSignature
 from ..serialization.values import deserialize, dumps_by_value
 from .api_core import require_engine
+from .exports import Exports
 from .id_types import ActorID
 from .options import (
     ACTOR_OPTIONS,
@@ -100,8 +101,10 @@ class ActorClass:
         held, placement = actor_resources(options)
         is_async = shared.is_async
         concurrency = options.get("max_concurrency")
+        cell = core.current_cell()
+        exported = shared.exports.current(core, cell)
         spec = ActorSpec(
-            shared.exported(core).content_hash,
+            exported.content_hash,
             shared.name,
             core.job_id,
             core.address,
@@ -120,23 +123,23 @@ class ActorClass:
             encode_strategy(options.get("scheduling_strategy")),
             options.get("label_selector") or {},
             core.merge_runtime_env(encode_runtime_env(options.get("runtime_env"))),
-            core.current_cell(),
+            cell,
             shared.methods,
             unordered=bool(options.get("allow_out_of_order_execution")),
             code=core.code,
             root=core.output_root(),
         )
         try:
-            actor_id, ref = core.create_actor(
-                spec, shared.exported(core), args, kwargs, bool(options.get("get_if_exists"))
-            )
+            actor_id, ref = core.create_actor(spec, exported, args, kwargs, bool(options.get("get_if_exists")))
         except RequestFailed as failure:
             if failure.kind == "name_taken":
                 raise ActorAlreadyExistsError(failure.text) from None
             raise ValueError(failure.text) from None
         if ref is None and not detached:
             return core.find_actor(name, namespace)
-        return ActorHandle(actor_id, shared.name, shared.methods, ref, meta_of(spec), shared.signatures)
+        return ActorHandle(
+            actor_id, shared.name, shared.methods, ref, meta_of(spec), shared.signatures, shared, core.code
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {"cls": self._cls, "options": self._options}
@@ -177,16 +180,7 @@ class _SharedClass:
             self.signatures[name] = CallSignature.compile(
                 function, skip_self=not is_bound, name=f"{cls.__name__}.{name}"
             )
-        self._exported: Exported | None = None
-        self._core: EngineOps | None = None
-        self._code: Code | None = None
-
-    def exported(self, core: EngineOps) -> Exported:
-        """Pickle the class, once a session, and again when a module was edited."""
-        if self._exported is None or self._core is not core or self._code is not core.code:
-            self._exported = export_function(self.cls, on_large=lambda capture: core.warn(str(capture)))
-            self._core, self._code = core, core.code
-        return self._exported
+        self.exports = Exports(cls)
 
 
 def describe_parameters(function: Callable[..., Any], skip_self: bool) -> list[list[Any]] | None:
@@ -247,6 +241,8 @@ class ActorHandle:
         ref: ObjectRef | None,
         meta: dict[str, Any],
         signatures: dict[str, CallSignature] | None = None,
+        shared: _SharedClass | None = None,
+        code: Code | None = None,
     ) -> None:
         self._id = actor_id
         self._class_name = class_name
@@ -254,11 +250,17 @@ class ActorHandle:
         self._ref = ref
         self._meta = meta
         self._signatures = signatures
+        self._shared = shared  # what it was made of, where it was made: a newer definition of that can be told
+        self._code = code or {}
 
     def __getattr__(self, name: str) -> ActorMethod:
         # Found only once a method: then it lies in the instance's dict.
         methods = self.__dict__.get("_methods")
         if methods is None or (name not in methods and name not in BUILTIN_METHODS):
+            if name == "upgrade" and methods is not None:
+                from .upgrade import upgrade
+
+                return partial(upgrade, self)  # type: ignore[return-value] # the one that is called here, not there
             class_name = self.__dict__.get("_class_name", "?")
             raise AttributeError(f"actor class '{class_name}' has no method '{name}'")
         if self._signatures is not None:
@@ -289,7 +291,10 @@ class ActorHandle:
         return rebuild_handle, (self._id, self._class_name, self._methods, self._ref, self._meta)
 
     def __repr__(self) -> str:
-        return f"Actor({self._class_name}, {self._id.hex()})"
+        from .upgrade import redefinition
+
+        old = ": its class was defined anew since, .upgrade() moves it there" if redefinition(self) else ""
+        return f"Actor({self._class_name}, {self._id.hex()}{old})"
 
 
 def rebuild_handle(

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.common import Cell
-from ..serialization.functions import Exported, export_function
 from ..serialization.signature import CallSignature
 from .api_core import require_engine
+from .exports import Exports
 from .options import TASK_OPTIONS, check_options, encode_runtime_env, task_resources
 from .strategies import encode_strategy
 
 if TYPE_CHECKING:
-    from ..serialization.reloading import Code
     from .native import EngineOps
     from .records import Plan
 
@@ -82,7 +81,7 @@ class RemoteFunction:
             more["generator_returns"] = True
         plan = self.plan = core.make_plan(
             self._name,
-            self._shared.exported(core),
+            self._shared.exports.current(core, cell),
             resources=task_resources(options),
             strategy=encode_strategy(options.get("scheduling_strategy")),
             labels=options.get("label_selector"),
@@ -124,16 +123,7 @@ class _Shared:
         self.name = self.name.rsplit("<locals>.", 1)[-1]
         self.signature = CallSignature.compile(function, name=self.name)
         self.is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
-        self._exported: Exported | None = None
-        self._core: EngineOps | None = None
-        self._code: Code | None = None
-
-    def exported(self, core: EngineOps) -> Exported:
-        """Pickle the function, once a session; it stays as it was at its first use, until a module is edited."""
-        if self._exported is None or self._core is not core or self._code is not core.code:
-            self._exported = export_function(self.function, on_large=lambda capture: core.warn(str(capture)))
-            self._core, self._code = core, core.code
-        return self._exported
+        self.exports = Exports(function)
 
 
 def merge_options(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -369,6 +369,20 @@ class Actors:
 
     # -- what callers ask ----------------------------------------------------------------------------------------------
 
+    def replace_class(
+        self,
+        actor: Actor,
+        class_hash: bytes,
+        name: str,
+        methods: dict[str, dict[str, object]],
+        code: dict[str, tuple[int, str]],
+    ) -> None:
+        """An actor is an instance of another class from now on, and will be when it restarts."""
+        actor.spec = msgspec.structs.replace(
+            actor.spec, class_hash=class_hash, class_name=name, methods=methods, code=code
+        )
+        self._out.persist(SPEC_TABLE, actor.actor_id, actor.spec)
+
     def create(self, actor_id: bytes, spec: ActorSpec, now: float) -> Actor:
         """Take a new actor; the caller has made sure of id, name and strategy."""
         self._now = now

@@ -36,6 +36,7 @@ from ..protocol.gcs_messages import (
     Notice,
     ReadTaskEvents,
     RemoveNode,
+    ReplaceClass,
     ReportActor,
     ReportJobEnd,
     ReportProcessDeath,
@@ -101,6 +102,7 @@ class GcsMachine:
             GetActor: self._get_actor,
             WatchActor: self._watch_actor,
             KillActor: self._kill_actor,
+            ReplaceClass: self._replace_class,
             KvPut: self.kv.put,
             KvGet: self.kv.get,
             KvDelete: self.kv.delete,
@@ -401,6 +403,15 @@ class GcsMachine:
             self.actors.end(actor, Death(DeathKind.KILLED, "it was killed with kill()"), self._now)
         else:
             self.actors.restart(actor, Death(DeathKind.KILLED, "it was killed with kill(no_restart=False)"), self._now)
+        self._out.answer(peer, message.request, True)
+
+    def _replace_class(self, peer: bytes, message: ReplaceClass) -> None:
+        actor = self.actors.by_id.get(message.actor_id)
+        if actor is None or actor.is_dead:
+            text = f"there is no actor {message.actor_id.hex()}, or it is dead"
+            self._out.fail(peer, message.request, "not_found", text)
+            return
+        self.actors.replace_class(actor, message.class_hash, message.class_name, message.methods, message.code)
         self._out.answer(peer, message.request, True)
 
     def _report_actor(self, peer: bytes, message: ReportActor) -> None:

@@ -38,6 +38,7 @@ __all__ = [
     "ProcessDead",
     "ReadTaskEvents",
     "RemoveNode",
+    "ReplaceClass",
     "ReportActor",
     "ReportJobEnd",
     "ReportProcessDeath",
@@ -214,6 +215,17 @@ class KillActor(msgspec.Struct, array_like=True, tag=15):
     request: int = 0
 
 
+class ReplaceClass(msgspec.Struct, array_like=True, tag=24):
+    """A caller: the actor is an instance of another class by now, which restarts and handles by name are to know."""
+
+    actor_id: bytes
+    class_hash: bytes
+    class_name: str
+    methods: dict[str, dict[str, object]] = {}
+    code: dict[str, tuple[int, str]] = {}
+    request: int = 0
+
+
 class KvPut(msgspec.Struct, array_like=True, tag=16):
     """Store under (namespace, key). Answer: whether it was new."""
 
@@ -330,6 +342,7 @@ GcsMessage = (
     | GetActor
     | WatchActor
     | KillActor
+    | ReplaceClass
     | KvPut
     | KvGet
     | KvDelete

@@ -25,6 +25,7 @@ from ..protocol.error_system import format_bytes
 from ..protocol.errors import SerializationError
 from .context import state
 from .inspect import closure, failure_text, find_culprit, referenced_globals, type_name
+from .uses import Use, use_of
 from .values import dumps_by_value
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Exported",
     "captures_of_argument",
     "export_function",
+    "globals_of",
     "import_function",
 ]
 
@@ -142,6 +144,11 @@ def _large_captures(captured: Iterable[tuple[str, str, str, Any]]) -> tuple[Capt
 def captures_of_argument(value: Any) -> tuple[Capture, ...]:
     """The large variables of a function that is passed as an argument, which is pickled at each call."""
     return _large_captures(_captured(value)) if isinstance(value, FunctionType) else ()
+
+
+def globals_of(function: Callable[..., Any] | type) -> list[Use]:
+    """What the globals mean that the bytes of a function or class are made of."""
+    return [use_of(each.__globals__, name) for each in _walk(function) for name in referenced_globals(each)]
 
 
 def import_function(payload: bytes | memoryview) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from himalia.cluster.core.upgrade import upgrade
     from himalia.cluster.serialization import deregister_serializer, inspect_serializability, register_serializer
     from himalia.util.actor_pool import ActorPool
     from himalia.util.executor import TaskExecutor
@@ -27,6 +28,7 @@ __all__ = [
     "map",
     "map_unordered",
     "register_serializer",
+    "upgrade",
 ]
 
 _HOMES = {
@@ -41,6 +43,7 @@ _HOMES = {
     "map": "himalia.util.iteration",
     "map_unordered": "himalia.util.iteration",
     "register_serializer": "himalia.cluster.serialization",
+    "upgrade": "himalia.cluster.core.upgrade",
 }
 _MODULES = frozenset({"executor", "joblib", "multiprocessing", "progress", "queue", "scheduling_strategies", "state"})
 

@@ -1,50 +1,62 @@
-"""Cells that are run again after an edit: what was defined last is what runs."""
+"""Definitions of a notebook that change while it is worked with."""
 
 from __future__ import annotations
 
+import re
+
 from tests.kernel_ext.notebook import Notebook
 
-DEFINITIONS = """
-SCALE = {number}
 
-def helper(x):
-    return x * SCALE + {number}
-
-class Point:
-    def __init__(self, x):
-        self.x = x
-
-    def doubled(self):
-        return Point(self.x * {number})
-
-@himalia.remote
-def f(x):
-    return helper(x), {number}
-
-@himalia.remote
-class Counter:
-    def tell(self, point):
-        return {number}, point.doubled().x
-{more}
-"""
-
-
-def test_a_function_and_a_class_defined_again_run_as_they_were_defined_last(kernel: Notebook) -> None:
-    kernel.value(DEFINITIONS.format(number=2, more=""))
-    assert kernel.value("old = Counter.remote()\nhimalia.get([f.remote(10), old.tell.remote(Point(10))])") == str(
-        [(22, 2), (2, 20)]
+def test_what_a_function_uses_can_be_defined_anew(kernel: Notebook) -> None:
+    kernel.run(
+        "limit = 1\ndef helper(): return limit\nclass Thing:\n    kind = 'old'\n"
+        "@himalia.remote\ndef uses(): return helper(), Thing.kind"
     )
-    kernel.value(DEFINITIONS.format(number=3, more="    def added(self):\n        return 'new'"))
-    # At workers that have run the old one: a class keeps its name, and its module is __main__ both times.
-    assert kernel.value("[himalia.get(f.remote(i)) for i in range(5)]") == str([(3 * i + 3, 3) for i in range(5)])
-    assert kernel.value("new = Counter.remote()\nhimalia.get([new.tell.remote(Point(10)), new.added.remote()])") == str(
-        [(3, 30), "new"]
+    assert kernel.value("himalia.get(uses.remote())") == "(1, 'old')"
+    kernel.run("limit = 2")
+    assert kernel.value("himalia.get(uses.remote())") == "(2, 'old')"
+    kernel.run("def helper(): return 'new'\nclass Thing:\n    kind = 'new'")
+    assert kernel.value("himalia.get(uses.remote())") == "('new', 'new')"
+
+
+def test_what_an_actors_class_uses_can_be_defined_anew(kernel: Notebook) -> None:
+    kernel.run("level = 1\n@himalia.remote\nclass Uses:\n    def get(self): return level\nfirst = Uses.remote()")
+    kernel.run("level = 2\nsecond = Uses.remote()")
+    assert kernel.value("himalia.get([first.get.remote(), second.get.remote()])") == "[1, 2]"
+
+
+def test_instances_of_the_notebooks_classes_stay_so_on_their_way(kernel: Notebook) -> None:
+    kernel.run(
+        "import dataclasses, enum\nclass Plain: ...\n@dataclasses.dataclass\nclass Data:\n    x: int\n"
+        "class Colour(enum.Enum):\n    RED = 1\nclass Oops(Exception): ...\n"
+        "@himalia.remote\ndef make(given):\n"
+        "    return Plain(), [Data(1)], Colour.RED, isinstance(given, Plain), given\n"
+        "@himalia.remote(max_retries=0)\ndef fail(): raise Oops('no')\n"
+        "plain, data, colour, known, given = himalia.get(make.remote(Plain()))"
     )
-    # An actor is what its class was when it was made, also for calls of later cells.
-    assert kernel.value("himalia.get(old.tell.remote(Point(10)))[0]") == "2"
-    assert "added" in kernel.run("old.added.remote()").traceback
+    assert kernel.value(
+        "type(plain) is Plain, data == [Data(1)], colour is Colour.RED, known, type(given) is Plain"
+    ) == ("(True, True, True, True, True)")
+    assert kernel.run("try: himalia.get(fail.remote())\nexcept Oops: print('caught')").stream() == "caught\n"
 
 
-def test_instances_of_a_class_of_the_notebook_come_back_as_instances_of_it(kernel: Notebook) -> None:
-    kernel.value("class Thing:\n    pass\n\n@himalia.remote\ndef make():\n    return Thing()")
-    assert kernel.value("isinstance(himalia.get(make.remote()), Thing)") == "True"
+def test_an_instance_is_of_the_definition_that_its_task_was_submitted_with(kernel: Notebook) -> None:
+    kernel.run("class Old: ...\n@himalia.remote\ndef make(): return Old()\nref = make.remote()\nfirst = Old")
+    kernel.run("class Old: ...")
+    assert kernel.value("isinstance(himalia.get(ref), first), isinstance(himalia.get(ref), Old)") == "(True, False)"
+    assert kernel.value("isinstance(himalia.get(make.remote()), Old)") == "True"
+
+
+def test_an_actor_of_an_older_definition_says_so_and_can_be_moved(kernel: Notebook) -> None:
+    kernel.run(
+        "@himalia.remote\nclass Tally:\n    def __init__(self): self.n = 41\n    def add(self): return 'old'\n"
+        "tally = Tally.remote()"
+    )
+    assert "defined anew" not in kernel.value("tally")
+    kernel.run("@himalia.remote\nclass Tally:\n    def add(self):\n        self.n += 1\n        return self.n")
+    assert re.search(r"class +defined anew since: \.upgrade\(\) moves the actor there", kernel.value("tally"))
+    assert "defined anew since" in kernel.run("print(tally)").stream()
+    assert kernel.value("himalia.get(tally.add.remote())") == "'old'"
+    kernel.run("tally.upgrade()")
+    assert kernel.value("himalia.get(tally.add.remote())") == "42"
+    assert "defined anew" not in kernel.value("tally")
