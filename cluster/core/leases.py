@@ -117,7 +117,8 @@ class Leases:
             for record in queue:
                 self.completion.fail(record, self.refuse_error(record, message.text))
         elif cls.refused != message.text:
-            self.warn(message.text)
+            name = f"Task `{cls.queue[0].plan.name}` cannot run. " if cls.queue else ""
+            self.warn(name + message.text)
         cls.refused = message.text
 
     def lease_reclaim(self, message: LeaseReclaim) -> None:

@@ -73,8 +73,13 @@ class RemoteFunction:
             num_returns = "streaming"
         retry = options.get("retry_exceptions", False)
         more: dict[str, object] = {}
-        if options.get("max_calls"):
-            more["max_calls"] = options["max_calls"]
+        max_calls = options.get("max_calls")
+        if max_calls is None and options.get("num_gpus"):
+            # What a library took of a GPU it gives back at the end of its process only, and another lease may be of
+            # another GPU, which a process that has used one does not get to see.
+            max_calls = 1
+        if max_calls:
+            more["max_calls"] = max_calls
         if options.get("_generator_backpressure_num_objects"):
             more["backpressure"] = options["_generator_backpressure_num_objects"]
         if isinstance(num_returns, int) and num_returns != 1 and self._shared.is_generator:

@@ -73,12 +73,13 @@ def cpu_count(groups: CgroupFiles | None = None) -> int:
     """CPUs this process may use: by affinity and by control group, at least 1."""
     groups = groups or CgroupFiles()
     count = float(len(os.sched_getaffinity(0)))
-    for text in groups.values("cpu", "cpu.max", "cpu.cfs_quota_us"):
-        quota, *period = text.split()
-        if quota in ("max", "-1"):
-            continue
-        # Version 1 has the period in a file of its own; 100 ms is what everybody leaves it at.
-        count = min(count, float(quota) / float(period[0] if period else 100_000))
+    # Version 2 has quota and period in one file, version 1 in two; every group of one has all its files.
+    limits = groups.values("cpu", "cpu.max", "cpu.cfs_quota_us")
+    periods = groups.values("cpu", "cpu.max", "cpu.cfs_period_us")
+    for limit, other in zip(limits, periods, strict=False):
+        quota = limit.split()[0]
+        if quota not in ("max", "-1"):
+            count = min(count, float(quota) / float(other.split()[-1]))
     return max(1, int(count))
 
 

@@ -64,6 +64,7 @@ RECENT: Final = 2_048  # results kept for tasks that follow
 
 
 _node_gpus: Final = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+_seen_before: Final[list[str | None]] = []  # what a lease of GPUs has replaced, until one without them
 
 
 class ActorExit(SystemExit):
@@ -401,13 +402,21 @@ def load_template(template: Any, peer: Peer) -> Loaded:
 
 
 def set_visible_accelerators(accelerators: dict[str, list[int]]) -> None:
-    """Let libraries see only the GPUs that the lease holds."""
-    if "GPU" in accelerators:
+    """Let libraries see only the GPUs that the lease holds; without one, what the process saw before its first."""
+    if accelerators.get("GPU"):
+        _seen_before.append(os.environ.get("CUDA_VISIBLE_DEVICES"))
+        del _seen_before[1:]
         # A node that was itself given some of the GPUs counts within these.
         visible = _node_gpus.split(",") if _node_gpus else None
         held = accelerators["GPU"]
         names = [visible[index] if visible and index < len(visible) else str(index) for index in held]
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
+    elif _seen_before:
+        before = _seen_before.pop()
+        if before is None:
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
 def sync_iterator(generator: Any) -> Any:

@@ -229,6 +229,43 @@ def test_a_task_without_gpus_has_no_gpu_ids(ray: ModuleType) -> None:
     assert ray.get(look.remote()) == []
 
 
+def test_a_worker_that_had_gpus_is_not_used_again(ray: ModuleType) -> None:
+    @ray.remote(num_gpus=1)
+    def with_gpu() -> int:
+        return os.getpid()
+
+    @ray.remote
+    def without() -> Any:
+        return os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES")
+
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    used = ray.get([with_gpu.remote() for _ in range(3)])
+    assert len(set(used)) == 3
+    for pid, visible in ray.get([without.remote() for _ in range(4)]):
+        assert pid not in used
+        assert visible == before
+
+
+@pytest.mark.only_engine("himalia", reason="Ray does not promise which worker runs a task")
+def test_a_worker_that_is_kept_sees_gpus_only_while_it_has_them(stopped_ray: ModuleType) -> None:
+    stopped_ray.init("local", num_cpus=1, num_gpus=4, include_dashboard=False)
+
+    @stopped_ray.remote(num_gpus=2, max_calls=0)
+    def with_gpus() -> Any:
+        return os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES")
+
+    @stopped_ray.remote
+    def without() -> Any:
+        return os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES")
+
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    for _ in range(2):
+        pid, visible = stopped_ray.get(with_gpus.remote())
+        assert visible is not None
+        assert len(visible.split(",")) == 2
+        assert stopped_ray.get(without.remote()) == (pid, before)
+
+
 def test_accelerator_ids_tell_the_gpus_too(ray: ModuleType) -> None:
     @ray.remote(num_gpus=1)
     def look() -> Any:

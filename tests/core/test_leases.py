@@ -142,7 +142,7 @@ def test_that_nobody_can_meet_the_demand_is_said_once() -> None:
     task = owner.submit()
     for _ in range(2):
         owner.submission.lease_refused(RAYLET, LeaseRefused(1, "no node has a GPU"))
-    assert said == ["no node has a GPU"]
+    assert said == ["Task `f` cannot run. no node has a GPU"]
     owner.check(task)
     owner.lease()
     owner.submission.lease_refused(RAYLET, LeaseRefused(1, "no node has a GPU"))

@@ -26,6 +26,11 @@ def groups(root: Path, membership: str, **files: str) -> CgroupFiles:
     return CgroupFiles(str(root / "cg"), str(root / "proc"))
 
 
+def version_1(quota: str, period: str = "100000") -> dict[str, str]:
+    """The files of a group of version 1 that limits its CPUs."""
+    return {"cpu__x__cpu_DOT_cfs_quota_us": quota, "cpu__x__cpu_DOT_cfs_period_us": period}
+
+
 @pytest.fixture
 def many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
@@ -41,8 +46,9 @@ def many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         ("0::/\n", {"cpu_DOT_max": "50000 100000"}, 1),
         ("0::/a/b\n", {"a__cpu_DOT_max": "200000 100000", "a__b__cpu_DOT_max": "max 100000"}, 2),
         ("0::/of/the/host\n", {"cpu_DOT_max": "400000 100000"}, 4),
-        ("4:cpu,cpuacct:/x\n", {"cpu__x__cpu_DOT_cfs_quota_us": "600000"}, 6),
-        ("4:cpu,cpuacct:/x\n", {"cpu__x__cpu_DOT_cfs_quota_us": "-1"}, 16),
+        ("4:cpu,cpuacct:/x\n", version_1("600000"), 6),
+        ("4:cpu,cpuacct:/x\n", version_1("600000", "200000"), 3),
+        ("4:cpu,cpuacct:/x\n", version_1("-1"), 16),
     ],
 )
 def test_cpus_are_limited_by_the_control_group(
