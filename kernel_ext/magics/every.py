@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 from html import escape
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 from IPython.core.magic import line_cell_magic, magics_class
 
@@ -34,6 +34,21 @@ def _parser() -> MagicParser:
     parser.add_argument("--pull", type=variables, metavar="C,D")
     parser.add_argument("--stop", action="store_true")
     return parser
+
+
+class _Part(NamedTuple):
+    """A piece of output, and the engines that gave it."""
+
+    numbers: list[int]
+    text: str
+    html: str
+
+    def as_html(self) -> str:
+        shown = self.html or f'<pre style="margin:0;font-size:12px">{escape(self.text)}</pre>'
+        return f'<div style="opacity:.65;font-size:12px">{escape(_title(self.numbers))}</div><div>{shown}</div>'
+
+    def as_text(self) -> str:
+        return f"{_title(self.numbers)}:{chr(10) if chr(10) in self.text else ' '}{self.text}"
 
 
 class EveryError(Exception):
@@ -145,24 +160,20 @@ class EveryMagics(Family):
             self.say(f"{_title(slot.number for slot in stuck)} did not stop, and was ended with its variables.", BAD)
 
     def _show_reports(self, reports: list[EngineReport], grouped: str | None) -> None:
+        parts: list[_Part] = []
         if grouped == "engine":
             for each in reports:
-                parts = [part for part in (each.out, each.err, each.text) if part]
-                if parts:
-                    self._show_part([each.engine], "\n".join(part.rstrip("\n") for part in parts), each.html)
-            return
-        for kind in ("out", "err", "text"):
-            for text, numbers in _alike(reports, kind):
-                html = next((each.html for each in reports if each.engine in numbers), "") if kind == "text" else ""
-                self._show_part(numbers, text.rstrip("\n"), html)
-
-    def _show_part(self, numbers: list[int], text: str, html: str) -> None:
-        """A piece of output, marked with the engines that gave it."""
-        title = _title(numbers)
-        shown = html or f'<pre style="margin:0;font-size:12px">{escape(text)}</pre>'
-        head = f'<div style="opacity:.65;font-size:12px">{escape(title)}</div>'
-        separator = "\n" if "\n" in text else " "
-        self.show({"text/html": f"<div>{head}{shown}</div>", "text/plain": f"{title}:{separator}{text}"})
+                said = "\n".join(part.rstrip("\n") for part in (each.out, each.err, each.text) if part)
+                parts += [_Part([each.engine], said, each.html)] if said else []
+        else:
+            for kind in ("out", "err", "text"):
+                for text, numbers in _alike(reports, kind):
+                    html = next((each.html for each in reports if each.engine in numbers), "") if kind == "text" else ""
+                    parts.append(_Part(numbers, text.rstrip("\n"), html))
+        if parts:
+            html = "".join(part.as_html() for part in parts)
+            grid = f'<div style="display:grid;grid-template-columns:max-content auto;column-gap:16px">{html}</div>'
+            self.show({"text/html": grid, "text/plain": "\n".join(part.as_text() for part in parts)})
 
     def _hint(self, failed: Iterable[EngineReport]) -> None:
         """A name that the engines have not, but the notebook has."""

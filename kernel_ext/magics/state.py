@@ -81,7 +81,7 @@ class StateMagics(Family):
         --name
             Only those whose function's name contains this.
         --limit
-            How many are listed (20); the counts are of all.
+            How many are listed (20), failures first, then the newest; the counts are of all.
         --all-jobs
             Also those of other notebooks and programs on this cluster.
 
@@ -95,8 +95,8 @@ class StateMagics(Family):
         if arguments.state is not None:
             rows = [row for row in rows if row.state == arguments.state]
         grouped = [by_name(rows, arguments.limit)] if len(rows) > _GROUPED_FROM else []
-        shown = rows[: arguments.limit]
-        note = _more(len(rows), len(shown), "tasks, the newest first")
+        shown = sorted(rows, key=lambda row: row.state != "failed")[: arguments.limit]
+        note = _more(len(rows), len(shown), "tasks, failures and then the newest first")
         self.show(report("Tasks", counted(rows), _colour(rows), [*grouped, listed(shown, owner, time.time())], note))
 
     def _recent_rows(self, core: Core) -> list[TaskRow]:

@@ -39,7 +39,8 @@ def test_tasks_are_counted_by_function_and_listed(filled: Notebook) -> None:
     assert not cell.error, cell.traceback
     assert re.match(r"Tasks: 10 tasks: 9 finished, 1 failed\n", cell.text)
     assert re.search(r"quick +7 +", cell.text)
-    assert "3 of 10 tasks, the newest first: --limit shows more" in cell.text
+    assert "3 of 10 tasks, failures and then the newest first: --limit shows more" in cell.text
+    assert re.search(r"wrong +failed", cell.text)
     assert "<table" in cell.shown[0]["text/html"]
 
 
