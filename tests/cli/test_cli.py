@@ -202,7 +202,7 @@ def test_a_cluster_is_started_joined_looked_at_and_stopped(sessions: Path) -> No
         assert status["resources"]["CPU"]["total"] == 3.0
         assert status["resources"]["disk"]["total"] == 2.0
         nodes = json.loads(run("list", "nodes", "--format=json", "-f", "is_head_node=true", tmp=sessions).stdout)
-        assert [node["labels"] for node in nodes] == [{"zone": "a"}]
+        assert [node["labels"]["zone"] for node in nodes] == ["a"]
         assert "RESOURCE" in run("status", tmp=sessions).stdout
         assert run("get", "nodes", nodes[0]["node_id"], tmp=sessions).stdout.startswith("FIELD")
         missing = run("get", "nodes", "ff", tmp=sessions)
