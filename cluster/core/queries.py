@@ -9,13 +9,14 @@ import msgspec
 
 from ..protocol.common import NodeInfo, from_units
 from ..protocol.core_messages import RefInfo
-from ..protocol.gcs_messages import ActorInfo, ActorSpec, GetActor, ListState
+from ..protocol.gcs_messages import ActorInfo, ActorSpec, GetActor, KvPut, ListState
 from ..protocol.ids import make_object_id, task_counter
 from .actor_class import ActorHandle, meta_of
 from .borrowing import BorrowOps
 from .id_types import JobID
 from .refs import INLINE
 from .requests import RequestFailed
+from .working_dir import archive_key
 
 if TYPE_CHECKING:
     from .generator import ObjectRefGenerator
@@ -102,6 +103,7 @@ class QueryOps(BorrowOps):
 
     def merge_runtime_env(self, env: str) -> str:
         """A task's runtime environment over the job's."""
+        env = self.ship_working_dir(env)
         if not env or env == self.job_runtime_env or not self.job_runtime_env:
             return env or self.job_runtime_env
         base, own = json.loads(self.job_runtime_env), json.loads(env)
@@ -109,6 +111,19 @@ class QueryOps(BorrowOps):
         if "env_vars" in base or "env_vars" in own:
             merged["env_vars"] = {**base.get("env_vars", {}), **own.get("env_vars", {})}
         return json.dumps(merged, sort_keys=True)
+
+    def ship_working_dir(self, env: str) -> str:
+        """An environment whose folder can be had on every node: as it is now, kept by the GCS."""
+        if '"working_dir"' not in env:
+            return env
+        fields = json.loads(env)
+        folder = fields["working_dir"]
+        if archive_key(folder):
+            return env  # inherited
+        name, archive = self._folders.pack(folder)
+        if archive:
+            self.gcs_send(KvPut(archive_key(name), archive))
+        return json.dumps({**fields, "working_dir": name}, sort_keys=True)
 
     def wait_mixed(self, refs: list[Any], num_returns: int, timeout: float | None) -> tuple[list[Any], list[Any]]:
         """`wait` over references and generators; a generator is ready when its next item is."""

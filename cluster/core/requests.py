@@ -19,6 +19,7 @@ from ..protocol.errors import GetTimeoutError
 from ..protocol.gcs_messages import Answer, Failed, KvGet, KvPut
 from .base import CoreBase
 from .commands import Connect, Send
+from .working_dir import Folders
 
 __all__ = ["RequestFailed", "RequestOps"]
 
@@ -44,6 +45,7 @@ class RequestOps(CoreBase):
     def _init_requests(self) -> None:
         self._requests: dict[int, Callable[[Any], None]] = {}
         self.adopted_job = b""
+        self._folders = Folders()
         self._next_request = count(1).__next__
 
     def gcs_send(self, message: Any) -> None:

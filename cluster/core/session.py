@@ -122,6 +122,7 @@ def init(options: NodeOptions | None, address: str | None, config: dict[str, Any
         try:
             _watch(session)
             core.connect()
+            core.job_runtime_env = core.ship_working_dir(core.job_runtime_env)
         except BaseException:
             current.set_core(None)
             core.close()

@@ -1,7 +1,7 @@
-"""What of a runtime environment the start of a process decides: variables and the working directory.
+"""What of a runtime environment the start of a process decides: variables, and a working directory that is there.
 
-The rest (modules, packages) is the worker's to load once it runs; a field nobody knows is an error that names it, since
-a task that silently lacks its environment fails much later and elsewhere.
+One that the GCS keeps (``kv:…``, see core/working_dir.py) is the worker's to fetch. A field nobody knows is an error
+that names it, since a task that silently lacks its environment fails much later and elsewhere.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import msgspec
 
 __all__ = ["process_environment"]
 
-_BY_WORKER: Final = frozenset({"py_modules", "excludes", "worker_process_setup_hook", "config"})
-_KNOWN: Final = sorted({"env_vars", "working_dir", *_BY_WORKER})
+_KNOWN: Final = ("env_vars", "working_dir")
 
 
 def process_environment(runtime_env: str) -> tuple[dict[str, str], str]:
-    """Variables and working directory (empty: unchanged) of a runtime environment in JSON.
+    """Variables and working directory of a runtime environment in JSON. An empty one stays, or the worker fetches it.
 
     Raises
     ------
@@ -39,4 +38,4 @@ def process_environment(runtime_env: str) -> tuple[dict[str, str], str]:
     folder = fields.get("working_dir") or ""
     if not isinstance(folder, str):
         raise ValueError("runtime_env['working_dir'] must be a path")
-    return variables, folder
+    return variables, "" if folder.startswith("kv:") else folder

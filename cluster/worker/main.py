@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import mmap
 import os
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ..core import current
 from ..core.runtime import Core, CoreOptions
 from ..core.tasks import task_var
+from ..core.working_dir import archive_key, unpack
+from ..protocol.gcs_messages import KvGet
 from ..protocol.raylet_messages import AssignActor, Exit
 from ..telemetry.recorder import WorkerRecorder
 from . import streams
@@ -83,6 +86,7 @@ def _serve(boot: WorkerBoot) -> int:
 
     core.answer_handlers[AssignActor] = become_actor
     core.answer_handlers[Exit] = leave
+    enter_working_dir(core)
     core.connect()
     core.start()
     recorder = WorkerRecorder.install(core, executor)
@@ -93,6 +97,17 @@ def _serve(boot: WorkerBoot) -> int:
     core.reactor.close()
     core.bus.close_gently()
     return executor.exit_code
+
+
+def enter_working_dir(core: Core) -> None:
+    """Go to the folder that the runtime environment brings. Before the hello: a failure is one to start."""
+    fields = json.loads(core.options.runtime_env or "{}")
+    key = archive_key(fields.get("working_dir") or "")
+    if key:
+        core.bus.connect(core.options.gcs)
+        folder = unpack(core.gcs_call(KvGet(key, wait=True)), key, core.options.session_dir)
+        os.chdir(folder)
+        sys.path.insert(0, folder)
 
 
 def started_page(path: str) -> memoryview:

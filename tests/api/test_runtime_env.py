@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -92,3 +93,79 @@ def test_what_is_not_supported_is_refused_by_name(look: Any, env: dict[str, Any]
 def test_variables_have_to_be_strings(look: Callable[..., Any]) -> None:
     with pytest.raises(TypeError):
         look.options(runtime_env={"env_vars": {"A": 1}}).remote()  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a module, a package whose modules import each other, and data."""
+    (tmp_path / "plain_module_of_the_test.py").write_text("VALUE = 1\n")
+    package = tmp_path / "package_of_the_test"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "inner.py").write_text("from . import sibling\nfrom .sibling import VALUE\n")
+    (package / "sibling.py").write_text("VALUE = 2\n")
+    (tmp_path / "data.txt").write_text("data")
+    return tmp_path
+
+
+def test_a_task_runs_in_its_working_dir_and_imports_from_it(ray: ModuleType, folder: Path) -> None:
+    @ray.remote(runtime_env={"working_dir": str(folder)})
+    def look() -> Any:
+        import plain_module_of_the_test
+        from package_of_the_test import inner
+
+        with open("data.txt") as file:
+            return plain_module_of_the_test.VALUE, inner.VALUE, file.read(), os.environ["OF_JOB"]
+
+    @ray.remote
+    def elsewhere() -> bool:
+        return os.path.exists("data.txt")
+
+    assert ray.get(look.remote()) == (1, 2, "data", "job")
+    assert not any(ray.get([elsewhere.remote() for _ in range(3)]))
+
+
+def test_a_task_works_on_a_copy_of_its_working_dir(ray: ModuleType, folder: Path) -> None:
+    @ray.remote(runtime_env={"working_dir": str(folder)})
+    def write() -> list[str]:
+        with open("made_by_the_task.txt", "w") as file:
+            file.write("made")
+        return sorted(os.listdir("."))
+
+    assert "made_by_the_task.txt" in ray.get(write.remote())
+    assert not (folder / "made_by_the_task.txt").exists()
+
+
+def test_children_and_actors_run_in_the_working_dir_too(ray: ModuleType, folder: Path) -> None:
+    @ray.remote
+    def value() -> int:
+        import plain_module_of_the_test
+
+        return int(plain_module_of_the_test.VALUE)
+
+    @ray.remote(runtime_env={"working_dir": str(folder)})
+    class Parent:
+        def ask(self) -> Any:
+            import plain_module_of_the_test
+
+            return plain_module_of_the_test.VALUE, ray.get(value.remote())
+
+    assert ray.get(Parent.remote().ask.remote()) == (1, 1)
+
+
+def test_a_folder_that_changed_is_sent_again(ray: ModuleType, folder: Path) -> None:
+    def value() -> int:
+        import plain_module_of_the_test
+
+        return int(plain_module_of_the_test.VALUE)
+
+    environment = {"working_dir": str(folder)}
+    assert ray.get(ray.remote(value).options(runtime_env=environment).remote()) == 1
+    (folder / "plain_module_of_the_test.py").write_text("VALUE = 11\n")
+    found = ray.get(ray.remote(value).options(runtime_env={"working_dir": str(folder)}).remote())
+    assert found == 11
+
+
+def test_a_folder_that_is_not_there_is_an_error_at_once(ray: ModuleType, look: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nowhere"):
+        look.options(runtime_env={"working_dir": str(tmp_path / "nowhere")}).remote()
