@@ -128,6 +128,7 @@ class ActorClass:
             unordered=bool(options.get("allow_out_of_order_execution")),
             code=core.code,
             root=core.output_root(),
+            events=options.get("enable_task_events") is not False,
         )
         try:
             actor_id, ref = core.create_actor(spec, exported, args, kwargs, bool(options.get("get_if_exists")))
@@ -223,6 +224,7 @@ def meta_of(spec: ActorSpec) -> dict[str, Any]:
         "name": spec.name,
         "unordered": spec.unordered,
         "concurrency": spec.max_concurrency,
+        "events": spec.events,
     }
 
 
@@ -365,6 +367,9 @@ class ActorMethod:
         more: dict[str, object] = {}
         if options.get("concurrency_group"):
             more["concurrency_group"] = options["concurrency_group"]
+        recorded = options.get("enable_task_events")
+        if not (self._meta.get("events", True) if recorded is None else recorded):
+            more["task_events"] = False
         if options.get("_generator_backpressure_num_objects"):
             more["backpressure"] = options["_generator_backpressure_num_objects"]
         plan = self.plan = core.actor_plan(

@@ -80,6 +80,8 @@ class RemoteFunction:
             max_calls = 1
         if max_calls:
             more["max_calls"] = max_calls
+        if options.get("enable_task_events") is False:
+            more["task_events"] = False
         if options.get("_generator_backpressure_num_objects"):
             more["backpressure"] = options["_generator_backpressure_num_objects"]
         if isinstance(num_returns, int) and num_returns != 1 and self._shared.is_generator:

@@ -83,6 +83,7 @@ class ActorSpec(msgspec.Struct):
     unordered: bool = False  # calls may overtake those that wait for their arguments
     code: dict[str, tuple[int, str]] = {}  # edited modules that it is to run with: version and hash of the text
     root: Address | None = None  # the driver that sees what it prints, where that is not the owner
+    events: bool = True  # its calls are recorded
 
 
 class ActorInfo(msgspec.Struct, array_like=True):

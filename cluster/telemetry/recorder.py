@@ -64,7 +64,7 @@ class WorkerRecorder:
         self._core = core
         self._executor = executor
         self._send = send
-        self._sources: dict[Loaded, Source] = {}
+        self._sources: dict[Loaded, Source | None] = {}
         self._known: dict[tuple[Any, ...], Source] = {}
         self._shown = 0.0  # what began until then was shown as running
         self._shown_all = float("-inf")
@@ -117,14 +117,17 @@ class WorkerRecorder:
         running = self._executor.first_child
         return running if running > first else self._core.next_counter()
 
-    def _source(self, loaded: Loaded) -> Source:
-        source = self._sources.get(loaded)
-        if source is not None:
-            return source
+    def _source(self, loaded: Loaded) -> Source | None:
+        """None: the user does not want such tasks recorded."""
+        if loaded in self._sources:
+            return self._sources[loaded]
         if len(self._sources) >= _SOURCES_KEPT:
             self._sources.clear()
             self._known.clear()
         template = loaded.template
+        if template.options.get("task_events") is False:
+            self._sources[loaded] = None
+            return None
         actor = self._executor.actor
         if template.actor_id:
             own = f"{actor.spec.class_name}.{template.name}" if actor is not None else template.name
@@ -155,6 +158,8 @@ class WorkerRecorder:
         rows: list[Row] = []
         for job in jobs[:_SAMPLED]:
             source = self._source(job.loaded)
+            if source is None:
+                continue
             if job.started >= since:
                 rows.append(
                     (job.task.counter, job.task.attempt, source, TaskState.RUNNING, job.started + offset, 0.0, None)
@@ -237,8 +242,8 @@ class OwnerRecorder:
 
         def decided(record: Record, data: bytes) -> bool:
             again = decide(record, data)
-            if again:
-                self.buffer.count(self._source(record), Count.RETRIED, 1)
+            if again and (source := self._source(record)) is not None:
+                self.buffer.count(source, Count.RETRIED, 1)
             return again
 
         return decided
@@ -247,6 +252,8 @@ class OwnerRecorder:
         """An attempt ended, and no worker says so."""
         now = time.time()
         task, source = record.task, self._source(record)
+        if source is None:
+            return
         self.buffer.add((task.counter, task.attempt, source, state, record.submitted or now, now, error))
         self.buffer.count(source, Count(state), 1)
 
@@ -279,7 +286,8 @@ class OwnerRecorder:
             for records in collections:
                 step = len(records) // _COUNTED + 1  # of a long queue every so many: one plan's tasks lie together
                 for plan, count in Counter(map(_plan_of, islice(records, 0, None, step))).items():
-                    counts[self._source_of(plan), state] += count * step
+                    if (source := self._source_of(plan)) is not None:
+                        counts[source, state] += count * step
         return [(source, state, count) for (source, state), count in counts.items()]
 
     def _unfinished(self, wall: float) -> Iterator[Row]:
@@ -307,13 +315,17 @@ class OwnerRecorder:
                 continue
             if not record.submitted:
                 record.submitted = wall
-            yield task.counter, task.attempt, self._source(record), state, record.submitted, wall, extra
+            if (source := self._source(record)) is not None:
+                yield task.counter, task.attempt, source, state, record.submitted, wall, extra
 
-    def _source(self, record: Record) -> Source:
+    def _source(self, record: Record) -> Source | None:
         return self._source_of(record.plan)
 
-    def _source_of(self, plan: Plan) -> Source:
+    def _source_of(self, plan: Plan) -> Source | None:
+        """None: the user does not want such tasks recorded."""
         template = plan.template
+        if template.options.get("task_events") is False:
+            return None
         key = (template.index, plan.name)
         source = self._sources.get(key)
         if source is None:

@@ -188,7 +188,7 @@ class ActorHost:
             described = job.error
         executor.running = None
         task_var.set(None)
-        if executor.events is not None:
+        if executor.events is not None and spec.events:
             executor.events.created(job, spec.class_name, described)
         if executor.output is not None:
             executor.output.finish(job, time.perf_counter() - job.started)

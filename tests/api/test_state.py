@@ -45,6 +45,48 @@ def test_finished_tasks_are_listed(ray: ModuleType, state: ModuleType, eventuall
     assert {task.job_id for task in found} == {ray.get_runtime_context().get_job_id()}
 
 
+@pytest.mark.parametrize("kind", ["plain", "threaded", "async"])
+def test_calls_that_run_are_listed_in_every_kind_of_actor(
+    kind: str, ray: ModuleType, state: ModuleType, signal: Any, eventually: Any
+) -> None:
+    gate, name = signal(), named(kind)
+
+    @ray.remote
+    class Plain:
+        def call(self) -> None:
+            ray.get(gate.wait.remote())
+
+    @ray.remote
+    class Async:
+        async def call(self) -> None:
+            await gate.wait.remote()
+
+    options = {"plain": {}, "threaded": {"max_concurrency": 2}, "async": {"max_concurrency": 2}}[kind]
+    actor = (Async if kind == "async" else Plain).options(**options).remote()
+    refs = [actor.call.options(name=name).remote() for _ in range(2)]
+    eventually(lambda: "RUNNING" in {task.state for task in tasks_named(state, name)})
+    gate.send.remote()
+    ray.get(refs)
+    eventually(lambda: [task.state for task in tasks_named(state, name)] == ["FINISHED"] * 2)
+
+
+def test_tasks_are_not_recorded_where_their_options_say_so(ray: ModuleType, state: ModuleType, eventually: Any) -> None:
+    silent, told = named("silent"), named("told")
+
+    @ray.remote
+    def f() -> None: ...
+
+    @ray.remote(enable_task_events=False)
+    class Silent:
+        def call(self) -> None: ...
+
+    actor = Silent.remote()
+    ray.get([f.options(name=silent, enable_task_events=False).remote(), actor.call.options(name=silent).remote()])
+    ray.get([f.options(name=told).remote(), actor.call.options(name=told, enable_task_events=True).remote()])
+    eventually(lambda: [task.state for task in tasks_named(state, told)] == ["FINISHED"] * 2)
+    assert tasks_named(state, silent) == []
+
+
 def test_running_tasks_are_listed(ray: ModuleType, state: ModuleType, signal: Any, eventually: Any) -> None:
     gate, name = signal(), named("running")
 

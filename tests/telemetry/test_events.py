@@ -71,6 +71,17 @@ def test_what_the_hot_path_writes_is_made_a_row_at_the_flush() -> None:
     assert batch.extras == {1: "ValueError: no"}
 
 
+def test_rows_without_a_source_are_left_out_everywhere() -> None:
+    events = buffer()
+    events.source_of = {"silent": None, "loaded f": F}.__getitem__
+    events.record(("silent", 1, 0, R_INLINE, 1.0, 0.25, "", 1))
+    assert events.flush(0.0) is None
+    events.record(("silent", 2, 0, R_INLINE, 1.0, 0.25, "", 2))
+    events.record(("loaded f", 3, 0, R_INLINE, 1.0, 0.25, "", 3))
+    batch = decode_batch(events.flush(0.0).blob)  # type: ignore[union-attr]
+    assert (batch.counters, batch.totals) == ([3], [(0, Count.FINISHED, 1, 0.25)])
+
+
 def test_what_the_process_counted_while_a_task_ran_are_its_children() -> None:
     events = buffer()
     events.next_child = lambda first: 30
