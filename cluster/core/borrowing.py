@@ -12,6 +12,7 @@ from ..protocol.common import Address, Death, DeathKind
 from ..protocol.core_messages import (
     Ack,
     AddBorrowers,
+    DescribeObjects,
     GetObjects,
     HandoverDone,
     ObjectStates,
@@ -53,8 +54,14 @@ class BorrowOps(PinOps):
             SenderSettled: self._on_sender_settled,
             Ack: lambda peer, message: self.references.acknowledged(message.ack),
             ReportLost: self._on_report_lost,
+            DescribeObjects: self._on_describe_objects,
         }
         self.tick_hooks.append(self._answer_owners)
+
+    def _on_describe_objects(self, peer: bytes, message: DescribeObjects) -> None:
+        from .holdings import describe_objects  # asked for by hand, now and then
+
+        self.out.append(Reply(peer, describe_objects(self, message)))  # type: ignore[arg-type]  # the whole core
 
     def _meet(self, worker_id: bytes) -> None:
         """We are told of deaths from our own hello on: an owner that came to our notice only now may be long dead."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, Self
 import msgspec
 
 from ..protocol.common import Address
+from ..protocol.core_messages import CoreMessage, DescribeObjects, ObjectsHeld
 from ..protocol.gcs_messages import Answer, Failed, GcsReply
 from ..protocol.ids import WORKER_ID_SIZE, process_id_from
 from ..protocol.log_messages import LogAnswer, LogQuestion
@@ -65,6 +66,7 @@ class GcsClient:
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(GcsReply).decode
         self._decode_raylet = msgspec.msgpack.Decoder(RayletReply).decode
+        self._decode_core = msgspec.msgpack.Decoder(CoreMessage).decode
         self._next_request = count(1).__next__
         try:
             self._bus.connect(where.gcs)
@@ -133,6 +135,34 @@ class GcsClient:
         deadline = time.monotonic() + timeout
         while True:
             yield self._decode_raylet(self._receive(raylet.worker_id, deadline, what))
+
+    def holdings(
+        self, cores: Iterable[Address], *, limit: int = 10_000, timeout: float = TIMEOUT
+    ) -> tuple[list[ObjectsHeld], list[Address]]:
+        """Ask processes which objects they hold: the answers, and who did not answer in time."""
+        waiting: dict[bytes, Address] = {}
+        missing: list[Address] = []
+        request = self._next_request()
+        for core in cores:
+            try:
+                self._bus.connect(core)
+            except ConnectionError:
+                missing.append(core)
+                continue
+            self._bus.send(core.worker_id, [self._encode(DescribeObjects(request, limit))])
+            waiting[core.worker_id] = core
+        deadline = time.monotonic() + timeout
+        answers: list[ObjectsHeld] = []
+        client = self._bus.client
+        while waiting and (left := deadline - time.monotonic()) > 0 and client.poll(int(left * 1000) + 1):
+            peer, *frames = client.recv_multipart()
+            if peer not in waiting:
+                continue
+            answer = self._decode_core(frames[0])
+            if isinstance(answer, ObjectsHeld) and answer.request == request:
+                answers.append(answer)
+                del waiting[peer]
+        return answers, [*missing, *waiting.values()]
 
     def _receive(self, peer: bytes, deadline: float, what: str) -> bytes:
         """The next message of a peer."""

@@ -149,6 +149,7 @@ def _workers(gcs: GcsMachine, message: ListState) -> list[dict[str, Any]]:
     for worker_id, core in gcs.processes.by_worker.items():
         row = rows.setdefault(worker_id, {"worker_id": worker_id, "node_id": core.address.node_id, "is_alive": True})
         row["is_driver"] = core.is_driver
+        row["address"] = core.address
         row.setdefault("job_id", core.job_id)
     for worker_id, actor in gcs.actors.by_worker.items():
         if worker_id in rows:

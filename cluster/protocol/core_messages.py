@@ -8,6 +8,7 @@ owner.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
@@ -34,14 +35,18 @@ __all__ = [
     "CancelTasks",
     "CoreMessage",
     "Dep",
+    "DescribeObjects",
     "DisplayData",
     "GetObjects",
     "HandoverDone",
+    "HeldObject",
     "LogLines",
     "ObjectState",
     "ObjectStates",
+    "ObjectsHeld",
     "PushTasks",
     "RefInfo",
+    "ReferenceKind",
     "RemoveBorrowers",
     "ReportLost",
     "Result",
@@ -355,6 +360,52 @@ class SenderSettled(msgspec.Struct, array_like=True, tag=33):
     sender: bytes
 
 
+class ReferenceKind(StrEnum):
+    """What holds an object in a process: Ray's words."""
+
+    PINNED_IN_MEMORY = "PINNED_IN_MEMORY"  # a value that was read from it is in use
+    USED_BY_PENDING_TASK = "USED_BY_PENDING_TASK"  # an argument
+    ACTOR_HANDLE = "ACTOR_HANDLE"  # it stands for an actor's life
+    CAPTURED_IN_OBJECT = "CAPTURED_IN_OBJECT"  # another object contains it
+    LOCAL_REFERENCE = "LOCAL_REFERENCE"  # a variable
+
+
+class DescribeObjects(msgspec.Struct, array_like=True, tag=60):
+    """Anyone: which objects do you hold? Answered with `ObjectsHeld`, the largest ``limit`` of them."""
+
+    request: int
+    limit: int = 10_000
+
+
+class HeldObject(msgspec.Struct, array_like=True):
+    """An object as one process knows it. ``size`` is -1 where it does not.
+
+    ``status`` is that of the task that makes it: PENDING, FINISHED, FAILED; NIL of what was put; FREED. ``borrowers``
+    are the processes that the owner knows to hold it.
+    """
+
+    object_id: bytes
+    size: int
+    status: str
+    kinds: list[ReferenceKind]
+    nodes: list[bytes] = []
+    maker: str = ""
+    cell: Cell | None = None
+    site: str = ""
+    borrowers: list[bytes] = []
+
+
+class ObjectsHeld(msgspec.Struct, array_like=True, tag=61):
+    """Answer to `DescribeObjects`. ``total``: how many there are."""
+
+    request: int
+    worker_id: bytes
+    node_id: bytes
+    pid: int
+    objects: list[HeldObject]
+    total: int
+
+
 CoreMessage = (
     CancelCell
     | CancelObjects
@@ -376,6 +427,8 @@ CoreMessage = (
     | HandoverDone
     | SenderDied
     | SenderSettled
+    | DescribeObjects
+    | ObjectsHeld
     | BreakpointText
     | BreakpointLine
 )

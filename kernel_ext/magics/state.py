@@ -234,7 +234,11 @@ def _object_rows(core: Core) -> list[_Row]:
     made = {row.task_id: row for row in _query("tasks")}
     own = core.worker_id.hex()
     rows = []
+    seen: set[str] = set()
     for found in _query("objects"):
+        if found.object_id in seen:  # its owner's row comes first, those of other holders follow
+            continue
+        seen.add(found.object_id)
         task = made.get(found.object_id[:32])
         row = _Row()
         row.size = found.object_size
@@ -242,7 +246,7 @@ def _object_rows(core: Core) -> list[_Row]:
             row.job, row.cell, row.maker = task.job_id, task.cell or 0, task.name
         else:
             row.job = core.job_id.hex() if found.owner_id == own else "unknown"
-            row.maker = "put" if found.type == "PUT" else ""
+            row.maker = "put" if found.origin == "PUT" else found.function
         index = int(found.object_id[32:], 16)
         row.shown = [
             label(found.object_id[:16], int(found.object_id[16:32], 16), own) + (f".{index}" if index > 1 else ""),

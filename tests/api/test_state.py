@@ -346,3 +346,32 @@ def test_the_timeline_can_be_written_to_a_file(ray: ModuleType, tmp_path: Path, 
     events = json.loads(path.read_text())
     assert isinstance(events, list)
     assert events
+
+
+def test_small_objects_and_who_holds_them_are_listed(
+    ray: ModuleType, state: ModuleType, signal: Any, eventually: Any
+) -> None:
+    gate, name = signal(), named("small")
+
+    @ray.remote
+    def make() -> int:
+        return 7
+
+    @ray.remote
+    def wait(*values: int) -> None:
+        ray.get(gate.wait.remote())
+
+    def kinds(ref: Any) -> set[str]:
+        return {found.reference_type for found in state.list_objects(limit=10_000) if found.object_id == ref.hex()}
+
+    put, made = ray.put(5), make.options(name=name).remote()
+    ray.get(made)
+    eventually(lambda: kinds(put) == {"LOCAL_REFERENCE"})
+    eventually(lambda: "LOCAL_REFERENCE" in kinds(made))
+    running = wait.remote(put, made)
+    eventually(lambda: "USED_BY_PENDING_TASK" in kinds(put))
+    outer = ray.put([put])
+    gate.send.remote()
+    ray.get(running)
+    eventually(lambda: "CAPTURED_IN_OBJECT" in kinds(put))
+    del outer

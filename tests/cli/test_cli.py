@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -169,12 +170,17 @@ input()
             eventually(lambda: len(listed("tasks", "-f", "state=FINISHED")) == 5, "all tasks to be reported")
             assert [row["state"] for row in listed("tasks", "-f", "name=square")] == ["FINISHED"] * 3
             assert [(row["class_name"], row["name"]) for row in listed("actors")] == [("Counter", "count")]
-            assert [(row["type"], row["pid"]) for row in listed("objects")] == [("PUT", driver.pid)]
+            assert [(row["type"], row["pid"]) for row in listed("objects", "-f", "origin=PUT")] == [
+                ("DRIVER", driver.pid)
+            ]
             assert [row["status"] for row in listed("jobs")] == ["RUNNING"]
             assert driver.pid in [row["pid"] for row in listed("workers", "-f", "worker_type=DRIVER")]
             assert "square" in run("summary", "tasks", tmp=sessions).stdout
             assert "Counter" in run("summary", "actors", tmp=sessions).stdout
-            assert f"PUT by pid {driver.pid}" in run("summary", "objects", tmp=sessions).stdout
+            assert "<string>:17 in <module>" in run("summary", "objects", tmp=sessions).stdout
+            memory = run("memory", tmp=sessions)
+            assert "<string>:17 in <module>" in memory.stdout
+            assert re.search(r"1\.0 MB .*LOCAL_REFERENCE", memory.stdout), memory.stdout
             cut = run("list", "tasks", "--limit=1", tmp=sessions)
             assert "1 of 5 shown: --limit 5 shows all" in cut.stderr
             timeline = sessions / "timeline.json"

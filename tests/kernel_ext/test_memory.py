@@ -37,7 +37,12 @@ def number_of(kernel: Notebook) -> int:
 
 
 def used(kernel: Notebook) -> int:
-    return int(kernel.value("from himalia.util.state import list_objects\nsum(o.object_size for o in list_objects())"))
+    return int(
+        kernel.value(
+            "from himalia.util.state import list_objects\n"
+            "sum(o.object_size for o in list_objects(filters=[('stored', '!=', '')]))"
+        )
+    )
 
 
 def test_a_variable_an_output_and_a_closure_are_named_and_releasing_frees(emptied: Notebook) -> None:

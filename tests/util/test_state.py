@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from himalia.cluster.protocol.common import Address, Death, DeathKind, NodeInfo
+from himalia.cluster.protocol.core_messages import HeldObject, ObjectsHeld, ReferenceKind
 from himalia.cluster.protocol.gcs_messages import ListState, ReportProcessDeath, TaskEvents
 from himalia.cluster.protocol.ids import make_object_id
 from himalia.cluster.protocol.raylet_messages import StoreStats
@@ -173,21 +174,35 @@ def test_tasks_have_rays_names_for_kinds_states_and_errors(paper: OnPaper, sourc
     assert one.name == "f"  # type: ignore[union-attr]
 
 
-def test_objects_are_those_of_the_stores(paper: OnPaper, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_are_those_of_processes_and_stores(
+    paper: OnPaper, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
     driver = paper.driver(1, paper.node(1))
     info = NodeInfo(b"n", Address(b"r"), "host", 1, {}, {}, 0)
-    put, returned = make_object_id(driver.peer, 1, 0), make_object_id(driver.peer, 2, 1)
-    objects = [(put, 1_000_000, "sealed", 1, driver.peer), (returned, 5, "spilled", 0, b"")]
-    stats = StoreStats(1, 1, 0, 0, 0, 2, objects)
-    monkeypatch.setattr(Source, "stores", lambda self: iter([(info, stats)]))
-    rows = _api.list_objects(detail=True)
-    assert [(row.type, row.reference_type) for row in rows] == [
-        ("PUT", "PINNED_IN_MEMORY"),
-        ("RETURN", "USED_BY_OWNER"),
+    put, small, orphan = (make_object_id(driver.peer, n, index) for n, index in ((1, 0), (2, 1), (3, 1)))
+    stats = StoreStats(1, 1, 0, 0, 0, 2, [(put, 1_000_000, "sealed", 1, driver.peer), (orphan, 5, "spilled", 0, b"")])
+    held = [
+        HeldObject(put, 1_000_000, "NIL", [ReferenceKind.PINNED_IN_MEMORY], [b"n"], "put", None, "cell.py:3 in f"),
+        HeldObject(small, 3, "FINISHED", [ReferenceKind.LOCAL_REFERENCE]),
     ]
-    assert rows[1].owner_id == driver.peer.hex()
+    worker = TaskEventBuffer(an_id("w", 1), b"", 7)
+    worker.add((2, 0, TaskSource("maker", driver.peer), TaskState.FINISHED, 1.0, 2.0, None))
+    message = worker.flush(0.0)
+    assert message is not None
+    paper.say(driver.peer, message)
+    monkeypatch.setattr(Source, "stores", lambda self: iter([(info, stats)]))
+    monkeypatch.setattr(Source, "holdings", lambda self: [ObjectsHeld(1, driver.peer, b"n", 9, held, 2)])
+    rows = _api.list_objects(detail=True)
+    assert [(row.origin, row.type, row.pid, row.reference_type, row.stored, row.task_status) for row in rows] == [
+        ("PUT", "DRIVER", 9, "PINNED_IN_MEMORY", "SEALED", "NIL"),
+        ("RETURN", "DRIVER", 0, "UNKNOWN_STATUS", "SPILLED", "FINISHED"),
+        ("RETURN", "DRIVER", 9, "LOCAL_REFERENCE", "", "FINISHED"),
+    ]
+    assert (rows[0].call_site, rows[2].function) == ("cell.py:3 in f", "maker")
+    assert {row.owner_id for row in rows} == {driver.peer.hex()}
     summary = _api.summarize_objects()["cluster"]
-    assert summary["total_objects"] == 2
+    assert (summary["total_objects"], summary["total_size_mb"]) == (3, pytest.approx(1.000008))
+    assert summary["summary"]["maker"]["ref_type_counts"] == {"LOCAL_REFERENCE": 1}
     assert len(_api.get_objects(put.hex())) == 1
 
 

@@ -141,7 +141,10 @@ def list_objects(
     detail: bool = False,
     raise_on_missing_output: bool = True,
 ) -> list[ObjectState]:
-    """Objects in the nodes' stores (small values live in their owners). Parameters as of `list_actors`."""
+    """Objects, the largest first: a row for each process that holds one. Parameters as of `list_actors`.
+
+    Processes are asked for it, so this takes longer than other lists.
+    """
     return cast(list[ObjectState], query("objects", address, filters, limit, timeout, detail, raise_on_missing_output))
 
 
@@ -220,7 +223,7 @@ def get_job(id: str, address: str | None = None, timeout: float = DEFAULT_TIMEOU
 
 
 def get_objects(id: str, address: str | None = None, timeout: float = DEFAULT_TIMEOUT) -> list[ObjectState]:
-    """The copies of an object by its id: one for each node that has it."""
+    """An object by its id: a row for each process that holds it."""
     return cast(list[ObjectState], _get("objects", id, address, timeout))
 
 
@@ -279,10 +282,11 @@ def summarize_objects(
     timeout: float = DEFAULT_TIMEOUT,
     raise_on_missing_output: bool = True,
 ) -> dict[str, Any]:
-    """Objects by owner: how many, how large, in which states."""
+    """Objects by what made them: how many, how large, in which states, held how."""
     rows = cast(list[ObjectState], query("objects", address, None, None, timeout, True, raise_on_missing_output))
     groups: dict[str, dict[str, Any]] = {}
     size = 0
+    counted: set[str] = set()  # an object that several processes hold is there once
     for row in rows:
         empty: dict[str, Any] = {
             "total_objects": 0,
@@ -290,10 +294,12 @@ def summarize_objects(
             "task_state_counts": {},
             "ref_type_counts": {},
         }
-        group = groups.setdefault(f"{row.type} by pid {row.pid}", empty)
-        group["total_objects"] += 1
-        group["total_size_mb"] += row.object_size / 1e6
+        group = groups.setdefault(row.call_site or row.function or f"{row.origin} by pid {row.pid}", empty)
+        if row.object_id not in counted:
+            group["total_objects"] += 1
+            group["total_size_mb"] += max(row.object_size, 0) / 1e6
+            size += max(row.object_size, 0)
+            counted.add(row.object_id)
         _count(group["task_state_counts"], row.task_status)
         _count(group["ref_type_counts"], row.reference_type)
-        size += row.object_size
-    return _summary(groups, by="owner", total_objects=len(rows), total_size_mb=size / 1e6, callsite_enabled=False)
+    return _summary(groups, by="callsite", total_objects=len(counted), total_size_mb=size / 1e6, callsite_enabled=True)

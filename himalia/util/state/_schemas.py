@@ -173,7 +173,11 @@ class WorkerState(StateRecord):
 
 @dataclasses.dataclass(kw_only=True)
 class ObjectState(StateRecord):
-    """An object in some node's store."""
+    """An object, as one process holds it; or one that lies in a store, and nobody who answered holds it.
+
+    ``type`` is DRIVER or WORKER, as ``pid``, ``ip`` and ``node_id`` of the holder. ``stored`` is empty where the value
+    is small and lies in its owner.
+    """
 
     kind: ClassVar[str] = "objects"
     id_field: ClassVar[str] = "object_id"
@@ -187,7 +191,13 @@ class ObjectState(StateRecord):
     pid: int
     ip: str
     node_id: str = ""
+    stored: str = ""
+    function: str = ""
+    cell: int | None = None
     owner_id: str = field(default="", metadata=_DETAIL)
+    holder_id: str = field(default="", metadata=_DETAIL)
+    origin: str = field(default="", metadata=_DETAIL)
+    stored_on: list[str] | None = field(default=None, metadata=_DETAIL)
     pins: int = field(default=0, metadata=_DETAIL)
 
 

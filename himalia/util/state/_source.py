@@ -12,10 +12,12 @@ from himalia.cluster.core.current import find_core
 from himalia.cluster.gcs.client import GcsClient, GcsUnreachableError, Reachable
 from himalia.cluster.launchers.local import find_connection
 from himalia.cluster.protocol.common import Address, Cell, NodeInfo, from_units
+from himalia.cluster.protocol.core_messages import ObjectsHeld
 from himalia.cluster.protocol.gcs_messages import ListState
-from himalia.cluster.protocol.ids import object_index, object_owner
+from himalia.cluster.protocol.ids import object_task
 from himalia.cluster.telemetry.events import TaskKind
 from himalia.cluster.telemetry.events import TaskState as Phase
+from himalia.cluster.telemetry.objects import ObjectRow, Stored, merge_reports
 from himalia.cluster.telemetry.records import TaskRecord, TaskTable
 from himalia.util.state._schemas import (
     ActorState,
@@ -99,6 +101,27 @@ class Source:
     def nodes(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.ask("nodes")
         return rows
+
+    def holdings(self) -> list[ObjectsHeld]:
+        """What each living process holds."""
+        asked = {
+            row["worker_id"]: msgspec.convert(row["address"], Address)
+            for row in self.ask("workers")
+            if row["is_alive"] and row.get("address") is not None
+        }
+        with GcsClient(self._where) as client:
+            answers, silent = client.holdings(asked.values(), timeout=self._timeout)
+        if silent:
+            living = {row["worker_id"] for row in self.ask("workers") if row["is_alive"]}
+            self.missing += [
+                f"process {one.worker_id.hex()} is missing: it did not answer"
+                for one in silent
+                if one.worker_id in living
+            ]
+        for answer in answers:
+            if answer.total > len(answer.objects):
+                self.warnings.append(f"process {answer.pid} holds {answer.total} objects: its largest are listed")
+        return answers
 
     def stores(self) -> Iterator[tuple[NodeInfo, Any]]:
         """The object store of each living node, with its objects."""
@@ -311,27 +334,51 @@ def _workers(source: Source) -> list[StateRecord]:
     return rows
 
 
+def object_rows(source: Source) -> list[ObjectRow]:
+    """What every process holds, and what lies in the stores."""
+    stored = [
+        Stored(node.node_id, object_id, size, state, pins, owner)
+        for node, stats in source.stores()
+        for object_id, size, state, pins, owner in stats.objects
+    ]
+    rows = merge_reports(source.holdings(), stored)
+    nameless = {object_task(row.object_id) for row in rows if not row.is_put and not row.maker}
+    if nameless:  # results that are small do not know their task: telemetry may
+        known = {record.task_id: record for record in source.records() if record.task_id in nameless}
+        for row in rows:
+            record = known.get(object_task(row.object_id))
+            if record is not None and not row.is_put and not row.maker:
+                row.maker, row.cell = record.name, row.cell or record.cell
+    return rows
+
+
 def _objects(source: Source) -> list[StateRecord]:
-    pids = _pids(source)
+    processes = {row["worker_id"]: row for row in source.ask("workers")}
+    hosts = _host_names(source)
     rows: list[StateRecord] = []
-    for node, stats in source.stores():
-        for object_id, size, state, pins, owner in stats.objects:
-            owner = owner or object_owner(object_id)
-            rows.append(
-                ObjectState(
-                    object_id=object_id.hex(),
-                    object_size=size,
-                    task_status=state.upper(),
-                    reference_type="PINNED_IN_MEMORY" if pins else "USED_BY_OWNER",
-                    call_site="",
-                    type="PUT" if object_index(object_id) == 0 else "RETURN",
-                    pid=pids.get(owner, 0),
-                    ip=node.host,
-                    node_id=node.node_id.hex(),
-                    owner_id=owner.hex(),
-                    pins=pins,
-                )
+    for row in object_rows(source):
+        process = processes.get(row.holder or row.owner, {})
+        rows.append(
+            ObjectState(
+                object_id=row.object_id.hex(),
+                object_size=row.size,
+                task_status=row.status,
+                reference_type=str(row.kinds[0]) if row.kinds else "UNKNOWN_STATUS",
+                call_site=row.site,
+                type="DRIVER" if process.get("is_driver") else "WORKER",
+                pid=row.holder_pid or process.get("pid") or 0,
+                ip=hosts.get(row.holder_node, ""),
+                node_id=row.holder_node.hex(),
+                owner_id=row.owner.hex(),
+                holder_id=row.holder.hex(),
+                origin="PUT" if row.is_put else "RETURN",
+                function=row.maker,
+                cell=_cell(row.cell),
+                stored=", ".join(sorted({state.upper() for state in row.stored.values()})),
+                stored_on=[node.hex() for node in row.stored],
+                pins=row.pins,
             )
+        )
     return rows
 
 
