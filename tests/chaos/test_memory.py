@@ -17,7 +17,7 @@ import pytest
 
 from himalia.cluster.core import session
 from himalia.cluster.launchers.boot import NodeOptions
-from himalia.exceptions import ObjectStoreFullError, OutOfMemoryError
+from himalia.exceptions import ActorDiedError, ObjectStoreFullError, OutOfMemoryError
 from tests.support.clusters import Script, has_own_mounts, took_less_than
 
 MB = 1 << 20
@@ -40,24 +40,30 @@ def ended() -> Iterator[None]:
     himalia.shutdown()
 
 
-def test_a_task_that_fills_memory_is_ended_and_says_so_while_others_go_on(ended: None) -> None:
-    # The limit is a little above what the machine uses now, so that the test need not fill it.
+def start_with_little_memory() -> ModuleType:
+    """A cluster whose limit is a little above what the machine uses now, so that nobody need fill it."""
     memory = psutil.virtual_memory()
     threshold = (memory.total - memory.available + 1_000 * MB) / memory.total
     if threshold > 0.97:
         pytest.skip("this machine has too little memory left to run this")
-    hv = start(memory_usage_threshold=threshold)
+    return start(memory_usage_threshold=threshold)
+
+
+def hoard() -> int:
+    """Take 3 GB, slowly enough to be seen, and fast enough to be noticed; whatever the monitor does, this ends."""
+    taken = []
+    for _ in range(100):
+        taken.append(np.ones(32 * MB, np.uint8))
+        time.sleep(0.005)
+    return len(taken)
+
+
+def test_a_task_that_fills_memory_is_ended_and_says_so_while_others_go_on(ended: None) -> None:
+    hv = start_with_little_memory()
 
     @hv.remote(max_retries=0)
     def fill() -> int:
-        hoard = []
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            hoard.append(np.ones(32 * MB, np.uint8))
-            time.sleep(0.005)
-            if len(hoard) > 100:  # far beyond the limit; whatever the monitor does, this ends
-                break
-        return len(hoard)
+        return hoard()
 
     @hv.remote(max_retries=-1)  # whatever else this machine does may use up the rest
     def modest() -> int:
@@ -70,6 +76,21 @@ def test_a_task_that_fills_memory_is_ended_and_says_so_while_others_go_on(ended:
         with pytest.raises(OutOfMemoryError, match=r"fill[\s\S]*about to run out of memory"):
             hv.get(greedy)
         assert hv.get(others) == [1] * 5
+
+
+def test_an_actor_that_fills_memory_dies_with_that_as_the_reason(ended: None) -> None:
+    hv = start_with_little_memory()
+
+    @hv.remote(num_cpus=0)
+    class Filler:
+        def fill(self) -> int:
+            return hoard()
+
+    filler = Filler.remote()
+    with took_less_than(15), pytest.raises(ActorDiedError, match="about to run out of memory"):
+        hv.get(filler.fill.remote())
+    with took_less_than(2), pytest.raises(ActorDiedError, match="about to run out of memory"):
+        hv.get(filler.fill.remote())
 
 
 def test_an_object_larger_than_the_store_and_the_disk_it_may_use_is_refused_with_the_holders(
