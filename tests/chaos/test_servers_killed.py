@@ -13,11 +13,10 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 from himalia.exceptions import RaySystemError
-from tests.support.clusters import Script, eventually, node_processes, session_folders, slay, took_less_than
+from tests.support.clusters import Script, eventually, is_running, node_processes, session_folders, slay, took_less_than
 
 IN_STORES = [("stored", "!=", "")]  # small values lie in their owners
 
@@ -52,13 +51,6 @@ def nothing_of(session_dir: str) -> Iterator[dict[str, list[int]]]:
     pids = [pid for group in processes.values() for pid in group]
     eventually(lambda: not any(is_running(pid) for pid in pids), f"the end of {processes}")
     eventually(lambda: not Path(session_dir).exists(), f"the end of {session_dir}")
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 @pytest.mark.parametrize("role", ["raylet", "gcs", "host"])

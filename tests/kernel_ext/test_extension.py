@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.kernel_ext.notebook import Notebook
+from tests.support.clusters import eventually, is_running, node_processes
 
 TIMED = """
 import time, himalia
@@ -75,6 +78,18 @@ def test_a_cluster_that_died_is_called_gone_and_can_be_replaced(fresh: Notebook)
     assert "gone" in fresh.run("%cluster start").text
     assert "ended" in fresh.run("%cluster stop").text
     assert "running" in fresh.run("%cluster start --cpus 1").text
+
+
+def test_a_kernel_that_is_killed_leaves_no_process_and_no_file(fresh: Notebook) -> None:
+    fresh.run("%load_ext himalia\n%cluster start --cpus 2\nimport himalia, os, time")
+    fresh.run("@himalia.remote\ndef rest():\n    time.sleep(60)\nrefs = [rest.remote() for _ in range(5)]")
+    pid = int(fresh.value("os.getpid()"))
+    session_dir = Path(fresh.run("print(himalia.init(ignore_reinit_error=True)['session_dir'])").stream().strip())
+    processes = [pid for group in node_processes(str(session_dir)).values() for pid in group]
+    assert len(processes) > 3
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not session_dir.exists(), "its session folder to go")
+    eventually(lambda: not any(is_running(pid) for pid in processes), "its node to end")
 
 
 def test_a_cell_with_a_syntax_error_does_no_harm(fresh: Notebook) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "Script",
     "eventually",
     "has_own_mounts",
+    "is_running",
     "node_processes",
     "session_folders",
     "slay",
@@ -51,6 +52,14 @@ def node_processes(session_dir: str) -> dict[str, list[int]]:
         name = Path(f"/proc/{child.pid}/comm").read_text().strip()
         found.setdefault(name.removeprefix("himalia:"), []).append(child.pid)
     return found
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and more than a zombie, which holds nothing but its entry in the table."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def slay(pid: int) -> None:
