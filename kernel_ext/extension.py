@@ -55,9 +55,30 @@ class Extension:
         if self.wakeup is not None:
             self.wakeup.install()
         session.on_connect.append(self.attach)
+        session.cell_texts.append(self._cell_text)
         core = current.find_core()
         if core is not None:
             self.attach(core)
+        else:
+            self._rejoin()
+
+    def _cell_text(self, number: int) -> str:
+        history = self.shell.history_manager.input_hist_raw
+        return history[number] if 0 <= number < len(history) else ""
+
+    def _rejoin(self) -> None:
+        """Join the cluster that an earlier kernel of this notebook left running, if there is one; show what it has."""
+        from .kept import rejoin
+
+        try:
+            bundles = rejoin()
+        except Exception as error:  # noqa: BLE001 - the extension is of use also without that cluster
+            bundles = [{"text/plain": f"The cluster of an earlier kernel can not be joined: {error}"}]
+        if bundles:
+            from IPython.display import display
+
+            for bundle in bundles:
+                display(bundle, raw=True)  # type: ignore[no-untyped-call]
 
     def unload(self) -> None:
         """Take everything away. A cluster that runs goes on, and its tasks print as in a script."""
@@ -75,6 +96,8 @@ class Extension:
             self.wakeup.remove()
         if self.attach in session.on_connect:
             session.on_connect.remove(self.attach)
+        if self._cell_text in session.cell_texts:
+            session.cell_texts.remove(self._cell_text)
         core = current.find_core()
         if core is not None:
             core.cell_provider = None

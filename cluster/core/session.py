@@ -32,7 +32,7 @@ from .script_output import ScriptOutput
 if TYPE_CHECKING:
     from .progress.watching import Front, Watcher
 
-__all__ = ["ClientContext", "init", "is_initialized", "on_connect", "shutdown", "watcher_of"]
+__all__ = ["ClientContext", "cell_texts", "init", "is_initialized", "on_connect", "shutdown", "watcher_of"]
 
 _log = logging.getLogger("himalia")
 
@@ -53,6 +53,9 @@ _forked_from = 0  # pid of the connected process that this one is a fork of
 
 on_connect: list[Callable[[Core], None]] = []
 """Called with every new core of this process, before `init` returns: a front end routes output and names cells here."""
+
+cell_texts: list[Callable[[int], str]] = []
+"""Here a front end adds what tells the text of a cell by its number."""
 
 
 class ClientContext:

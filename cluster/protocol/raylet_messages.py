@@ -443,10 +443,7 @@ class AssignActor(msgspec.Struct, array_like=True, tag=11):
 
 
 class StoreStats(msgspec.Struct, array_like=True, tag=12):
-    """Numbers in bytes and objects; ``objects`` when detail was asked: id, size, state, pins, owner.
-
-    ``pinned_by`` goes with them, place by place: the processes that have those pins.
-    """
+    """Numbers in bytes and objects; ``objects`` when detail was asked: id, size, state, pins, owner."""
 
     capacity: int
     used: int
@@ -455,7 +452,7 @@ class StoreStats(msgspec.Struct, array_like=True, tag=12):
     fallback: int
     count: int
     objects: list[tuple[bytes, int, str, int, bytes]] = []
-    pinned_by: list[list[bytes]] = []
+    pinned_by: list[list[bytes]] = []  # place by place the processes that have those pins
 
 
 class SlabCreated(msgspec.Struct, array_like=True, tag=13):

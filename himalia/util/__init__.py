@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from himalia.util.executor import TaskExecutor
     from himalia.util.inspection import get_node_ip_address, list_named_actors, log_once
     from himalia.util.iteration import as_completed, map, map_unordered  # noqa: A004 - it is the parallel `map`
+    from himalia.util.keeping import forget, keep, kept
 
 __all__ = [
     "ActorPool",
     "TaskExecutor",
     "as_completed",
     "deregister_serializer",
+    "forget",
     "get_node_ip_address",
     "inspect_serializability",
+    "keep",
+    "kept",
     "list_named_actors",
     "log_once",
     "map",
@@ -36,8 +40,11 @@ _HOMES = {
     "TaskExecutor": "himalia.util.executor",
     "as_completed": "himalia.util.iteration",
     "deregister_serializer": "himalia.cluster.serialization",
+    "forget": "himalia.util.keeping",
     "get_node_ip_address": "himalia.util.inspection",
     "inspect_serializability": "himalia.cluster.serialization",
+    "keep": "himalia.util.keeping",
+    "kept": "himalia.util.keeping",
     "list_named_actors": "himalia.util.inspection",
     "log_once": "himalia.util.inspection",
     "map": "himalia.util.iteration",

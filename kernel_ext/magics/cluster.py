@@ -8,8 +8,10 @@ from typing import ClassVar, Final
 from IPython.core.magic import line_magic, magics_class
 
 from ...cluster.core import api, current, session
+from ...cluster.launchers.boot import NodeOptions
+from ...cluster.launchers.local import stop_all
 from ..arguments import MagicParser, UsageProblem, byte_count, positive
-from ..html import GOOD, IDLE
+from ..html import BUSY, GOOD, IDLE
 from ..status import NAME_LABEL, cluster_bundle, gone_bundle
 from .base import Action, Family, answers
 from .scale import SCALE
@@ -25,6 +27,7 @@ def _start_parser() -> MagicParser:
     parser.add_argument("--object-memory", type=byte_count, metavar="BYTES")
     parser.add_argument("--name", metavar="NAME")
     parser.add_argument("--namespace", metavar="NAME")
+    parser.add_argument("--keep", action="store_true")
     return parser
 
 
@@ -42,6 +45,9 @@ def _start(magics: Family, arguments: argparse.Namespace) -> None:
         magics.say("A cluster runs already: %cluster stop ends it.", IDLE)
         _show_status(magics)
         return
+    if arguments.keep:
+        _start_kept(magics, arguments)
+        return
     api.init(
         "local",
         num_cpus=arguments.cpus,
@@ -51,6 +57,27 @@ def _start(magics: Family, arguments: argparse.Namespace) -> None:
         labels={NAME_LABEL: arguments.name} if arguments.name else None,
         _memory=arguments.memory,
     )
+    _show_status(magics)
+
+
+def _start_kept(magics: Family, arguments: argparse.Namespace) -> None:
+    from ..kept import find_kept, rejoin, start_kept
+
+    if find_kept() is not None:
+        for bundle in rejoin():
+            magics.show(bundle)
+        return
+    start_kept(
+        NodeOptions(
+            num_cpus=arguments.cpus,
+            num_gpus=arguments.gpus,
+            memory=arguments.memory,
+            object_store_memory=arguments.object_memory,
+            labels={NAME_LABEL: arguments.name} if arguments.name else {},
+        ),
+        arguments.namespace,
+    )
+    magics.say("This cluster outlives the kernel: only %cluster stop ends it.", BUSY)
     _show_status(magics)
 
 
@@ -75,8 +102,13 @@ def _stop(magics: Family, arguments: argparse.Namespace) -> None:
     if live is None:
         magics.say("No cluster runs: there is nothing to stop.", IDLE)
         return
+    from ..kept import is_kept
+
+    kept = is_kept(live.connection)
     api.shutdown()
-    ended = "The cluster has ended." if live.cluster is not None else "Left the cluster, which goes on."
+    if kept:
+        stop_all(live.connection.session_dir)
+    ended = "The cluster has ended." if kept or live.cluster is not None else "Left the cluster, which goes on."
     magics.say(f"{ended} References of it can not be read any more.", IDLE)
 
 
@@ -131,10 +163,12 @@ class ClusterMagics(Family):
         """Start, look at, join and stop a cluster.
 
         %cluster start [--cpus N] [--gpus N] [--memory BYTES] [--object-memory BYTES] [--name NAME] [--namespace NAME]
+                       [--keep]
             A new cluster on this machine, with all of it unless told otherwise. It ends with the kernel.
             --memory is what tasks may ask for with ``memory=``, --object-memory the shared memory for objects; both can
             be written as 500MB or 2GiB. --name is what ``%cluster status`` calls it, --namespace where names of actors
-            are looked up.
+            are looked up. With --keep the cluster outlives the kernel, with what himalia.util.keep was given:
+            %load_ext himalia in the next kernel of this notebook joins it again, and only %cluster stop ends it.
         %cluster status
             What there is and what of it is in use.
         %cluster connect [ADDRESS] [--namespace NAME]
