@@ -46,8 +46,10 @@ class ObjectLine:
         By which function, in which cell and line.
     kept
         What keeps it alive: one text each.
-    out
+    releases
         Names that ``%memory release`` takes to let go of it.
+    shared
+        It lies in the memory of another one of these, as a value that was passed on does.
     """
 
     object_id: str
@@ -57,6 +59,7 @@ class ObjectLine:
     made: str
     kept: list[str] = field(default_factory=list)
     releases: list[str] = field(default_factory=list)
+    shared: bool = False
 
 
 @dataclass
@@ -68,8 +71,8 @@ class MemoryReport:
 
     @property
     def total(self) -> int:
-        """Bytes of all objects."""
-        return sum(line.size for line in self.objects)
+        """Bytes of all objects, each piece of memory once."""
+        return sum(line.size for line in self.objects if not line.shared)
 
 
 def report_memory(core: Core, shell: Any) -> MemoryReport:
@@ -116,7 +119,8 @@ def _known_line(
     roots = {holder.root: None for holder in holders if holder.kind in (Kind.OUT, Kind.VARIABLE, Kind.CLOSURE)}
     if any(holder.kind is Kind.TRACEBACK for holder in holders):
         roots["traceback"] = None
-    return ObjectLine(row.object_id.hex(), row.title, row.size, names.nodes(nodes), made, kept, list(roots))
+    shared = found is not None and found.shared
+    return ObjectLine(row.object_id.hex(), row.title, row.size, names.nodes(nodes), made, kept, list(roots), shared)
 
 
 def holder_text(holder: Holder) -> str:
@@ -159,6 +163,7 @@ class _Stored:
     size: int
     nodes: list[bytes] = field(default_factory=list)
     pinned_by: list[bytes] = field(default_factory=list)
+    shared: bool = False
 
 
 def _stores(core: Core, notes: list[str]) -> dict[bytes, _Stored]:
@@ -172,10 +177,11 @@ def _stores(core: Core, notes: list[str]) -> dict[bytes, _Stored]:
             except (GcsUnreachableError, GcsRefusedError) as error:
                 notes.append(f"Node {node.node_id.hex()[:_SHOWN_DIGITS]} is missing: {error}")
                 continue
-            for (object_id, size, state, _, _), pinned_by in zip(stats.objects, stats.pinned_by, strict=True):
+            rows = zip(stats.objects, stats.pinned_by, stats.shares, strict=True)
+            for (object_id, size, state, _, _), pinned_by, shares in rows:
                 if state == "freed" and not pinned_by:
                     continue
-                entry = found.setdefault(object_id, _Stored(size))
+                entry = found.setdefault(object_id, _Stored(size, shared=shares in found))
                 entry.nodes.append(node.node_id)
                 entry.pinned_by += pinned_by
     return found
@@ -190,7 +196,8 @@ def _foreign_line(object_id: bytes, stored: _Stored, names: _Names) -> ObjectLin
         title = f"Object {object_counter(object_id)} of another process"
     elif not kept:
         kept.append("nothing: it goes this moment")
-    return ObjectLine(object_id.hex(), title, stored.size, names.nodes(stored.nodes), names.process(owner), kept)
+    where = names.nodes(stored.nodes)
+    return ObjectLine(object_id.hex(), title, stored.size, where, names.process(owner), kept, shared=stored.shared)
 
 
 class _Names:

@@ -64,9 +64,13 @@ def _html(head: str, listed: list[ObjectLine], feet: list[str]) -> str:
     return f'<div style="font-family:sans-serif;font-size:13px"><b>{escape(head)}</b>{table}{small}</div>'
 
 
+def _size(line: ObjectLine) -> str:
+    return f"{quantity(line.size)}, shared" if line.shared else quantity(line.size)
+
+
 def _html_row(line: ObjectLine) -> str:
     kept = "<br>".join(_marked(text) for text in line.kept)
-    values = (escape(line.title), escape(quantity(line.size)), escape(line.where), _marked(line.made), kept)
+    values = (escape(line.title), escape(_size(line)), escape(line.where), _marked(line.made), kept)
     return "".join(f'<td style="{_CELL}">{value}</td>' for value in values)
 
 
@@ -82,7 +86,7 @@ def _text(head: str, listed: list[ObjectLine], feet: list[str]) -> str:
     rows: list[tuple[str, ...]] = [_HEADS]
     for line in listed:
         first, *more = line.kept
-        rows.append((line.title, quantity(line.size), line.where, line.made, first))
+        rows.append((line.title, _size(line), line.where, line.made, first))
         rows += [("", "", "", "", text) for text in more]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS) - 1)]
     lines = [head]

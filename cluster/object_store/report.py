@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from ..protocol.ids import object_owner
 from ..protocol.raylet_messages import StoreStats
 from .index import Index
-from .records import State
+from .records import Record, State
 from .room import Room
 from .slabs import Slabs
 
@@ -68,7 +68,17 @@ def store_stats(machine: StoreMachine, *, detail: bool) -> StoreStats:
         count=sum(record.state not in (State.EXPECTED, State.FREED) for record in records.values()),
         objects=objects,
         pinned_by=[list(record.pins) for record in records.values()] if detail else [],
+        shares=_shares(records) if detail else [],
     )
+
+
+def _shares(records: dict[bytes, Record]) -> list[bytes]:
+    """For each object the first one that has the same block; empty if that is itself."""
+    first: dict[int, bytes] = {}
+    return [
+        b"" if record.block is None or (other := first.setdefault(id(record.block), object_id)) == object_id else other
+        for object_id, record in records.items()
+    ]
 
 
 def check_store(machine: StoreMachine) -> None:

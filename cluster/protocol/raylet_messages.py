@@ -453,6 +453,7 @@ class StoreStats(msgspec.Struct, array_like=True, tag=12):
     count: int
     objects: list[tuple[bytes, int, str, int, bytes]] = []
     pinned_by: list[list[bytes]] = []  # place by place the processes that have those pins
+    shares: list[bytes] = []  # place by place the object in whose memory it lies; empty for its own
 
 
 class SlabCreated(msgspec.Struct, array_like=True, tag=13):

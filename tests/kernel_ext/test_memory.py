@@ -83,6 +83,12 @@ def test_a_value_keeps_the_memory_although_its_reference_is_gone(emptied: Notebo
     assert table(emptied) == {}
 
 
+def test_an_object_that_shares_memory_is_counted_once(emptied: Notebook) -> None:
+    emptied.run(f"a = himalia.put(np.zeros({SIZE}, np.uint8))\nb = himalia.put(himalia.get(a))")
+    assert sorted(row[0] for row in table(emptied).values()) == ["50.0 MB", "50.0 MB, shared"]
+    assert "2 objects, 50.0 MB in object memory" in emptied.run("%memory").text
+
+
 def test_what_others_hold_is_named(emptied: Notebook) -> None:
     emptied.run(
         "@himalia.remote\nclass Keeper:\n"

@@ -83,3 +83,10 @@ def test_each_of_those_that_share_is_spilled_for_itself(node: Node) -> None:
     other = put(node, B[:-4] + b"more", capacity - 64 * KB)
     assert not other.path
     assert (state(node, A), state(node, B)) == (State.SPILLED, State.SPILLED)
+
+
+def test_the_report_tells_which_objects_share(node: Node) -> None:
+    place = put(node, A, 100 * KB, pin_for=WORKER)
+    share(node, B, A, place.offset)
+    stats = node.machine.stats(detail=True)
+    assert dict(zip((row[0] for row in stats.objects), stats.shares, strict=True)) == {A: b"", B: A}
