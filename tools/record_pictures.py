@@ -49,7 +49,14 @@ class Picture:
     height: int = 1135
 
 
-PICTURES: Final = (Picture("first_steps", "01_first_steps.ipynb", "step-07"),)
+PICTURES: Final = (
+    Picture("first_steps", "01_first_steps.ipynb", "step-07"),
+    Picture("parallel_patterns", "02_parallel_patterns.ipynb", "step-13", height=900),
+    Picture("actors", "03_actors.ipynb", "step-17", height=900),
+    Picture("objects_and_memory", "04_objects_and_memory.ipynb", "step-16", height=900),
+    Picture("notebooks_that_compute", "05_notebooks_that_compute.ipynb", "step-20", height=1000),
+    Picture("from_other_tools", "06_from_other_tools.ipynb", "step-10", height=900),
+)
 
 
 def record(notebook: Path, pictures: Sequence[Picture], images: Path) -> nbformat.NotebookNode:
