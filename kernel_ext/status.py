@@ -5,8 +5,10 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ..cluster.core import session
-from ..cluster.protocol.common import NodeInfo
+from ..cluster.protocol.common import RESOURCE_UNIT, NodeInfo
 from .html import BAD, GOOD, bar, card, quantity, text_card
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ def cluster_bundle(core: Core) -> dict[str, str]:
     Exception
         The cluster does not answer.
     """
-    nodes = [node for node in core.list_nodes() if node.alive]
+    rows = [row for row in core.cluster_state("nodes") if row["alive"]]
+    nodes = msgspec.convert(rows, list[NodeInfo])
     total, free = core.resources()
     name = _name(nodes)
     title = f"Himalia cluster {name}" if name else "Himalia cluster"
@@ -39,6 +42,8 @@ def cluster_bundle(core: Core) -> dict[str, str]:
     for resource in _order(total):
         used, all_of_it = total[resource] - free.get(resource, 0.0), total[resource]
         words = f"{_amount(resource, used)} of {_amount(resource, all_of_it)} in use"
+        most = sum(row["most"].get(resource, row["total"].get(resource, 0)) for row in rows) / RESOURCE_UNIT
+        words += f"; grows to {_amount(resource, most)} while work waits" if most > all_of_it else ""
         html.append((_TITLES.get(resource, resource), f"{bar(used / all_of_it)} {escape(words)}"))
         text.append((_TITLES.get(resource, resource), words))
     address = address_of()

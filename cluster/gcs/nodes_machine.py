@@ -64,6 +64,7 @@ class Node:
         "info",
         "joined",
         "leave_by",
+        "most",
         "peer",
         "pending",
         "pressing",
@@ -88,6 +89,7 @@ class Node:
         self.leave_by = math.inf
         self.history: History = new_history()
         self.total: Resources = info.total
+        self.most: Resources = {}  # what it grows to while work waits
         self.available: Resources = dict(info.total)
         self.free: Resources = dict(info.total)
         self.starting: dict[bytes, Resources] = {}  # actors on their way here, with what they will hold
@@ -116,6 +118,11 @@ class Node:
     @property
     def is_dead(self) -> bool:
         return self.state is NodeState.DEAD
+
+    @property
+    def largest(self) -> Resources:
+        """What it has, or can grow to."""
+        return {**self.total, **self.most}
 
     def record(self) -> NodeRecord:
         return NodeRecord(self.info, self.state, self.peer, self.joined, self.died)
@@ -308,6 +315,9 @@ class Nodes:
         node.has_refused = False
         node.reports += 1
         node.uncounted.clear()
+        if report.most != node.most:
+            node.most = report.most
+            changed = True
         if report.total is not None and report.total != node.total:
             node.total = report.total
             node.info = msgspec.structs.replace(node.info, total=report.total)

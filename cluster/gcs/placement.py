@@ -32,6 +32,11 @@ class NodeLoad(Protocol):
     @property
     def total(self) -> Resources: ...
     @property
+    def largest(self) -> Resources:
+        """The total that it can grow to."""
+        ...
+
+    @property
     def free(self) -> Resources:
         """Available, less what actors on their way there will hold."""
         ...
@@ -67,7 +72,7 @@ def needed(spec: Placeable) -> Resources:
 def is_feasible(spec: Placeable, nodes: Iterable[NodeLoad]) -> bool:
     """Whether some node could take it if it were empty."""
     need = needed(spec)
-    return any(fits(need, node.total) for node in _candidates(spec, list(nodes)))
+    return any(fits(need, node.largest) for node in _candidates(spec, list(nodes)))
 
 
 def _candidates(spec: Placeable, nodes: list[NodeLoad]) -> list[NodeLoad]:
@@ -78,7 +83,7 @@ def _candidates(spec: Placeable, nodes: list[NodeLoad]) -> list[NodeLoad]:
         return allowed
     node_id, hard = wish
     wished = [node for node in allowed if node.node_id == node_id]
-    if hard or (wished and fits(needed(spec), wished[0].total)):
+    if hard or (wished and fits(needed(spec), wished[0].largest)):
         return wished
     return allowed
 
@@ -94,7 +99,7 @@ def choose_node(spec: Placeable, nodes: Iterable[NodeLoad], home: bytes) -> byte
         The owner's node.
     """
     need = needed(spec)
-    large_enough = [node for node in _candidates(spec, list(nodes)) if fits(need, node.total)]
+    large_enough = [node for node in _candidates(spec, list(nodes)) if fits(need, node.largest)]
     room = [node for node in large_enough if fits(spec.resources, node.free)]
     if not room:
         return None
@@ -106,7 +111,7 @@ def choose_node(spec: Placeable, nodes: Iterable[NodeLoad], home: bytes) -> byte
 def choose_busy_node(spec: Placeable, nodes: Iterable[NodeLoad], home: bytes) -> bytes | None:
     """The node whose raylet is to make room for an actor that fits nowhere now, or None where none could."""
     need = needed(spec)
-    able = [node for node in _candidates(spec, list(nodes)) if fits(need, node.total)]
+    able = [node for node in _candidates(spec, list(nodes)) if fits(need, node.largest)]
     if not able:
         return None
     return min(able, key=lambda node: _cost(node, need, home, spec.strategy == "SPREAD")).node_id

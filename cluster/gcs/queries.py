@@ -66,6 +66,7 @@ def _node(node: Node) -> dict[str, Any]:
         "pid": info.pid,
         "is_head": info.is_head,
         "total": node.total,
+        "most": node.most,
         "available": node.available,
         "labels": info.labels,
         "object_store_bytes": info.object_store_bytes,

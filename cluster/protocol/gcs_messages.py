@@ -132,6 +132,7 @@ class NodeReport(msgspec.Struct, array_like=True, tag=2):
     store_used: int = 0
     total: Resources | None = None
     workers: list[dict[str, object]] | None = None
+    most: Resources = {}  # what it grows to while work waits
 
 
 class ReportProcessDeath(msgspec.Struct, array_like=True, tag=3):

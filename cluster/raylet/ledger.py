@@ -39,6 +39,7 @@ class Ledger:
     def __init__(self, total: Resources) -> None:
         self.total: Resources = dict(total)
         self.available: Resources = dict(total)
+        self.most: Resources = {}  # what the total may grow to
         self.held: set[Allocation] = set()
         self._free: dict[str, list[int]] = {
             name: [RESOURCE_UNIT] * (units // RESOURCE_UNIT) for name, units in total.items() if name in INSTANCED
@@ -60,9 +61,9 @@ class Ledger:
         self.total[name] = units
 
     def could_fit(self, request: Resources) -> bool:
-        """Whether the request fits when nothing else is held."""
-        total = self.total
-        return all(total.get(name, 0) >= units for name, units in request.items())
+        """Whether the request fits when nothing else is held, and the total is what it may grow to."""
+        total, most = self.total, self.most
+        return all(max(total.get(name, 0), most.get(name, 0)) >= units for name, units in request.items())
 
     def fits(self, request: Resources) -> bool:
         """Whether the request fits now."""

@@ -35,6 +35,7 @@ from ..protocol.raylet_messages import (
 )
 from ..protocol.transitions import IllegalTransition
 from .actors_machine import NodeActors
+from .adaptive_machine import Adaptive
 from .cells_machine import NodeCells
 from .events import (
     Candidate,
@@ -101,6 +102,7 @@ class RayletMachine:
         self.drivers: dict[bytes, Driver] = {}
         self._is_ending = False
         self._is_resized = False
+        self._adaptive: Adaptive | None = None
         self._leaving = ""
         self._reported_at: float | None = None
         self._events: dict[type, Callable[..., None]] = {
@@ -161,6 +163,8 @@ class RayletMachine:
         self.pool.tick()
         self.actors.tick()
         self.leases.tick()
+        if self._adaptive is not None:
+            self._adapt(self._adaptive)
         self._schedule()
         self._report()
         if self._leaving and not self.leases.leases and not self.actors.allocations():
@@ -189,6 +193,8 @@ class RayletMachine:
             for time in (self.pool.next_deadline(), self.actors.next_deadline(), self.leases.next_deadline())
             if time is not None
         ]
+        if self._adaptive is not None and (due := self._adaptive.next_deadline()) is not None:
+            times.append(due)
         if self._reported_at is not None:
             times.append(self._reported_at + self._report_wait())
         return min(times, default=None)
@@ -208,7 +214,13 @@ class RayletMachine:
         pending = [*self.actors.pending(), *self.leases.pending()]
         total = dict(self.ledger.total) if self._is_resized else None  # each time: the GCS may have been restarted
         self._context.tell_gcs(
-            NodeReport(dict(self.ledger.available), pending, total=total, workers=self.describe_workers())
+            NodeReport(
+                dict(self.ledger.available),
+                pending,
+                total=total,
+                most=dict(self.ledger.most),
+                workers=self.describe_workers(),
+            )
         )
 
     def describe_workers(self) -> list[dict[str, object]]:
@@ -293,11 +305,29 @@ class RayletMachine:
         if message.cpus <= 0:
             self._context.log("error", f"a node can not have {message.cpus} units of CPU")
             return
+        self._adaptive = Adaptive(message.cpus, message.most, message.idle) if message.most > message.cpus else None
+        self.ledger.most = {"CPU": message.most} if self._adaptive is not None else {}
+        if self._adaptive is None:
+            self._resize(message.cpus)
+        self._is_resized = self._context.report_due = True
+
+    def _resize(self, cpus: int) -> None:
         self._is_resized = True
-        self.ledger.resize("CPU", message.cpus)
-        self.pool.resize(-(-message.cpus // RESOURCE_UNIT))
+        self.ledger.resize("CPU", cpus)
+        self.pool.resize(-(-cpus // RESOURCE_UNIT))
         self.leases.shrink()
         self._context.report_due = True
+
+    def _adapt(self, policy: Adaptive) -> None:
+        """Have as many CPUs as what runs and waits asks for, within the limits."""
+        total = self.ledger.total.get("CPU", 0)
+        waiting = [*self.actors.pending(), *self.leases.pending()]
+        wanted = sum(
+            resources.get("CPU", 0) * count for resources, count in waiting if self.ledger.could_fit(resources)
+        )
+        cpus = policy.decide(total, total - self.ledger.available.get("CPU", 0), wanted, self._context.now)
+        if cpus != total:
+            self._resize(cpus)
 
     def _actor_started(self, peer: bytes, message: ActorStarted) -> None:
         worker = self.pool.workers.get(peer)

@@ -14,7 +14,7 @@ from ..arguments import MagicParser, UsageProblem, byte_count, positive
 from ..html import BUSY, GOOD, IDLE
 from ..status import NAME_LABEL, cluster_bundle, gone_bundle
 from .base import Action, Family, answers
-from .scale import SCALE
+from .scale import ADAPT, SCALE
 
 __all__ = ["ClusterMagics"]
 
@@ -145,6 +145,7 @@ ACTIONS: Final = {
     "status": Action(lambda: MagicParser("%cluster status"), _status),
     "connect": Action(_connect_parser, _connect),
     "scale": SCALE,
+    "adapt": ADAPT,
     "stop": Action(lambda: MagicParser("%cluster stop"), _stop),
     "autoreload": Action(_autoreload_parser, _autoreload),
 }
@@ -177,6 +178,9 @@ class ClusterMagics(Family):
         %cluster scale N
             Have N CPUs from now on, that is N tasks of one CPU at a time; for a cluster of one machine. With fewer than
             before, what runs goes on to its end.
+        %cluster adapt [--min N] [--max N] [--idle SECONDS]
+            Have as many CPUs as work asks for, between --min (1) and --max (the machine's cores): more as soon as work
+            waits, fewer when they were not needed for --idle seconds (10).
         %cluster stop
             End the cluster, or leave it if it was joined.
         %cluster autoreload [on|off|status]

@@ -239,3 +239,17 @@ def test_nobody_joins_a_cluster_that_ends(paper: OnPaper) -> None:
     paper.say(an_id("t", 1), Stop())
     late = paper.node(2)
     assert "about to end" in paper.got(late.peer, Welcome)[0].error
+
+
+def test_what_a_node_can_grow_to_lets_actors_wait_there(paper: OnPaper) -> None:
+    node = paper.node(1, CPU=1)
+    driver = paper.driver(1, node)
+    actor_id = driver.create({"CPU": 3})
+    assert node.took(StartActor) == []
+    paper.say(node.peer, NodeReport(to_units({"CPU": 1}), most=to_units({"CPU": 4})))
+    assert [order.actor_id for order in node.took(StartActor)] == [actor_id]
+    paper.say(node.peer, NodeReport(to_units({"CPU": 0}), total=to_units({"CPU": 3}), most=to_units({"CPU": 4})))
+    known = paper.machine.nodes.by_id[node.node_id]
+    assert (known.total, known.largest) == (to_units({"CPU": 3}), to_units({"CPU": 4}))
+    paper.say(node.peer, NodeReport(to_units({"CPU": 0}), total=to_units({"CPU": 3})))
+    assert known.largest == to_units({"CPU": 3})

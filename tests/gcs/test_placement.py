@@ -16,6 +16,11 @@ class Place:
     promised: Resources = dataclasses.field(default_factory=dict)
     labels: dict[str, str] = dataclasses.field(default_factory=dict)
     spread: int = 0
+    most: Resources = dataclasses.field(default_factory=dict)
+
+    @property
+    def largest(self) -> Resources:
+        return {**self.total, **self.most}
 
 
 @dataclasses.dataclass
@@ -74,3 +79,12 @@ def test_soft_affinity_is_hard_while_its_node_is_large_enough() -> None:
     assert choose_node(Wish({"CPU": 1}, strategy=soft), nodes, b"b") is None
     assert choose_busy_node(Wish({"CPU": 1}, strategy=soft), nodes, b"b") == b"a"
     assert choose_node(Wish({"CPU": 5}, strategy=soft), [*nodes, place("c", 9, 9)], b"b") == b"c"
+
+
+def test_a_node_that_can_grow_is_large_enough_and_asked_to_make_room() -> None:
+    nodes = [place("a", 2, 2, most={"CPU": 8}), place("b", 4, 4)]
+    wish = Wish(resources={"CPU": 6})
+    assert is_feasible(wish, nodes)
+    assert choose_node(wish, nodes, b"") is None
+    assert choose_busy_node(wish, nodes, b"") == b"a"
+    assert not is_feasible(Wish(resources={"CPU": 9}), nodes)

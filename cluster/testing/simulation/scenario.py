@@ -34,7 +34,8 @@ class Scenario:
     cuts
         How often a node is cut off from the others, for less time than it takes to be missed.
     resizes
-        How often a driver changes the CPUs of its node, to no less than it began with: workloads count on these.
+        How often a driver changes the CPUs of its node, or has them adapt. No less than it began with: workloads count
+        on these.
     slow
         Share of slow messages.
     """
@@ -171,7 +172,9 @@ def resize_some_node(cluster: SimulatedCluster) -> None:
     if drivers:
         driver = cluster.kernel.random.choice(drivers)
         least = cluster.nodes[driver.node_id].machine.config.total["CPU"]
-        driver.core.raylet_send(SetCapacity(least + cluster.kernel.random.randint(0, 3) * RESOURCE_UNIT))
+        cpus = least + cluster.kernel.random.randint(0, 3) * RESOURCE_UNIT
+        most = cluster.kernel.random.choice((0, cpus + 2 * RESOURCE_UNIT))
+        driver.core.raylet_send(SetCapacity(cpus, most, cluster.kernel.random.choice((0.05, 1.0))))
 
 
 def cut_some_node(cluster: SimulatedCluster) -> None:

@@ -94,7 +94,7 @@ def test_connecting_to_nothing_says_where_it_looked(loaded: Notebook, tmp_path: 
         ("scale", "the following arguments are required: N"),
         ("scale many", "'many' is no count"),
         ("strat", "has no 'strat'; did you mean 'start'?"),
-        ("", "usage: %cluster start|status|connect|scale|stop"),
+        ("", "usage: %cluster start|status|connect|scale|adapt|stop"),
         ("stop --force", "has no option --force"),
     ],
 )
@@ -131,10 +131,30 @@ def test_a_task_too_large_runs_when_the_cluster_has_grown(loaded: Notebook) -> N
     assert loaded.value("himalia.get(actor.ran.remote(), timeout=20)") == "'too'"
 
 
+def test_adapt_has_more_cpus_while_work_waits_and_fewer_after_it(loaded: Notebook) -> None:
+    loaded.run("%cluster start --cpus 1\n@himalia.remote\ndef waits():\n    time.sleep(60)")
+    cell = loaded.run("%cluster adapt --min 1 --max 4 --idle 0.3")
+    assert "has 1 to 4 CPUs from now on" in cell.text
+    assert "0 of 1 in use; grows to 4 while work waits" in cell.text
+    loaded.run("refs = [waits.remote() for _ in range(6)]")
+    total, free = "himalia.cluster_resources()['CPU']", "himalia.available_resources()['CPU']"
+    assert loaded.value(f"while ({total}, {free}) != (4, 0): time.sleep(0.01)\n{total}") == "4.0"
+    loaded.run("for ref in refs: himalia.cancel(ref)\nhimalia.wait(refs, num_returns=6)")
+    assert loaded.value(f"while {total} != 1: time.sleep(0.01)\n{total}") == "1.0"
+    loaded.run(
+        "@himalia.remote(num_cpus=3)\nclass Big:\n    def ran(self):\n        return 'ran'\nactor = Big.remote()"
+    )
+    assert loaded.value("himalia.get(actor.ran.remote(), timeout=20)") == "'ran'"
+    fixed = loaded.run("%cluster scale 3").text
+    assert "3 of 3 in use" in fixed
+    assert "grows" not in fixed
+    assert "--max 2 must be more than --min 3" in loaded.run("%cluster adapt --min 3 --max 2").stream("stderr")
+
+
 def test_no_cluster_has_no_cpus(loaded: Notebook) -> None:
     assert "a cluster has 1 to 10000 CPUs, not 0" in loaded.run("%cluster scale 0").stream("stderr")
 
 
 def test_help_describes_every_action(loaded: Notebook) -> None:
     text = loaded.run("print(get_ipython().find_line_magic('cluster').__doc__)").stream()
-    assert all(f"%cluster {action}" in text for action in ("start", "status", "connect", "scale", "stop"))
+    assert all(f"%cluster {action}" in text for action in ("start", "status", "connect", "scale", "adapt", "stop"))
