@@ -13,6 +13,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Callable
 from typing import Any, Final
 
 from ..cluster.core.script_output import write_text
@@ -49,6 +51,9 @@ class KernelFront:
         self.shell = shell
         self.kernel = shell.kernel
         self._streams = {number: _kernel_stream(name) for number, name in _NAMES.items()}
+        self._sender = next((stream.pub_thread for stream in self._streams.values() if stream is not None), None)
+        self._lock = threading.Lock()
+        self._behind = 0  # what waits for the thread that sends, and must not be overtaken
 
     def number(self) -> int:
         """The n of ``In [n]`` of the cell that runs."""
@@ -64,6 +69,12 @@ class KernelFront:
 
     def write(self, cell: NotebookCell | None, number: int, text: str) -> None:
         """Show text on stream 1 (stdout) or 2 (stderr) under a cell; under the latest one if it is unknown."""
+        if self._behind:
+            self._in_sender(lambda: self._write(cell, number, text))
+        else:
+            self._write(cell, number, text)
+
+    def _write(self, cell: NotebookCell | None, number: int, text: str) -> None:
         stream = self._streams[number]
         if cell is None:
             (stream or sys.stdout).write(text)
@@ -95,13 +106,35 @@ class KernelFront:
         update: bool,
     ) -> None:
         """Show something rich under a cell, or in place of what was shown with the same display id."""
-        for stream in self._streams.values():
-            if stream is not None:
-                # What was written before appears before. Not `flush`, which waits for the thread that sends.
-                stream.pub_thread.schedule(stream._flush)
         kind = "update_display_data" if update else "display_data"
         content = {"data": data, "metadata": metadata, "transient": {"display_id": display_id}}
-        self._publish(cell or self.cell(begins=False), kind, content, b"display_data")
+        place = cell or self.cell(begins=False)
+        if self._sender is None:
+            self._publish(place, kind, content, b"display_data")
+        else:
+            self._in_sender(lambda: self._flush_and_publish(place, kind, content))
+
+    def _flush_and_publish(self, cell: NotebookCell | None, kind: str, content: dict[str, Any]) -> None:
+        """In the thread that sends, where this takes effect in order: first what was written before."""
+        for stream in self._streams.values():
+            if stream is not None:
+                stream._flush()
+        self._publish(cell, kind, content, b"display_data")
+
+    def _in_sender(self, act: Callable[[], None]) -> None:
+        """Have the thread that sends do something, in order. (`flush` would wait for it.)"""
+        assert self._sender is not None
+
+        def run() -> None:
+            try:
+                act()
+            finally:
+                with self._lock:
+                    self._behind -= 1
+
+        with self._lock:
+            self._behind += 1
+        self._sender.schedule(run)
 
     def _publish(self, cell: NotebookCell | None, kind: str, content: dict[str, Any], topic: bytes) -> None:
         """Send a message of our own, at once."""

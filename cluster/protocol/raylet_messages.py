@@ -77,10 +77,7 @@ class LeaseSpec(msgspec.Struct, array_like=True, frozen=True):
 
 
 class CoreHello(msgspec.Struct, array_like=True, tag=1):
-    """First message of a driver or worker of this node.
-
-    ``token`` is what the raylet gave a worker when it started it.
-    """
+    """First message of a driver or worker of this node. ``token``: what the raylet gave a worker that it started."""
 
     protocol: int
     address: Address

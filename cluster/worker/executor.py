@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
     from ..core.runtime import Core
     from ..telemetry.recorder import WorkerRecorder
+    from .display import RichOutput
     from .output import Output
 
 __all__ = ["ActorExit", "Executor"]
@@ -98,6 +99,7 @@ class Executor(Inputs, Interrupts):
         self.events: WorkerRecorder | None = None
         self.record: Callable[[tuple[Any, ...]], None] | None = None  # of telemetry: see `events.WIDTH`
         self.output: Output | None = None  # what tasks print and show
+        self.rich: RichOutput | None = None  # what libraries need to show things
         self.exit_code = 0
         self.ended_cells = core.cells.ended.latest  # empty until a cell was cancelled
         core.tick_hooks.append(self.insist)

@@ -19,6 +19,7 @@ from ..protocol.raylet_messages import AssignActor, Exit
 from ..telemetry.recorder import WorkerRecorder
 from . import streams
 from .actor_host import ActorHost
+from .display import RichOutput
 from .executor import Executor
 from .output import Output
 
@@ -128,3 +129,5 @@ def _capture_output(core: Core, executor: Executor) -> None:
     executor.output = executor.outgoing.output = output
     core.tick_hooks.append(output.tick)
     streams.install(output)
+    executor.rich = RichOutput(output)
+    executor.rich.install()

@@ -88,6 +88,7 @@ class Output:
         self.ready: list[Any] = []  # pieces of text and other messages, in order
         self.is_interrupted = False  # a cancel came while the main thread was in here
         self.is_forked = False
+        self.at_end: list[Callable[[Job], None]] = []  # what libraries want done when a task is over
         self.files: Any = None  # what comes past Python, once there is a process with files
         self._log = TaskLog(folder, core.worker_id)
         self._throttles: WeakValueDictionary[tuple[bytes, Cell | None], Throttle] = WeakValueDictionary()
@@ -196,6 +197,8 @@ class Output:
         """The task is over: what it printed without an end of line goes too, and whatever it started wrote."""
         if seconds > _LONG_TASK and self.files is not None:
             self.files.look(job)
+        for hook in self.at_end:
+            hook(job)
         if job.voice is not None:
             self._finish(job.voice)
         self._last = job

@@ -6,7 +6,17 @@ import re
 import time
 from typing import Any
 
+import pytest
+
 from tests.kernel_ext.notebook import Cell, Notebook
+
+
+@pytest.fixture(autouse=True)
+def _no_bars_of_waiting(request: pytest.FixtureRequest) -> None:
+    """On a busy machine a `get` may take the two seconds after which it shows a bar, which is not looked at here."""
+    for name in {"kernel", "any_kernel"} & set(request.fixturenames):
+        notebook: Notebook = request.getfixturevalue(name)
+        notebook.run("from himalia.util.progress import configure\nconfigure(enabled=False)")
 
 
 def pictures(cell: Cell) -> list[str]:
@@ -83,7 +93,8 @@ def test_bars_are_drawn_in_place_and_stay_as_one_line(kernel: Notebook) -> None:
         "        for j in tqdm(range(10), desc='inner', position=1, leave=False):\n            time.sleep(0.02)\n"
         "    print('end of', name)"
     )
-    cell = kernel.run("himalia.get([bars.remote(name) for name in 'ABC'])")
+    cell = kernel.run("refs = [bars.remote(name) for name in 'ABC']")
+    kernel.run("himalia.get(refs)")
 
     def is_over(cell: Cell) -> bool:
         return bool(pictures(cell)) and pictures(cell)[0].count("100%") == 3 and "inner" not in pictures(cell)[0]

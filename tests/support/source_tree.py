@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOT_PACKAGES = frozenset({"bench", "build", "deploy", "dist", "docs", "node_modules", "notebooks", "tests", "tools"})
 
 #: Libraries that only some extras install: a module that needs one is not imported where that is missing.
-OPTIONAL_LIBRARIES = frozenset({"asyncssh", "fsspec", "greenlet", "kubernetes", "ray", "redis", "torch"})
+OPTIONAL_LIBRARIES = frozenset({"asyncssh", "fsspec", "greenlet", "kubernetes", "matplotlib", "ray", "redis", "torch"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
