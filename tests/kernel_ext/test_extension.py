@@ -82,11 +82,13 @@ def test_a_cluster_that_died_is_called_gone_and_can_be_replaced(fresh: Notebook)
 
 def test_a_kernel_that_is_killed_leaves_no_process_and_no_file(fresh: Notebook) -> None:
     fresh.run("%load_ext himalia\n%cluster start --cpus 2\nimport himalia, os, time")
-    fresh.run("@himalia.remote\ndef rest():\n    time.sleep(60)\nrefs = [rest.remote() for _ in range(5)]")
+    fresh.run("@himalia.remote\ndef rest():\n    print('rests')\n    time.sleep(60)\n")
+    cell = fresh.run("refs = [rest.remote() for _ in range(5)]")
+    cell.wait_for(lambda cell: len(cell.lines) >= 2)
     pid = int(fresh.value("os.getpid()"))
     session_dir = Path(fresh.run("print(himalia.init(ignore_reinit_error=True)['session_dir'])").stream().strip())
     processes = [pid for group in node_processes(str(session_dir)).values() for pid in group]
-    assert len(processes) > 3
+    assert len(processes) >= 5
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: not session_dir.exists(), "its session folder to go")
     eventually(lambda: not any(is_running(pid) for pid in processes), "its node to end")
