@@ -90,6 +90,7 @@ class Executor(Inputs, Interrupts):
         self.running: Job | None = None
         self.interruptible = False
         self.interrupt_target: Job | None = None
+        self.missed: list[tuple[bytes, CancelTasks]] = []
         self.blocked = 0
         self.exiting = ""
         self.exit_after_queue = False

@@ -37,6 +37,7 @@ class Interrupts:
     running: Job | None
     interruptible: bool  # the main thread is in the task's own code
     interrupt_target: Job | None  # the task that is to get a KeyboardInterrupt, until it got it
+    missed: list[tuple[bytes, CancelTasks]]  # of tasks that were neither queued nor running
     actor: Any
     main: int
     first_child: int
@@ -45,12 +46,20 @@ class Interrupts:
 
     def on_cancel(self, peer_id: bytes, message: CancelTasks) -> None:
         """An owner cancels tasks: those waiting end now, the running one is interrupted."""
+        missed = self._cancel(peer_id, message)
+        if missed:
+            self.missed.append((peer_id, CancelTasks(missed, message.recursive)))
+
+    def _cancel(self, peer_id: bytes, message: CancelTasks) -> list[int]:
+        """Returns which were not found: they have ended, or have left the queue this moment and not begun."""
         wanted = set(message.counters)
+        found: set[int] = set()
         for job in list(self.queue):
-            if job.peer.worker_id == peer_id and job.task.counter in wanted:
-                self._drop(job)
+            if job.peer.worker_id == peer_id and job.task.counter in wanted and self._drop(job):
+                found.add(job.task.counter)
         running = self.running
         if running is not None and running.peer.worker_id == peer_id and running.task.counter in wanted:
+            found.add(running.task.counter)
             running.cancelled = True
             if message.recursive:
                 self.core.cancel_since(self.first_child)
@@ -58,6 +67,8 @@ class Interrupts:
                 self.interrupt(running)
         if self.actor is not None:
             self.actor.cancel(lambda job: job.peer.worker_id == peer_id and job.task.counter in wanted)
+            return []  # it knows what it has begun
+        return [counter for counter in message.counters if counter not in found]
 
     def end_cells(self) -> None:
         """End what runs and waits here of cells that are over."""
@@ -83,13 +94,14 @@ class Interrupts:
                     self.answer_cancelled(job)
         return kept
 
-    def _drop(self, job: Job) -> None:
-        """Take a task out of the queue."""
+    def _drop(self, job: Job) -> bool:
+        """Take a task out of the queue; False if it begins this moment."""
         try:
             self.queue.remove(job)
         except ValueError:
-            return  # it began this moment: it is interrupted
+            return False
         self.answer_cancelled(job)
+        return True
 
     def answer_cancelled(self, job: Job) -> None:
         """Tell the owner of a task that never began."""
@@ -103,6 +115,9 @@ class Interrupts:
                 self.interrupt(target)
             else:
                 self.interrupt_target = None
+        missed, self.missed = self.missed, []
+        for peer_id, message in missed:
+            self._cancel(peer_id, message)
         if self.core.cells.ended.latest:
             self.end_cells()
 

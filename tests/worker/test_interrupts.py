@@ -146,6 +146,20 @@ def test_who_had_left_the_queue_and_not_begun_is_found_a_moment_later() -> None:
     assert worker.interrupted == [1]
 
 
+def test_nor_does_one_escape_that_its_owner_cancels_at_that_moment() -> None:
+    worker = Worker()
+    worker.push(None, None)
+    job = worker.queue.popleft()
+    worker.on_cancel(OWNER, CancelTasks([1, 2]))
+    assert worker.answered() == [2]
+    worker.running = job
+    worker.insist(0.0)
+    assert worker.interrupted == [1]
+    worker.interrupt_target = None
+    worker.insist(0.0)
+    assert worker.interrupted == [1], "it is interrupted once"
+
+
 def test_results_leave_before_another_function_or_cell_begins() -> None:
     worker = Worker()
     flushed: list[int] = []
