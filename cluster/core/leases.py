@@ -73,7 +73,7 @@ class Leases:
     def lease_granted(self, raylet: bytes, message: LeaseGranted, now: float) -> None:
         """A raylet lends us a worker."""
         cls = self.by_id.get(message.class_id)
-        if cls is None or (not cls.queue and not self._outstanding(cls)):
+        if cls is None or (not cls.queue and not self._is_working(cls)):
             if cls is not None:  # else the raylet would lend it again, and again
                 cls.asked[raylet] = self._held(cls, raylet)
                 self.out.append(Send(raylet, SetDemand(cls.class_id, cls.asked[raylet])))
@@ -151,6 +151,12 @@ class Leases:
         for raylet, lease_ids in by_raylet.items():
             self.out.append(Send(raylet, ReturnLeases(lease_ids)))
 
+    def _give_up(self, cls: SchedulingClass) -> None:
+        """What some of its workers do was cancelled, and nothing waits: their leases go back as soon as that ends."""
+        for worker in cls.workers.values():
+            worker.reclaim = worker.reclaim or all(record.cancelled for record in worker.inflight.values())
+        self._touch(cls)
+
     def tick(self, now: float) -> None:
         """Return leases that were idle for long."""
         if self.next_due is None or now < self.next_due:
@@ -168,8 +174,9 @@ class Leases:
     # -- demand -----------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def _outstanding(of: SchedulingClass) -> int:
-        return len(of.queue) + sum(len(w.inflight) for w in of.workers.values())
+    def _is_working(of: SchedulingClass) -> bool:
+        """Whether its workers have anything that is still wanted."""
+        return any(not record.cancelled for w in of.workers.values() for record in w.inflight.values())
 
     @staticmethod
     def _held(of: SchedulingClass, raylet: bytes) -> int:

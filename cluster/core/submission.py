@@ -41,7 +41,7 @@ from .commands import Send
 from .completion import Completion
 from .leases import TARGET
 from .pushing import Pushing
-from .records import LeasedWorker, Plan, Record
+from .records import LeasedWorker, Plan, Record, SchedulingClass
 
 __all__ = ["GRACE", "Submission"]
 
@@ -263,16 +263,19 @@ class Submission(Pushing):
             if len(kept) < len(cls.queue):
                 cls.queue = kept
                 self._touch(cls)  # it wants fewer leases now
-        told: set[bytes] = set()
+        told: dict[bytes, SchedulingClass] = {}
         for record in records:
             worker: LeasedWorker | None = record.worker
             if worker is None:
                 self.completion.fail(record, self.cancel_error(record))
                 continue
             if worker.worker_id not in told:
-                told.add(worker.worker_id)
+                told[worker.worker_id] = worker.scheduling
                 self.out.append(Send(worker.worker_id, CancelCell(cell)))
             self.graces.append((now + GRACE, record))
+        for cls in {cls.class_id: cls for cls in told.values()}.values():
+            if not cls.queue:
+                self._give_up(cls)
         self._plan_grace()
 
     def refuse(self, record: Record) -> None:

@@ -10,7 +10,7 @@ from himalia.cluster.core.submission import GRACE
 from himalia.cluster.protocol.common import Address, CancelCell, Cell
 from himalia.cluster.protocol.core_messages import R_CANCELLED, CancelTasks, PushTasks, Result, Task, Template
 from himalia.cluster.protocol.gcs_messages import ActorInfo
-from himalia.cluster.protocol.raylet_messages import KillWorker, LeaseGranted
+from himalia.cluster.protocol.raylet_messages import KillWorker, LeaseGranted, ReturnLeases
 from tests.core.owner import OWNER, RAYLET, TestedOwner, done
 from tests.simulation.owner_on_paper import Submitted
 
@@ -87,6 +87,56 @@ def test_leases_are_wanted_no_more_for_what_was_queued() -> None:
     assert owner.wants()[-1] == 8
     owner.end(STOPPED)
     assert owner.wants() == [0]
+
+
+def test_leases_go_back_as_soon_as_what_was_cancelled_ends() -> None:
+    owner = CellOwner()
+    owner.task(STOPPED)
+    owner.task(STOPPED)
+    busy, idle = owner.lease(1), owner.lease(2)
+    owner.results(idle, done(2))
+    owner.end(STOPPED)
+    assert [message.lease_ids for message in owner.told(RAYLET, ReturnLeases)] == [[2]]
+    owner.results(busy, Result(1, R_CANCELLED))
+    assert owner.wants()[-1] == 0
+    assert [message.lease_ids for message in owner.told(RAYLET, ReturnLeases)] == [[1]]
+
+
+def test_a_lease_that_comes_while_all_that_runs_is_cancelled_is_not_kept() -> None:
+    owner = CellOwner()
+    owner.task(STOPPED)
+    owner.lease(1)
+    owner.end(STOPPED)
+    late = owner.lease(2)
+    assert late not in owner.submission.workers
+    assert [message.lease_ids for message in owner.told(RAYLET, ReturnLeases)] == [[2]]
+
+
+def test_leases_stay_for_tasks_of_other_cells() -> None:
+    owner = CellOwner()
+    owner.task(STOPPED)
+    kept = [owner.task(KEPT) for _ in range(2)]
+    worker = owner.lease(1)
+    owner.pushed(worker)
+    owner.end(STOPPED)
+    owner.results(worker, Result(1, R_CANCELLED))
+    assert owner.pushed(worker) == [[2]]
+    owner.end(STOPPED)
+    other = owner.lease(2)
+    assert owner.pushed(other) == [[3]]
+    owner.check(*kept)
+
+
+def test_after_a_cell_ended_the_next_one_asks_for_leases_anew() -> None:
+    owner = CellOwner()
+    owner.task(STOPPED)
+    worker = owner.lease(1)
+    owner.end(STOPPED)
+    owner.wants()
+    owner.task(KEPT)
+    assert owner.wants()[-1] >= 1
+    owner.results(worker, Result(1, R_CANCELLED))
+    assert owner.pushed(owner.lease(2)) == [[2]]
 
 
 def test_who_waits_for_arguments_ends_too_and_those_of_other_cells_only_with_their_argument() -> None:
