@@ -29,6 +29,9 @@ FRESH: PoolKey = (b"", "")
 
 _FORK_STUCK: Final = "it was made {seconds:g} s ago and has not said hello"
 
+_SPARED: Final = 16
+"""Idle workers that are not lent for what they own: each costs some 10 MB."""
+
 _FAILURE_SECONDS: Final = 10.0
 """Whoever asks later is worth a new try: the folder may be there, or the memory."""
 
@@ -280,10 +283,10 @@ class WorkerPool:
         """An idle worker for this job and environment; the caller moves it on at once."""
         key = (job_id, runtime_env)
         order = (key, FRESH) if not prefer_fresh else (FRESH, key)
-        stacks = [pool for pool in (order if not runtime_env else (key,)) if self._idle.get(pool)]
-        if not stacks:
+        found = self._choose([pool for pool in (order if not runtime_env else (key,)) if self._idle.get(pool)])
+        if found is None:
             return None
-        pool, worker = self._choose(stacks)
+        pool, worker = found
         self._idle[pool].remove(worker)
         worker.job_id = job_id
         if pool == FRESH:
@@ -292,12 +295,21 @@ class WorkerPool:
             self._refill_at = due if self._refill_at is None else min(self._refill_at, due)
         return worker
 
-    def _choose(self, stacks: list[PoolKey]) -> tuple[PoolKey, Worker]:
-        """The last used of the first stack, but rather one that owns nothing under way: that would end with it."""
+    def _choose(self, stacks: list[PoolKey]) -> tuple[PoolKey, Worker] | None:
+        """The last used of the first stack that owns nothing under way.
+
+        What a worker has submitted would end with it, should the next task take it along or have it killed; and while
+        that holds the interpreter's lock, nobody would look after it. So rather another one is started, up to a point.
+        """
+        spared = 0
         for pool in stacks:
             for worker in reversed(self._idle[pool]):
                 if not self.owns_work(worker.worker_id):
                     return pool, worker
+                spared += 1
+        can_start = len(self.workers) < self._context.config.max_workers and not self.is_closed and not self.failures
+        if not spared or (spared <= _SPARED and can_start):
+            return None
         return stacks[0], self._idle[stacks[0]][-1]
 
     def give_back(self, worker: Worker) -> None:

@@ -16,6 +16,7 @@ from himalia.cluster.protocol.raylet_messages import (
     KillWorker,
     LeaseGranted,
     LeaseRefused,
+    SetDemand,
     WorkerDied,
     WorkerExiting,
 )
@@ -29,7 +30,7 @@ from himalia.cluster.raylet.events import (
     WorkerExited,
     WorkerNotForked,
 )
-from himalia.cluster.raylet.workers_machine import WORKER_EDGES, Worker
+from himalia.cluster.raylet.workers_machine import _SPARED, WORKER_EDGES, Worker
 
 from .node_on_paper import HERE, JOB, OTHER_JOB, Node, cpus, lease_spec
 
@@ -347,7 +348,7 @@ def test_every_state_of_the_table_can_end() -> None:
     assert {state for state, fact in WORKER_EDGES if fact == "end"} == states - {"gone"}
 
 
-def test_a_worker_that_owns_what_is_under_way_is_lent_last() -> None:
+def test_a_worker_that_owns_what_is_under_way_is_not_lent() -> None:
     node = Node(cpus(4))
     first, second = node.leases(DRIVER, 2)
     parent = second.worker.worker_id
@@ -355,5 +356,23 @@ def test_a_worker_that_owns_what_is_under_way_is_lent_last() -> None:
     node.give_back(DRIVER, first, second)  # the parent was used last
     (child,) = node.leases(parent, 1)
     assert child.worker.worker_id == first.worker.worker_id
-    (only,) = node.demand(DRIVER, 1)
-    assert only.worker.worker_id == parent, "another worker is not started for that"
+    assert node.demand(DRIVER, 1) == []
+    assert node.start_workers() == 1
+    (other,) = node.told(DRIVER, LeaseGranted)
+    node.receive(parent, SetDemand(1, 0))
+    node.give_back(parent, child)
+    node.give_back(DRIVER, other)
+    granted = {lease.worker.worker_id for lease in node.demand(DRIVER, 3)}
+    assert parent in granted, "its tasks have ended"
+
+
+@pytest.mark.parametrize("limit", ["spared", "workers"])
+def test_a_worker_that_owns_something_is_lent_when_there_are_too_many_of_them(limit: str) -> None:
+    count = _SPARED + 1 if limit == "spared" else 2
+    node = Node(cpus(2 * count), max_workers=100 if limit == "spared" else count, starting_limit=100)
+    leases = node.leases(DRIVER, count)
+    node.demand(DRIVER, 0)
+    node.give_back(DRIVER, *leases)
+    for lease in leases:
+        node.demand(lease.worker.worker_id, 1, lease_spec(cpus(1, absent=1)))
+    assert len(node.demand(DRIVER, 1)) == 1
