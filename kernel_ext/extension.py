@@ -22,6 +22,7 @@ from .wakeup import SignalWakeup, loop_of
 if TYPE_CHECKING:
     from ..cluster.core.runtime import Core
     from ..cluster.protocol.common import Cell
+    from .cards import LiveCards
 
 __all__ = ["Extension"]
 
@@ -36,6 +37,7 @@ class Extension:
         self.router: OutputSink = (
             OutputRouter(self.front, self.cells) if isinstance(self.front, KernelFront) else ScriptOutput()
         )
+        self.cards: LiveCards | None = None
         loop = loop_of(shell)
         self.wakeup = SignalWakeup(loop) if loop is not None else None
         self.failures: FailureLog | None = None  # of the core that this kernel works with
@@ -51,7 +53,7 @@ class Extension:
         self.shell.events.register("pre_run_cell", self._cell_begins)
         self.shell.events.register("post_run_cell", self._cell_ended)
         install_magics(self)
-        install_formatters(self.shell)
+        install_formatters(self.shell, lambda: self.cards)
         if self.wakeup is not None:
             self.wakeup.install()
         session.on_connect.append(self.attach)
@@ -91,6 +93,9 @@ class Extension:
         autoreload_of(self.shell).switch_off()
         remove_magics(self)
         remove_formatters(self.shell)
+        if self.cards is not None:
+            self.cards.detach()
+            self.cards.buttons.close()
         self.cells.unfollow_threads()
         if self.wakeup is not None:
             self.wakeup.remove()
@@ -124,8 +129,11 @@ class Extension:
             core.log_sink = self.router
         self.failures, self.live = FailureLog(core), LiveTasks(core, self._announce)
         if isinstance(self.front, KernelFront):
+            from .cards import LiveCards
             from .progress import NotebookBars
 
+            self.cards = self.cards or LiveCards(self.shell, self.front, self.cells)
+            self.cards.attach(core)
             core.watch = session.watcher_of(core, NotebookBars(self.shell, self.front, self.cells))
 
     def _announce(self, cell: Cell | None, text: str) -> None:

@@ -25,15 +25,15 @@ _BOX: Final = (
 _BAR: Final = 120  # pixels
 
 
-def card(title: str, state: str, colour: str, rows: Iterable[tuple[str, str]]) -> str:
-    """A title, a state with its colour, and named values. Values are HTML, everything else is text."""
+def card(title: str, state: str, colour: str, rows: Iterable[tuple[str, str]], beside: str = "") -> str:
+    """A title, a state with its colour, and named values. Values and what stands beside the state are HTML."""
     cells = "".join(f'<div style="opacity:.65">{escape(name)}</div><div>{value}</div>' for name, value in rows)
     grid = (
         f'<div style="display:grid;grid-template-columns:max-content auto;column-gap:16px">{cells}</div>'
         if cells
         else ""
     )
-    head = f'<div><b>{escape(title)}</b>&ensp;<span style="color:{colour}">●</span> {escape(state)}</div>'
+    head = f'<div><b>{escape(title)}</b>&ensp;<span style="color:{colour}">●</span> {escape(state)}{beside}</div>'
     return box(f"{head}{grid}", colour)
 
 

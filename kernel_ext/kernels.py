@@ -20,7 +20,7 @@ from typing import Any, Final
 from ..cluster.core.script_output import write_text
 from .cells import NotebookCell
 
-__all__ = ["KernelFront", "TerminalFront", "front_of"]
+__all__ = ["KernelFront", "TerminalFront", "answer_beside_cells", "front_of"]
 
 _NAMES: Final = {1: "stdout", 2: "stderr"}
 
@@ -140,6 +140,16 @@ class KernelFront:
         """Send a message of our own, at once."""
         parent = {"header": cell.header} if cell is not None else {}
         self.kernel.session.send(self.kernel.iopub_socket, kind, content, parent=parent, ident=topic)
+
+
+def answer_beside_cells(comm: Any) -> None:
+    """Have what the page sends on this comm handled while a cell runs, if the kernel and the page can do that.
+
+    JupyterLab sends what it says on comms to a subshell. The newest releases of ipykernel send it on to the shell that
+    published on the comm last: for what a cell made, that is the one which is busy with cells.
+    """
+    if hasattr(comm, "_reply_subshell_id"):
+        del comm._reply_subshell_id
 
 
 def _input_number(shell: Any, begins: bool) -> int:

@@ -1,11 +1,12 @@
-"""What references and actor handles show of themselves in a notebook: their state at the moment they are shown.
+"""What references and actor handles show of themselves: their state at one moment, as HTML and as text.
 
-Registered with IPython's formatters, so that the engine needs no IPython. A saved notebook keeps what was shown; in a
-list of references each is one line of text.
+Registered with IPython's formatters, so that the engine needs no IPython. In a notebook it is kept up to date (see
+cards.py); in a terminal, and in a list of references, where each is one line of text, it is not.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,24 @@ from ..cluster.core import current, failures
 from ..cluster.core.actor_class import ActorHandle
 from ..cluster.core.records import LeasedWorker, Record
 from ..cluster.core.refs import BUFFERS, ERROR, FREED, INLINE, PENDING, STORE, ObjectRef
+from ..cluster.core.session import ClientContext
 from ..cluster.core.upgrade import redefinition
 from .html import BAD, BUSY, GOOD, IDLE, card, quantity, text_card
 
 if TYPE_CHECKING:
+    from ..cluster.core.actor_calls import ActorClient
     from ..cluster.core.runtime import Core
+    from .cards import LiveCards
 
-__all__ = ["describe_actor", "describe_ref", "install_formatters", "remove_formatters"]
+__all__ = [
+    "Shown",
+    "actor_shown",
+    "ask_for_actor",
+    "describe_actor",
+    "describe_ref",
+    "install_formatters",
+    "remove_formatters",
+]
 
 _SHOWN_DIGITS = 8  # of an id: enough to tell those of one notebook apart
 
@@ -35,12 +47,17 @@ class Shown:
     state: str
     colour: str
     rows: list[tuple[str, str]] = field(default_factory=list)
+    pictures: dict[str, str] = field(default_factory=dict)  # HTML that stands before the values of some rows
+    changes: bool = False  # it may be another one soon
+    actions: tuple[str, ...] = ()  # what a user can do about it
+    is_pending: bool = False  # a task that has not ended, …
+    submitted: float = 0.0  # … and since when, by the clock on the wall; 0: not known
 
-    def bundle(self) -> dict[str, str]:
-        """HTML and its plain-text twin."""
-        rows = [(name, escape(value)) for name, value in self.rows]
+    def bundle(self, beside: str = "") -> dict[str, str]:
+        """HTML and its plain-text twin; ``beside`` is HTML that follows the state."""
+        rows = [(name, self.pictures.get(name, "") + escape(value)) for name, value in self.rows]
         return {
-            "text/html": card(self.title, self.state, self.colour, rows),
+            "text/html": card(self.title, self.state, self.colour, rows, beside),
             "text/plain": text_card(self.title, self.state, self.rows),
         }
 
@@ -80,6 +97,9 @@ def describe_ref(ref: ObjectRef) -> Shown:
         shown.state = "freed"
     if ref._i == 0 and state != FREED:
         shown.rows.append(("made by", "put"))
+    if state in (INLINE, BUFFERS, STORE) and core is not None and ref._w == core.worker_id:
+        shown.actions = ("release",)
+    shown.changes = state in (PENDING, STORE)
     if extra is not None and extra.owner is not None and core is not None and extra.owner.worker_id != core.worker_id:
         shown.rows.append(("owner", f"process {extra.owner.worker_id.hex()}"))
     return shown
@@ -88,9 +108,11 @@ def describe_ref(ref: ObjectRef) -> Shown:
 def _describe_pending(shown: Shown, ref: ObjectRef) -> None:
     record = ref._data
     shown.state, shown.colour = "pending", BUSY
+    shown.actions, shown.is_pending = ("cancel",), True
     if type(record) is not Record:
         return
     plan, worker = record.plan, record.worker
+    shown.submitted = record.submitted
     if record.cancelled:
         shown.state = "being cancelled"
     elif record.waiting:
@@ -143,31 +165,45 @@ def describe_actor(handle: ActorHandle) -> Shown:
         return Shown(title, "unknown: this process is not connected to a cluster", IDLE)
     if core.fatal is not None:
         return Shown(title, "gone: the cluster ended", BAD)
-    row = _ask_for_actor(core, handle._id)
-    client = core.actor_calls.clients.get(handle._id)
-    if row is None:
+    return actor_shown(handle, core, ask_for_actor(core, handle._id), core.actor_calls.clients.get(handle._id))
+
+
+def actor_shown(handle: ActorHandle, core: Core, row: dict[str, Any] | None, client: ActorClient | None) -> Shown:
+    """An actor as the GCS knew it when asked, and as this process has been told since."""
+    title = f"Actor {handle._class_name}"
+    if row is None and (client is None or client.state == "PENDING"):
         # Not told to the GCS yet (its arguments are not ready), or forgotten there.
-        return Shown(title, "pending" if client is None or client.state != "DEAD" else "dead", BUSY)
-    state = row["state"]
-    colours = {"ALIVE": GOOD, "DEAD": BAD}
-    shown = Shown(title, state.lower().replace("_", " "), colours.get(state, BUSY))
+        return Shown(title, "pending", BUSY, changes=True, actions=("kill",))
+    told = client is not None and client.state != "PENDING"
+    row = row or {"name": "", "state": "", "node_id": b"", "restarts": 0, "death": None}
+    state, node_id, restarts = row["state"], row["node_id"], row["restarts"]
+    reason = row["death"]["detail"] if row["death"] else ""
+    if told:
+        assert client is not None
+        state, restarts = client.state, client.restarts
+        node_id = client.address.node_id if client.address is not None else b""
+        reason = client.death.detail if client.death is not None else ""
+    shown = Shown(title, state.lower().replace("_", " "), {"ALIVE": GOOD, "DEAD": BAD}.get(state, BUSY))
+    shown.changes = state != "DEAD"
+    shown.actions = ("kill",) if state != "DEAD" else ()
     if row["name"]:
         shown.rows.append(("name", row["name"]))
-    if row["node_id"]:
-        here = row["node_id"] == core.node_id
-        shown.rows.append(("where", "this node" if here else f"node {row['node_id'].hex()[:_SHOWN_DIGITS]}"))
+    if node_id:
+        here = node_id == core.node_id
+        shown.rows.append(("where", "this node" if here else f"node {node_id.hex()[:_SHOWN_DIGITS]}"))
     if redefinition(handle) is not None:
         shown.rows.append(("class", "defined anew since: .upgrade() moves the actor there"))
     if client is not None and client.pending > 0:
         shown.rows.append(("calls under way", str(client.pending)))
-    if row["restarts"]:
-        shown.rows.append(("restarts", str(row["restarts"])))
-    if row["death"] and state != "ALIVE":
-        shown.rows.append(("reason", row["death"]["detail"]))
+    if restarts:
+        shown.rows.append(("restarts", str(restarts)))
+    if reason and state != "ALIVE":
+        shown.rows.append(("reason", reason))
     return shown
 
 
-def _ask_for_actor(core: Core, actor_id: bytes) -> dict[str, Any] | None:
+def ask_for_actor(core: Core, actor_id: bytes) -> dict[str, Any] | None:
+    """What the GCS knows of an actor; None if that is nothing, or it does not answer."""
     from ..cluster.protocol.gcs_messages import ListState
 
     try:
@@ -188,23 +224,45 @@ def _actor_bundle(handle: ActorHandle, include: Any = None, exclude: Any = None)
     return describe_actor(handle).bundle()
 
 
+def _context_bundle(context: ClientContext, include: Any = None, exclude: Any = None) -> dict[str, str] | None:
+    core = current.find_core()
+    if core is None or core.fatal is not None:
+        return None  # its cluster has ended, or is not ours: its plain repr is all there is to show
+    from .status import cluster_bundle
+
+    return cluster_bundle(core)
+
+
 def _ref_line(ref: ObjectRef, printer: Any, cycle: bool) -> None:
     shown = describe_ref(ref)
     alone = len(printer.stack) <= 1  # else it stands within a list or the like
     printer.text(shown.bundle()["text/plain"] if alone else shown.line())
 
 
-def install_formatters(shell: Any) -> None:
-    """Show references and handles with their state from now on."""
+def _cards_of(cards: Callable[[], LiveCards | None]) -> LiveCards:
+    found = cards()
+    if found is None:
+        raise NotImplementedError  # not here: IPython goes on to the bundles below
+    return found
+
+
+def install_formatters(shell: Any, cards: Callable[[], LiveCards | None]) -> None:
+    """Show references and handles with their state from now on, kept up to date where there are ``cards``."""
     formatter = shell.display_formatter
+    live = formatter.ipython_display_formatter
+    live.for_type(ObjectRef, lambda ref: _cards_of(cards).show_ref(ref))
+    live.for_type(ActorHandle, lambda handle: _cards_of(cards).show_actor(handle))
+    live.for_type(ClientContext, lambda context: _cards_of(cards).show_cluster())
     formatter.mimebundle_formatter.for_type(ObjectRef, _ref_bundle)
     formatter.mimebundle_formatter.for_type(ActorHandle, _actor_bundle)
+    formatter.mimebundle_formatter.for_type(ClientContext, _context_bundle)
     formatter.formatters["text/plain"].for_type(ObjectRef, _ref_line)
 
 
 def remove_formatters(shell: Any) -> None:
     """Undo `install_formatters`."""
     formatter = shell.display_formatter
-    for kind in (ObjectRef, ActorHandle):
+    for kind in (ObjectRef, ActorHandle, ClientContext):
         formatter.mimebundle_formatter.pop(kind, None)
+        formatter.ipython_display_formatter.pop(kind, None)
     formatter.formatters["text/plain"].pop(ObjectRef, None)

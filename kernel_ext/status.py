@@ -10,11 +10,12 @@ import msgspec
 from ..cluster.core import session
 from ..cluster.protocol.common import RESOURCE_UNIT, NodeInfo
 from .html import BAD, GOOD, bar, card, quantity, text_card
+from .reprs import Shown
 
 if TYPE_CHECKING:
     from ..cluster.core.runtime import Core
 
-__all__ = ["NAME_LABEL", "cluster_bundle", "gone_bundle"]
+__all__ = ["NAME_LABEL", "cluster_bundle", "describe_cluster", "gone_bundle"]
 
 NAME_LABEL = "himalia.io/cluster-name"
 """Label of the head node that carries the name given to ``%cluster start --name``."""
@@ -31,26 +32,28 @@ def cluster_bundle(core: Core) -> dict[str, str]:
     Exception
         The cluster does not answer.
     """
-    rows = [row for row in core.cluster_state("nodes") if row["alive"]]
-    nodes = msgspec.convert(rows, list[NodeInfo])
-    total, free = core.resources()
-    name = _name(nodes)
-    title = f"Himalia cluster {name}" if name else "Himalia cluster"
-    state = "running" if len(nodes) == 1 else f"running on {len(nodes)} nodes"
-    html: list[tuple[str, str]] = []
-    text: list[tuple[str, str]] = []
+    return describe_cluster(core.cluster_state("nodes"), *core.resources()).bundle()
+
+
+def describe_cluster(rows: list[dict[str, Any]], total: dict[str, float], free: dict[str, float]) -> Shown:
+    """A cluster with these nodes (as the GCS lists them), which together have this, and that of it free."""
+    rows = [row for row in rows if row["alive"]]
+    name = _name(msgspec.convert(rows, list[NodeInfo]))
+    shown = Shown(f"Himalia cluster {name}" if name else "Himalia cluster", "running", GOOD, changes=True)
+    if len(rows) != 1:
+        shown.state = f"running on {len(rows)} nodes"
     for resource in _order(total):
         used, all_of_it = total[resource] - free.get(resource, 0.0), total[resource]
         words = f"{_amount(resource, used)} of {_amount(resource, all_of_it)} in use"
         most = sum(row["most"].get(resource, row["total"].get(resource, 0)) for row in rows) / RESOURCE_UNIT
         words += f"; grows to {_amount(resource, most)} while work waits" if most > all_of_it else ""
-        html.append((_TITLES.get(resource, resource), f"{bar(used / all_of_it)} {escape(words)}"))
-        text.append((_TITLES.get(resource, resource), words))
+        title = _TITLES.get(resource, resource)
+        shown.rows.append((title, words))
+        shown.pictures[title] = f"{bar(used / all_of_it)} "
     address = address_of()
     if address:
-        html.append(("address", f"<code>{escape(address)}</code>"))
-        text.append(("address", address))
-    return {"text/html": card(title, state, GOOD, html), "text/plain": text_card(title, state, text)}
+        shown.rows.append(("address", address))
+    return shown
 
 
 def gone_bundle(why: str) -> dict[str, str]:
