@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from tests.kernel_ext.notebook import Cell, Notebook
 
 FAILING = """
@@ -97,7 +99,11 @@ def test_a_task_can_be_stepped_through_from_the_notebook(kernel: Notebook) -> No
     )
     begun.wait_for(lambda cell: "waits at a breakpoint" in cell.stream())
     assert "`steps`" in run(kernel, "%rdebug").text
-    assert "doubled = 2 * n" in run(kernel, "%rdebug attach").stream()
+    attached = run(kernel, "%rdebug attach").stream()
+    if sys.version_info >= (3, 13):  # stops at the call itself, no longer behind it
+        assert "-> breakpoint()" in attached
+        attached = run(kernel, "%rdebug next").stream()
+    assert "doubled = 2 * n" in attached
     assert run(kernel, "%rdebug p n").stream() == "20\n"
     assert "return doubled + 1" in run(kernel, "%rdebug next").stream()
     assert run(kernel, "%rdebug p doubled").stream() == "40\n"
