@@ -13,11 +13,12 @@ holds the sockets).
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .model import GONE, INTERRUPTED, STOPPED, TIMEOUT, Frame, Model
@@ -41,9 +42,12 @@ _SHARE: Final = 50
 
 @dataclass
 class Settings:
-    """What `himalia.util.progress.configure` sets, for all of this process."""
+    """What `himalia.util.progress.configure` sets, for all of this process.
 
-    enabled: bool = True
+    ``HIMALIA_PROGRESS=0`` in the environment turns bars off from the start, where output is compared or kept.
+    """
+
+    enabled: bool = field(default_factory=lambda: os.environ.get("HIMALIA_PROGRESS", "1") != "0")
     after: float = 2.0  # seconds of waiting before a bar appears
 
 
