@@ -45,7 +45,7 @@ class CellBody(msgspec.Struct, frozen=True):
     modules
         Modules to import, by the name that the code has for them.
     shows
-        Whether the code uses IPython's ``display``.
+        Whether the code uses a name ``display``: IPython's, if it has no other.
     """
 
     source: str
@@ -122,7 +122,7 @@ def execute(body: CellBody, namespace: dict[str, Any]) -> Any:
     if body.shows:
         from IPython.display import display
 
-        namespace["display"] = display
+        namespace.setdefault("display", display)
     codes = _compile(body)
     if any(code.co_flags & inspect.CO_COROUTINE for code in codes):
         import asyncio

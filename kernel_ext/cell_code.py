@@ -140,8 +140,17 @@ class Captured:
         )
 
 
-def wanted_names(names: CellNames, space: dict[str, Any], declared: Iterable[str] | None) -> list[str]:
+def wanted_names(
+    names: CellNames, space: dict[str, Any], hidden: dict[str, Any], declared: Iterable[str] | None
+) -> list[str]:
     """The notebook's variables that a cell takes along.
+
+    Parameters
+    ----------
+    hidden
+        What IPython itself has put among the variables, such as an ``open`` of its own: workers use Python's.
+    declared
+        The user's own choice; None for what the cell reads.
 
     Raises
     ------
@@ -149,15 +158,17 @@ def wanted_names(names: CellNames, space: dict[str, Any], declared: Iterable[str
         One was declared that does not exist.
     """
     if declared is None:
-        return [name for name in names.reads if name in space and not _is_builtin(name, space)]
+        return [name for name in names.reads if name in space and not _is_builtin(name, space, hidden)]
     missing = [name for name in declared if name not in space]
     if missing:
         raise UsageProblem(f"--in names {missing[0]!r}, which the notebook has not")
     return list(declared)
 
 
-def _is_builtin(name: str, space: dict[str, Any]) -> bool:
-    return hasattr(builtins, name) and space[name] is getattr(builtins, name)
+def _is_builtin(name: str, space: dict[str, Any], hidden: dict[str, Any]) -> bool:
+    return hasattr(builtins, name) and any(
+        space[name] is each for each in (getattr(builtins, name), hidden.get(name, builtins))
+    )
 
 
 def capture(names: Iterable[str], space: dict[str, Any], magic: str) -> Captured:

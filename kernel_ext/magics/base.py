@@ -136,6 +136,13 @@ class Family(Magics):
         space: dict[str, Any] = self.shell.user_ns
         return space
 
+    @property
+    def hidden_variables(self) -> dict[str, Any]:
+        """Those that IPython has put there itself."""
+        assert self.shell is not None
+        hidden: dict[str, Any] = self.shell.user_ns_hidden
+        return hidden
+
     def cell_number(self) -> int:
         """The n of ``In [n]`` of the cell that runs."""
         return self.extension.front.number()

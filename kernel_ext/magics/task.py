@@ -78,7 +78,8 @@ class TaskMagics(Family):
         if arguments.name in outs:
             raise UsageProblem(f"the cell assigns {arguments.name!r} itself: give the task another name")
         space = self.variables
-        captured = capture(wanted_names(code.names, space, arguments.into), space, "%%task")
+        wanted = wanted_names(code.names, space, self.hidden_variables, arguments.into)
+        captured = capture(wanted, space, "%%task")
         if captured.stored:
             self.say(captured.note(), IDLE)
         handle = _submit(arguments, code, captured, outs)
@@ -111,7 +112,7 @@ def _submit(arguments: argparse.Namespace, code: CellCode, captured: Captured, o
         tuple(outs),
         arguments.out is not None,
         captured.modules,
-        "display" in code.names.reads and "display" not in captured.given,
+        "display" in code.names.reads,
     )
     options = {
         "name": arguments.name or f"cell [{code.number}]",

@@ -83,6 +83,14 @@ def test_objects_show_size_and_maker(filled: Notebook) -> None:
     assert filled.run("%objects --name big --larger-than 1.5MB").text.startswith("Objects: 1 object, 2.0 MB")
 
 
+@pytest.mark.parametrize("magic", ["%tasks", "%actors", "%objects", "%timeline", "%every"])
+def test_before_a_start_a_cluster_is_started_and_that_is_said(filled: Notebook, magic: str) -> None:
+    filled.run("himalia.shutdown()")
+    cell = filled.run(magic)
+    assert not cell.error, cell.traceback
+    assert cell.text.startswith("No cluster ran: started one with all of this machine")
+
+
 def test_what_does_not_fit_is_refused_with_what_would(filled: Notebook) -> None:
     assert "invalid choice: 'fine' (choose from" in filled.run("%tasks --state fine").stream("stderr")
     assert "'x' is no cell: write this, last, or the n" in filled.run("%actors --cell x").stream("stderr")

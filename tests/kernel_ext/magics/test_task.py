@@ -156,6 +156,26 @@ def test_options_reach_the_task(kernel: Notebook) -> None:
     assert kernel.value("sized.state") == "'failed: TaskCancelledError'"
 
 
+def test_names_of_python_are_pythons_in_the_task(kernel: Notebook) -> None:
+    code = "%%task --wait\nimport sys\nwith open('/proc/self/comm') as f:\n    read = len(f.read()) > 0\n"
+    cell = kernel.run(f"{code}read, open.__module__")
+    assert cell.shown[-1]["text/plain"] == "(True, 'io')"
+    kernel.run("def display(value):\n    return f'my own {value}'")
+    assert kernel.run("%%task --wait\ndisplay(1)").shown[-1]["text/plain"] == "'my own 1'"
+    kernel.run("del display")
+
+
+def test_an_interrupt_cancels_the_task_that_is_waited_for(kernel: Notebook) -> None:
+    cell = kernel.send(
+        "%%task endless --wait\nimport time\nprint('begun', flush=True)\nwhile True:\n    time.sleep(0.01)"
+    )
+    cell.wait_for(lambda cell: cell.lines)
+    kernel.interrupt()
+    cell.wait_for(lambda cell: cell.done)
+    assert cell.error == "KeyboardInterrupt"
+    assert kernel.value("himalia.wait([endless.ref], timeout=10)\nendless.state") == "'failed: TaskCancelledError'"
+
+
 def test_what_it_prints_stands_under_the_cell(kernel: Notebook) -> None:
     cell = kernel.run("%%task\nprint('from the task')")
     cell.wait_for(lambda cell: cell.lines)
