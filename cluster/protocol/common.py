@@ -105,8 +105,8 @@ class SetCapacity(msgspec.Struct, array_like=True, tag=41):
 class DeathKind(IntEnum):
     """Why a worker, actor or node is no more."""
 
-    EXITED = 0  # left by itself, with code 0 (idle, max_calls, exit_actor)
-    CRASHED = 1  # left with another code, or by a signal
+    EXITED = 0  # left on purpose, and said so (idle, max_calls, exit_actor)
+    CRASHED = 1  # left without a word, or by a signal
     KILLED = 2  # on request: kill, force cancel
     OUT_OF_MEMORY = 3  # by the memory monitor, before the kernel does it
     NODE_DIED = 4

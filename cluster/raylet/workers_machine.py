@@ -267,8 +267,8 @@ class WorkerPool:
                 number,
                 worker.pid,
             )
-        if code == 0:
-            return Death(DeathKind.EXITED, f"Its process (pid {worker.pid}) left by itself.", 0, None, worker.pid)
+        if code == 0:  # without a word: code of the user's ended it, and not the worker itself
+            return Death(DeathKind.CRASHED, f"Its process (pid {worker.pid}) left by itself.", 0, None, worker.pid)
         return Death(
             DeathKind.CRASHED,
             f"Its process (pid {worker.pid}) left with exit code {code}.",

@@ -274,7 +274,7 @@ def test_the_death_of_a_worker_is_told_to_the_holder_of_its_lease_and_the_gcs() 
 @pytest.mark.parametrize(
     ("event", "kind"),
     [
-        (lambda w: WorkerExited(w, 0, None), DeathKind.EXITED),
+        (lambda w: WorkerExited(w, 0, None), DeathKind.CRASHED),
         (lambda w: WorkerExited(w, 3, None), DeathKind.CRASHED),
         (lambda w: WorkerExited(w, None, 9), DeathKind.CRASHED),
         (lambda w: WorkerExited(w, None, 9, True), DeathKind.OUT_OF_MEMORY),
