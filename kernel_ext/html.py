@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
-__all__ = ["BAD", "BUSY", "GOOD", "IDLE", "bar", "box", "card", "note", "quantity", "text_card"]
+__all__ = ["BAD", "BUSY", "GOOD", "IDLE", "bar", "box", "card", "marked", "note", "quantity", "text_card"]
 
 GOOD: Final = "#2e9e4f"
 BUSY: Final = "#2a7de1"
@@ -62,6 +62,14 @@ def text_card(title: str, state: str, rows: Iterable[tuple[str, str]]) -> str:
     listed = list(rows)
     width = max((len(name) for name, _ in listed), default=0)
     return "\n".join([f"{title}: {state}", *(f"  {name:<{width}}  {value}" for name, value in listed)])
+
+
+def marked(text: str) -> str:
+    """Text as HTML, with what stands between backticks as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return "".join(f"<code>{escape(part)}</code>" if index % 2 else escape(part) for index, part in enumerate(parts))
 
 
 def quantity(nbytes: float) -> str:

@@ -21,7 +21,7 @@ from ..cluster.core import api, current
 from ..cluster.launchers.boot import ConnectionInfo, NodeOptions
 from ..cluster.launchers.local import start_head
 from ..cluster.launchers.session import running_sessions
-from .html import BAD, BUSY, GOOD, card, quantity
+from .html import BAD, BUSY, GOOD, card, marked, quantity
 
 if TYPE_CHECKING:
     from himalia.util.keeping import KeptResult
@@ -127,8 +127,8 @@ def _results_bundle(results: list[KeptResult], ended: dict[bytes, float]) -> dic
     html, text = [card(title, count, GOOD, [])], [f"{title}: {count}"]
     for result in results:
         rows = [("what", _what(result)), ("when", _when(result, ended.get(result.job, 0.0)))]
-        rows.append(("value", f"himalia.util.kept({result.name!r})"))
-        shown = [(name, escape(value)) for name, value in rows]
+        rows.append(("value", f"`himalia.util.kept({result.name!r})`"))
+        shown = [(name, marked(value)) for name, value in rows]
         source = result.source.strip().splitlines()[:_SOURCE_LINES]
         if source:
             lines = "\n".join(source)

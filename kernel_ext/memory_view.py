@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Final
 
-from .html import quantity
+from .html import marked, quantity
 from .memory import MemoryReport, ObjectLine
 
 __all__ = ["memory_bundle"]
@@ -48,7 +48,7 @@ def _feet(listed: list[ObjectLine], rest: list[ObjectLine], notes: list[str]) ->
         )
     outputs = [name for line in listed for name in line.releases if name.startswith("Out[") or name == "traceback"]
     if outputs:
-        feet.append(f"%memory release {outputs[0]} lets go of the first that IPython keeps.")
+        feet.append(f"`%memory release {outputs[0]}` lets go of the first that IPython keeps.")
     return feet
 
 
@@ -60,7 +60,7 @@ def _html(head: str, listed: list[ObjectLine], feet: list[str]) -> str:
         table = table.replace("<table>", f'<table style="{_TABLE}">')
     else:
         table = ""
-    small = "".join(f'<div style="opacity:.75">{_marked(foot)}</div>' for foot in feet)
+    small = "".join(f'<div style="opacity:.75">{marked(foot)}</div>' for foot in feet)
     return f'<div style="font-family:sans-serif;font-size:13px"><b>{escape(head)}</b>{table}{small}</div>'
 
 
@@ -69,17 +69,9 @@ def _size(line: ObjectLine) -> str:
 
 
 def _html_row(line: ObjectLine) -> str:
-    kept = "<br>".join(_marked(text) for text in line.kept)
-    values = (escape(line.title), escape(_size(line)), escape(line.where), _marked(line.made), kept)
+    kept = "<br>".join(marked(text) for text in line.kept)
+    values = (escape(line.title), escape(_size(line)), escape(line.where), marked(line.made), kept)
     return "".join(f'<td style="{_CELL}">{value}</td>' for value in values)
-
-
-def _marked(text: str) -> str:
-    """Text with what stands between backticks as code."""
-    parts = text.split("`")
-    if len(parts) % 2 == 0:
-        return escape(text)
-    return "".join(f"<code>{escape(part)}</code>" if index % 2 else escape(part) for index, part in enumerate(parts))
 
 
 def _text(head: str, listed: list[ObjectLine], feet: list[str]) -> str:

@@ -13,6 +13,7 @@ from himalia.cluster.protocol.gcs_messages import (
     GetActor,
     KillActor,
     Notice,
+    ReplaceClass,
     ReportActor,
     ReportJobEnd,
 )
@@ -385,3 +386,30 @@ def test_every_living_state_knows_what_to_do_about_every_end() -> None:
     for state in living:
         known = {fact.__name__ for at, fact in Actors._EDGES if at is state}
         assert ends <= known, state
+
+
+def test_a_class_that_was_replaced_is_what_restarts_and_who_asks_by_name_get(
+    paper: OnPaper, node: Raylet, driver: Driver
+) -> None:
+    actor_id = driver.create(max_restarts=1, name="upgraded")
+    node.start(actor_id)
+    assert paper.ask(driver.peer, ReplaceClass(actor_id, b"newer", "Newer", {"m": {}}, {"lib": (2, "ab")})) is True
+    paper.restart()
+    node.hello()
+    _, spec = paper.ask(driver.peer, GetActor("upgraded", ""))
+    assert (spec["class_hash"], spec["class_name"], spec["methods"]) == (b"newer", "Newer", {"m": {}})
+    node.lost(actor_id)
+    order = node.took(StartActor)[-1]
+    assert (order.spec.class_hash, order.spec.code) == (b"newer", {"lib": (2, "ab")})
+
+
+def test_the_class_of_an_actor_that_is_dead_or_unknown_can_not_be_replaced(
+    paper: OnPaper, node: Raylet, driver: Driver
+) -> None:
+    actor_id = driver.create()
+    node.start(actor_id)
+    node.lost(actor_id)
+    for each in (actor_id, b"nobody"):
+        refused = paper.ask(driver.peer, ReplaceClass(each, b"newer", "Newer"))
+        assert isinstance(refused, Failed)
+        assert refused.kind == "not_found"

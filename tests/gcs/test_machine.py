@@ -23,6 +23,7 @@ from himalia.cluster.protocol.gcs_messages import (
     KvPut,
     ListState,
     RemoveNode,
+    ReplaceClass,
     ReportActor,
     ReportJobEnd,
     TaskEvents,
@@ -104,7 +105,7 @@ class Life(RuleBasedStateMachine):
         self.actors.append(driver.create(resources, **more))
 
     @precondition(lambda self: self.actors and self.drivers)
-    @rule(data=st.data(), how=st.sampled_from(["kill", "restart", "scope", "watch"]))
+    @rule(data=st.data(), how=st.sampled_from(["kill", "restart", "scope", "watch", "class"]))
     def touch(self, data: st.DataObject, how: str) -> None:
         driver, actor_id = data.draw(st.sampled_from(self.drivers)), data.draw(st.sampled_from(self.actors))
         message: Any = {
@@ -112,6 +113,7 @@ class Life(RuleBasedStateMachine):
             "restart": KillActor(actor_id, no_restart=False),
             "scope": KillActor(actor_id, out_of_scope=True),
             "watch": WatchActor(actor_id),
+            "class": ReplaceClass(actor_id, b"new", "Newer"),
         }[how]
         self.paper.say(driver.peer, message)
 

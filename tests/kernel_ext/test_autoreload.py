@@ -133,6 +133,21 @@ def test_a_broken_edit_is_said_and_the_old_code_stays(kernel: Notebook, folder: 
     assert "broken" not in kernel.run("%cluster autoreload").text
 
 
+def test_where_ipython_reloads_too_it_does_so_here_and_workers_follow(kernel: Notebook, folder: Path) -> None:
+    write(folder, "helper_h", "def answer(): return 'old'")
+    kernel.run("import builtins\nbuiltins.loads = []\n%load_ext autoreload\n%autoreload 2")
+    try:
+        kernel.run("import helper_h\n@himalia.remote\ndef ask(): return helper_h.answer()")
+        assert kernel.value("himalia.get(ask.remote())") == "'old'"
+        write(
+            folder, "helper_h", "import builtins\ngetattr(builtins, 'loads', []).append(1)\ndef answer(): return 'new'"
+        )
+        assert kernel.value("himalia.get(ask.remote())") == "'new'"
+        assert kernel.value("helper_h.answer(), builtins.loads") == "('new', [1])"
+    finally:
+        kernel.run("%autoreload 0")
+
+
 def test_off_means_off_and_a_new_cluster_is_told_all(kernel: Notebook, folder: Path) -> None:
     write(folder, "helper_g", "def answer(): return 1")
     kernel.run("import helper_g\n@himalia.remote\ndef ask(): return helper_g.answer()")
