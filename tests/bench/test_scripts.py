@@ -105,3 +105,20 @@ def test_floors_judge_against_a_peer_a_limit_and_themselves(monkeypatch: pytest.
     assert verdicts["put_large_gb_per_s"] is True
     assert verdicts["fine_grained_efficiency"] is False
     assert verdicts["tasks_sync"] is None
+
+
+def test_figures_are_published_where_the_marks_are(peers: tuple[str, dict[str, object]], tmp_path: Path) -> None:
+    report = tmp_path / "peers.json"
+    report.write_text(json.dumps(peers[1]))
+    (tmp_path / "docs").mkdir()
+    for place, mark in (("README.md", "short"), ("docs/benchmarks.md", "all")):
+        text = f"before\n<!-- figures: {mark} -->\nold\n<!-- end of figures -->\nafter\n"
+        (tmp_path / place).write_text(text)
+    run("publish.py", str(report), "--root", str(tmp_path))
+    page = (tmp_path / "docs/benchmarks.md").read_text()
+    assert page.startswith("before\n")
+    assert page.endswith("after\n")
+    assert "old" not in page
+    assert "| each task on the result of the last, 1/s |" in page
+    assert "CPython" in page
+    assert "task_chain" not in (tmp_path / "README.md").read_text()
