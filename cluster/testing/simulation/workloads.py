@@ -249,8 +249,10 @@ def retried(context: Context) -> None:
         lost = active().book.kills - active().book.entries[key].kills_before
         if isinstance(found, Flaky):
             assert failures > allowed - lost, f"{key} was given up too early"
-        elif isinstance(found, WorkerCrashedError):
+        elif isinstance(found, WorkerCrashedError | NodeDiedError):
+            # Tries that raised are tries too.
             assert lost, f"{key}: its worker died, which nobody killed"
+            assert lost + failures > retries, f"{key} failed after {lost} deaths, before its tries were used up"
         elif isinstance(found, Exception):
             judge(key, found)
         else:
