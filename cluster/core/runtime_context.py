@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.common import from_units
@@ -64,6 +65,13 @@ class RuntimeContext:
     def get_node_id(self) -> str:
         """The node's id."""
         return self._core.node_id.hex()
+
+    def get_node_labels(self) -> dict[str, str]:
+        """The labels of the node that it runs on."""
+        core = self._core
+        # A worker may begin its first task before it has heard of the nodes.
+        core.wait_until(lambda: core.node_id in core.nodes, time.monotonic() + 10)
+        return dict(core.nodes[core.node_id].labels)
 
     def get_worker_id(self) -> str:
         """The process's id."""

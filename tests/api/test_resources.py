@@ -158,10 +158,12 @@ def test_a_node_has_its_id_as_a_label(ray: ModuleType) -> None:
     assert node["Labels"]["ray.io/node-id"] == node["NodeID"]
 
     @ray.remote(label_selector={"ray.io/node-id": node["NodeID"]})
-    def where() -> str:
-        return str(ray.get_runtime_context().get_node_id())
+    def where() -> Any:
+        context = ray.get_runtime_context()
+        return context.get_node_id(), context.get_node_labels()
 
-    assert ray.get(where.remote()) == node["NodeID"]
+    assert ray.get(where.remote()) == (node["NodeID"], node["Labels"])
+    assert ray.get_runtime_context().get_node_labels() == node["Labels"]
 
 
 def test_a_task_can_be_bound_to_a_node(ray: ModuleType, engine: Any) -> None:
