@@ -48,6 +48,7 @@ class ActorClient(msgspec.Struct, eq=False):
     name: str  # of its class
     state: str = "PENDING"
     address: Address | None = None
+    last_address: Address | None = None  # where it is or was
     queue: deque[Record] = msgspec.field(default_factory=deque)
     inflight: dict[int, Record] = msgspec.field(default_factory=dict)
     templates: set[int] = msgspec.field(default_factory=set)
@@ -136,7 +137,7 @@ class ActorCalls:
         client.death, client.error = info.death, info.error
         if info.state == "ALIVE":
             assert info.address is not None
-            client.address = info.address
+            client.address = client.last_address = info.address
             client.templates, client.greeted = set(), False
             self.by_worker[info.address.worker_id] = client
             self.out.append(Connect(info.address))

@@ -55,7 +55,7 @@ class Submission(Pushing):
 
     def __init__(self, completion: Completion, out: list[Any], raylet: bytes, address: Address) -> None:
         super().__init__(completion, out, raylet, address)
-        self.death_error: Callable[[Record, Death], bytes] = lambda record, death: b""
+        self.death_error: Callable[[Record, Death, LeasedWorker], bytes] = lambda record, death, worker: b""
         self.cancel_error: Callable[[Record], bytes] = lambda record: b""
         self.should_retry: Callable[[Record, bytes], bool] = lambda record, data: False
         self.retried: Callable[[Record, str], None] = lambda record, why: None
@@ -199,7 +199,7 @@ class Submission(Pushing):
             elif record.retries:
                 self._retry(record, message.death.detail)
             else:
-                self.completion.fail(record, self.death_error(record, message.death))
+                self.completion.fail(record, self.death_error(record, message.death, worker))
         self._touch(cls)
         return worker
 

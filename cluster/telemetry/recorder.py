@@ -210,7 +210,9 @@ class OwnerRecorder:
         submission, calls = core.submission, core.actor_calls
         submission.death_error = _before(
             submission.death_error,
-            lambda record, death: recorder.ended(record, TaskState.FAILED, f"WorkerCrashedError: {death.detail}"),
+            lambda record, death, worker: recorder.ended(
+                record, TaskState.FAILED, f"WorkerCrashedError: {death.detail}"
+            ),
         )
         submission.refuse_error = _before(
             submission.refuse_error,

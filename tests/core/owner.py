@@ -37,7 +37,7 @@ class TestedOwner(Owner):
     def __init__(self, seconds: float = 0.0001) -> None:
         super().__init__()
         self.plan.estimate = seconds
-        self.submission.death_error = lambda record, death: b"died: " + death.detail.encode()
+        self.submission.death_error = lambda record, death, worker: b"died: " + death.detail.encode()
 
     def plan_of(self, name: str, seconds: float = 0.0001, cpus: int = 1) -> Plan:
         """Another function; ``cpus`` other than 1 make it another scheduling class."""

@@ -89,7 +89,7 @@ def test_a_follower_that_died_with_what_it_followed_is_not_woken_by_its_end() ->
     worker = owner.lease()
     follower = owner.submit(maker.made)
     assert follower.record.worker is not None
-    owner.submission.death_error = lambda record, death: b"died"
+    owner.submission.death_error = lambda record, death, worker: b"died"
     owner.submission.worker_died(WorkerDied(worker, Death(DeathKind.CRASHED), 1, 2), owner.now)  # it had begun both
     owner.submission.pump(owner.now)
     assert maker.made._data == b"died"

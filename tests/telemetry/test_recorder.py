@@ -268,7 +268,7 @@ def test_a_failure_that_is_tried_again_is_counted(core: Core, owner: OwnerRecord
 def test_ends_without_a_workers_word_are_recorded_where_their_error_is_made(core: Core, owner: OwnerRecorder) -> None:
     death = Death(DeathKind.CRASHED, "gone")
     client = SimpleNamespace(death=death)
-    assert core.submission.death_error(record(1), death) == b"error"
+    assert core.submission.death_error(record(1), death, None) == b"error"
     core.submission.refuse_error(record(2), "no node")
     core.submission.cancel_error(record(3))
     core.actor_calls.death_error(client, record(4))
