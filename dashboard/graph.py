@@ -1,4 +1,4 @@
-"""Which functions' tasks submitted which: edges between groups.
+"""Which functions' tasks submitted which, and which work on whose results: edges between groups.
 
 A process tells which of the counters it gave belong to which task that it ran. A task's own counter therefore names the
 task that submitted it. Both are heard in any order, so what cannot be said yet is tried again when its process speaks
@@ -21,16 +21,22 @@ _OPEN_KEPT: Final = 10_000  # tasks whose parent is not known yet
 
 
 class Graph:
-    """``edges``: (parent, child) by number of group, in the order they were found, with the version of each."""
+    """``edges``: (parent, child) by number of group, in the order they were found, with the version of each.
+
+    ``links``: the same, of a group whose results are arguments of the other's tasks. Owners see these in tasks that
+    wait for their arguments when they look, once a second: not those of a graph that is over by then.
+    """
 
     def __init__(self) -> None:
+        self.links: dict[tuple[int, int], int] = {}
         self.edges: dict[tuple[int, int], int] = {}
         self._spans: dict[bytes, list[tuple[int, int, int]]] = {}  # by process: first child, after the last, group
         self._open: dict[bytes, deque[tuple[int, int]]] = {}  # by process: counter, group
 
-    def add(self, batch: Batch, numbers: list[int], version: int) -> bool:
-        """Take in a batch; whether there is a new edge."""
-        before = len(self.edges)
+    def add(self, batch: Batch, numbers: list[int], version: int) -> None:
+        """Take in a batch."""
+        for made, used in batch.links:
+            self.links.setdefault((numbers[made], numbers[used]), version)
         for source_of, _, first, after in batch.children:
             self._add_span(batch.worker_id, first, after, numbers[source_of])
         for source_of, counter in self._some(batch):
@@ -41,7 +47,6 @@ class Graph:
             left = [one for one in waiting if not self._join(batch.worker_id, *one, version)]
             if left:
                 self._open[batch.worker_id] = deque(left, _OPEN_KEPT)
-        return len(self.edges) > before
 
     @staticmethod
     def _some(batch: Batch) -> list[tuple[int, int]]:

@@ -78,13 +78,15 @@ class Progress(msgspec.Struct):
 class Changes(msgspec.Struct):
     """What is new since a version.
 
-    ``groups`` are those that changed, whole; ``bars`` and ``edges`` only new ones; ``running`` is all that runs, or
+    ``groups`` are those that changed, whole; ``bars``, ``edges`` (parent and child) and ``links`` (maker and
+    user of results) only new ones; ``running`` is all that runs, or
     None if that is as it was. ``dropped``: rows that are missing in the bars, though not in the counts.
     """
 
     version: int
     groups: list[Group]
     edges: list[tuple[int, int]]
+    links: list[tuple[int, int]]
     workers: list[WorkerView]
     bars: Bars
     running: list[Running] | None
@@ -114,6 +116,15 @@ class _Sequences:
             self.missing.discard(sequence)
             return True
         return False
+
+
+def _since(found: dict[tuple[int, int], int], version: int) -> list[tuple[int, int]]:
+    edges: list[tuple[int, int]] = []
+    for edge, since in reversed(found.items()):
+        if since <= version:
+            break
+        edges.append(edge)
+    return edges[::-1]
 
 
 class _Node:
@@ -270,11 +281,6 @@ class Model:
             if changed <= version:
                 break
             groups.append(msgspec.structs.replace(self.groups.all[number]))
-        edges: list[tuple[int, int]] = []
-        for edge, found in reversed(self.graph.edges.items()):
-            if found <= version:
-                break
-            edges.append(edge)
         workers = [view for view, since in zip(self.workers, self._worker_versions, strict=True) if since > version]
         running = None
         if self._running_version > version:
@@ -282,7 +288,8 @@ class Model:
         return Changes(
             self.version,
             groups[::-1],
-            edges[::-1],
+            _since(self.graph.edges, version),
+            _since(self.graph.links, version),
             workers,
             self.stream.bars_since(version, bars),
             running,

@@ -20,10 +20,12 @@ from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from .events import FLUSH_AT, WIDTH, Count, Row, Source, TaskEventBuffer, TaskKind, TaskState, Waiting
+from ..core.records import Record
+from .buffer import FLUSH_AT, WIDTH, TaskEventBuffer
+from .events import Count, Row, Source, TaskKind, TaskState, Waiting
 
 if TYPE_CHECKING:
-    from ..core.records import Plan, Record
+    from ..core.records import Plan
     from ..core.runtime import Core
     from ..protocol.gcs_messages import TaskEvents
     from ..worker.executor import Executor
@@ -266,6 +268,7 @@ class OwnerRecorder:
             began = time.perf_counter()
             unfinished = list(self._unfinished(time.time()))
             self.buffer.waiting = self._waiting()
+            self._note_links()
             self._known = self._core.next_counter()
             self._next_look = now + max(_LOOK, (time.perf_counter() - began) * _REST)
         message = self.buffer.flush(now, unfinished)
@@ -291,6 +294,15 @@ class OwnerRecorder:
                     if (source := self._source_of(plan)) is not None:
                         counts[source, state] += count * step
         return [(source, state, count) for (source, state), count in counts.items()]
+
+    def _note_links(self) -> None:
+        """Which functions work on whose results: seen in tasks that wait for them."""
+        for record in self._parked[:_SAMPLED]:
+            used = self._source(record)
+            for ref in (record.holds or ())[: len(record.task.deps or ())]:
+                maker = ref._data
+                if type(maker) is Record and used is not None and (made := self._source(maker)) is not None:
+                    self.buffer.link(made, used)
 
     def _unfinished(self, wall: float) -> Iterator[Row]:
         submission, calls = self._core.submission, self._core.actor_calls

@@ -11,7 +11,8 @@ from himalia.cluster.gcs.config import GcsConfig
 from himalia.cluster.gcs.event_ring import EventRing
 from himalia.cluster.protocol.core_messages import R_INLINE
 from himalia.cluster.protocol.gcs_messages import ListState, ReadTaskEvents
-from himalia.cluster.telemetry.events import Source, TaskEventBuffer
+from himalia.cluster.telemetry.buffer import TaskEventBuffer
+from himalia.cluster.telemetry.events import Source
 from himalia.dashboard.feed import ModelFeed
 
 F = Source("f", b"\x01owner__")

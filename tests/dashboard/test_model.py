@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from himalia.cluster.protocol.common import Cell
 from himalia.cluster.protocol.core_messages import R_ERROR, R_INLINE
-from himalia.cluster.telemetry.events import Batch, Count, Source, TaskEventBuffer, TaskState, decode_batch
+from himalia.cluster.telemetry.buffer import TaskEventBuffer
+from himalia.cluster.telemetry.events import Batch, Count, Source, TaskState, decode_batch
 from himalia.cluster.telemetry.feed import TaskFeed
 from himalia.dashboard.model import Model
 
@@ -346,6 +347,28 @@ def test_an_edge_is_found_whichever_is_heard_first() -> None:
             model.add(batch, 0.0)
         names = [(model.groups.all[up].name, model.groups.all[down].name) for up, down in model.changes_since().edges]
         assert names == [("f", "child")]
+
+
+def test_a_link_leads_from_who_makes_results_to_who_works_on_them() -> None:
+    model = Model()
+    owner = TaskEventBuffer(DRIVER, NODE, 99, is_owner=True)
+    owner.link(F, G)
+    model.add(flushed(owner), 0.0)
+    changes = model.changes_since()
+    assert [(model.groups.all[made].name, model.groups.all[used].name) for made, used in changes.links] == [("f", "g")]
+    assert model.changes_since(changes.version).links == []
+
+
+def test_a_viewer_that_comes_late_learns_the_counts_again() -> None:
+    worker = process(1)
+    ran(worker, F, 1, 2)
+    worker.flush(0.0)
+    ran(worker, G, 3)
+    message = worker.flush(100.0)
+    assert message is not None
+    model = Model()
+    model.add(decode_batch(message.blob), 0.0)
+    assert (group(model, "f").finished, group(model, "g").finished) == (2, 1)
 
 
 # -- changes ----------------------------------------------------------------------------------------------------------

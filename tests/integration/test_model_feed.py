@@ -103,6 +103,34 @@ def test_what_runs_and_waits_is_seen_while_it_does(hv: ModuleType, counts: Count
     eventually(lambda: counts("waits") == (10, 0, 0, 10), "all to be done")
 
 
+def test_a_graph_of_tasks_that_wait_for_each_other_is_linked(hv: ModuleType, counts: Counts, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+
+    @hv.remote
+    def make(path: str) -> int:
+        import os
+        import time
+
+        while not os.path.exists(path):
+            time.sleep(0.01)
+        return 1
+
+    @hv.remote
+    def use(x: int) -> int:
+        return x + 1
+
+    ref = use.remote(use.remote(make.remote(str(go))))
+
+    def links() -> set[tuple[str, str]]:
+        model = counts.feed.catch_up()
+        name = [group.name for group in model.groups.all]
+        return {(name[made], name[used]) for made, used in model.graph.links}
+
+    eventually(lambda: links() == {("make", "use"), ("use", "use")}, "both links to be seen")
+    go.touch()
+    assert hv.get(ref) == 3
+
+
 def test_calls_of_actors_are_counted_and_a_killed_one_runs_no_more(hv: ModuleType, counts: Counts) -> None:
     class Actor:
         def quick(self) -> None: ...

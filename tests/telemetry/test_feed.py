@@ -10,7 +10,8 @@ import msgspec
 from himalia.cluster.gcs.config import GcsConfig
 from himalia.cluster.gcs.event_ring import EventRing
 from himalia.cluster.protocol.gcs_messages import ReadTaskEvents, TaskEvents
-from himalia.cluster.telemetry.events import Source, TaskEventBuffer, TaskState
+from himalia.cluster.telemetry.buffer import TaskEventBuffer
+from himalia.cluster.telemetry.events import Source, TaskState
 from himalia.cluster.telemetry.feed import TaskFeed
 
 F = Source("f", b"\x01owner__")

@@ -10,9 +10,20 @@ from typing import Any
 import pytest
 
 from himalia.cluster.core.records import Plan, Record
+from himalia.cluster.core.refs import PENDING, ObjectRef
 from himalia.cluster.protocol.common import Death, DeathKind
-from himalia.cluster.protocol.core_messages import R_CANCELLED, R_ERROR, R_INLINE, R_RETURNED, Task, Template
-from himalia.cluster.telemetry.events import FLUSH_AT, Count, TaskKind, TaskState, decode_batch
+from himalia.cluster.protocol.core_messages import (
+    ARG_INLINE,
+    R_CANCELLED,
+    R_ERROR,
+    R_INLINE,
+    R_RETURNED,
+    Dep,
+    Task,
+    Template,
+)
+from himalia.cluster.telemetry.buffer import FLUSH_AT
+from himalia.cluster.telemetry.events import Count, TaskKind, TaskState, decode_batch
 from himalia.cluster.telemetry.recorder import SWITCH, OwnerRecorder, WorkerRecorder
 from himalia.cluster.telemetry.records import TaskRecord, TaskTable, task_records
 from himalia.cluster.worker.peers import Job, Loaded, Peer
@@ -255,6 +266,16 @@ def test_it_counts_how_many_wait_of_each_function_and_estimates_where_there_are_
     batch = decode_batch(core.sent[0].blob)
     counts = {batch.sources[source].name: count for source, state, count in batch.waiting or []}
     assert counts == {"f": 3, "g": 120_000}
+
+
+def test_which_functions_work_on_whose_results_is_seen_in_what_waits(core: Core, owner: OwnerRecorder) -> None:
+    maker, user = record(1), record(2, waiting=1)
+    maker.plan = Plan(Template(2, "make", b""), "make", None)
+    user.task.deps, user.holds = [Dep(0, b"", ARG_INLINE)], [ObjectRef(WORKER, 1, 1, PENDING, maker)]
+    core.completion.parked.append(user)
+    owner.tick(0.0)
+    batch = decode_batch(core.sent[0].blob)
+    assert [(batch.sources[made].name, batch.sources[used].name) for made, used in batch.links] == [("make", "f")]
 
 
 def test_a_failure_that_is_tried_again_is_counted(core: Core, owner: OwnerRecorder) -> None:

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from himalia.cluster.telemetry.events import Children, Row, Source, TaskEventBuffer, TaskState, decode_batch
+from himalia.cluster.telemetry.buffer import TaskEventBuffer
+from himalia.cluster.telemetry.events import Children, Row, Source, TaskState, decode_batch
 from himalia.cluster.telemetry.records import TaskTable, count_by_name, task_records
 
 OWNER, WORKER, NODE = b"\x01owner__", b"\x01worker_", b"\x01node___"

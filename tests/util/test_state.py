@@ -11,8 +11,9 @@ from himalia.cluster.protocol.core_messages import HeldObject, ObjectsHeld, Refe
 from himalia.cluster.protocol.gcs_messages import ListState, ReportProcessDeath, TaskEvents
 from himalia.cluster.protocol.ids import make_object_id
 from himalia.cluster.protocol.raylet_messages import StoreStats
+from himalia.cluster.telemetry.buffer import TaskEventBuffer
 from himalia.cluster.telemetry.events import Source as TaskSource
-from himalia.cluster.telemetry.events import TaskEventBuffer, TaskKind, TaskState
+from himalia.cluster.telemetry.events import TaskKind, TaskState
 from himalia.util.state import ActorState as ActorRow
 from himalia.util.state import _api
 from himalia.util.state._filters import make_filter
