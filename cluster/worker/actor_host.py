@@ -191,7 +191,7 @@ class ActorHost:
         if executor.events is not None and spec.events:
             executor.events.created(job, spec.class_name, described)
         if executor.output is not None:
-            executor.output.finish(job, time.perf_counter() - job.started)
+            executor.output.finish(job)
             executor.output.background = job
         core.reactor.run_once()
         core.raylet_send(ActorStarted(self.actor_id, core.address, error, detail))

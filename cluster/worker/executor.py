@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 __all__ = ["ActorExit", "Executor"]
 
 FLUSH: Final = 0.002  # seconds between flushes while short tasks run
+LONG_TASK: Final = 0.0005
+"""Seconds: a task must take longer than this to have written past Python, as starting a process does."""
 RECENT: Final = 2_048  # results kept for tasks that follow
 
 
@@ -296,8 +298,9 @@ class Executor(Inputs, Interrupts):
         """Send the result on its way, and leave if `max_calls` says so."""
         if self.breakpoints.active:
             self.breakpoints.task_ended(job)
-        if self.output is not None:
-            self.output.finish(job, seconds)
+        output = self.output
+        if output is not None and (job.voice is not None or seconds > LONG_TASK or output.at_end):
+            output.finish(job)  # else it has neither printed nor had the time to start what prints
         self.outgoing.add(job.peer.worker_id, result, seconds)
         loaded = job.loaded
         if self.record is not None:

@@ -8,7 +8,7 @@ drawn over (progress bars) is kept on a screen, which is sent now and then.
 What goes past Python (C code, subprocesses, forked children) lands in the files that file descriptors 1 and 2 are; it
 is picked up at the end of a task that took long enough to have done such a thing, and at every tick.
 
-A task that prints nothing costs one look at its `voice`. Whoever prints holds one lock; it can be entered again,
+A short task that prints nothing costs one look at its `voice`. Whoever prints holds one lock; it can be entered again,
 since a destructor or signal handler may print in the middle of a print. A cancel that comes while it is held waits
 for its release: no machine is interrupted half way.
 """
@@ -45,8 +45,6 @@ _SCRIPT: Final = (8 << 20, 1 << 20, 64 * 1024)
 """Allowance of a program: its terminal or file takes whatever comes, but the way there should not fill up."""
 _DRAWN_EVERY: Final = 0.1  # seconds between two states of a screen
 _AT_REST: Final = 0.05  # seconds after which a cursor below everything will not go up again
-_LONG_TASK: Final = 0.0005
-"""Seconds: a task must take longer than this to have written past Python, as starting a process does."""
 
 
 class Channel(msgspec.Struct, eq=False):
@@ -193,9 +191,9 @@ class Output:
         actor = core.actor_name if loaded.method else ""
         return Channel(self._log.introduce(speaker), loaded.name, actor, cell, owner, driver, throttle)
 
-    def finish(self, job: Job, seconds: float) -> None:
+    def finish(self, job: Job) -> None:
         """The task is over: what it printed without an end of line goes too, and whatever it started wrote."""
-        if seconds > _LONG_TASK and self.files is not None:
+        if self.files is not None:
             self.files.look(job)
         for hook in self.at_end:
             hook(job)

@@ -243,3 +243,24 @@ def test_many_small_tasks_use_both_nodes_to_the_end(two_nodes: Nodes) -> None:
     with took_less_than(20):
         seen = hv.get([pid.remote(i) for i in range(3_000)])
     assert [i for i, _ in seen] == list(range(3_000))
+
+
+def test_what_was_printed_on_either_node_is_read_from_its_raylet(
+    two_nodes: Nodes, on: Callable[..., dict[str, Any]]
+) -> None:
+    from himalia.util import state
+
+    hv = two_nodes.hv
+
+    @hv.remote
+    def talk(word: str) -> None:
+        for i in range(3):
+            print(word, i)
+
+    refs = {resource: talk.options(**on(resource)).remote(resource) for resource in ("head", "other")}
+    hv.get(list(refs.values()))
+    for resource, ref in refs.items():
+        assert state.logs(ref).splitlines() == [f"{resource} {i}" for i in range(3)]
+    task_id = refs["other"].task_id().hex()
+    assert "".join(state.get_log(task_id=task_id, node_id=two_nodes.other.node_id)).startswith("other 0")
+    assert list(state.get_log(task_id=task_id, node_id=two_nodes.head.node_id)) == []

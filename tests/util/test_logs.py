@@ -148,3 +148,18 @@ def test_the_command_line_shows_them(capfdbinary: pytest.CaptureFixture[bytes]) 
     assert main(["logs", "raylet.log", *where]) == 0
     assert main(["logs", "missing", *where]) == 1
     assert "no log" in capfdbinary.readouterr().err.decode()
+
+
+def test_what_was_printed_before_a_worker_died_is_there() -> None:
+    @himalia.remote(max_retries=0)
+    def crash() -> None:
+        import os
+        import signal
+
+        print("last words")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    ref = crash.remote()
+    with pytest.raises(himalia.exceptions.WorkerCrashedError):
+        himalia.get(ref)
+    assert state.logs(ref) == "last words\n"
