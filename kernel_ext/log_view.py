@@ -12,7 +12,7 @@ from .html import BAD, quantity
 __all__ = ["lines_bundle", "lines_of", "sources_bundle"]
 
 _CONTROL: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
-_PRE: Final = "margin:2px 0;padding:0;background:none;font-size:13px;line-height:1.5;overflow-x:auto"
+_PRE: Final = "margin:2px 0;padding:0 5px;background:none;font-size:13px;line-height:1.5;overflow-x:auto"
 _TABLE: Final = "font-family:sans-serif;font-size:13px;border-collapse:collapse;margin:2px 0"
 _CELL: Final = "text-align:left;padding:3px 14px 3px 0;border-bottom:1px solid #9a9a9a55"
 _HEADS: Final = ("cell", "function", "tasks", "processes", "printed")

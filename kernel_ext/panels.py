@@ -20,7 +20,7 @@ __all__ = ["BarPanel"]
 MOST_LINES: Final = 50
 """Lines of a panel. Of more, those that are done are counted only, the oldest first."""
 
-_STYLE: Final = "margin:0;padding:0;background:none;font-size:13px;line-height:1.5;overflow-x:auto"
+_STYLE: Final = "margin:0;padding:0 5px;background:none;font-size:13px;line-height:1.5;overflow-x:auto"
 
 
 class BarPanel:

@@ -106,7 +106,11 @@ class Output:
             if voice.partial[index]:
                 text = voice.partial[index] + text
                 voice.partial[index] = ""
-            if voice.screens[index] is not None or ("\r" in text and redraws(text)):
+            screen = voice.screens[index]
+            if screen is not None and screen.at_rest and "\r" not in text and "\x1b" not in text:
+                self._end_screen(voice, number)  # the bars are done, and this is text again
+                screen = None
+            if screen is not None or ("\r" in text and redraws(text)):
                 self._draw(voice, number, text)
             else:
                 end = text.rfind("\n") + 1
@@ -342,6 +346,10 @@ class Output:
         if threading.current_thread() is threading.main_thread() and not self.lock._is_owned():  # type: ignore[attr-defined]
             self.is_interrupted = False
             signal.raise_signal(signal.SIGINT)
+
+    def close(self) -> None:
+        """Close the log."""
+        self._log.close()
 
     def after_fork(self) -> None:
         """In a forked child: nobody here sends. What it prints goes to the files, where the parent finds it."""
