@@ -10,6 +10,7 @@ import msgspec
 from ..cluster.core import session
 from ..cluster.protocol.common import RESOURCE_UNIT, NodeInfo
 from .html import BAD, GOOD, bar, card, quantity, text_card
+from .kept import is_kept
 from .reprs import Shown
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ def describe_cluster(rows: list[dict[str, Any]], total: dict[str, float], free: 
     address = address_of()
     if address:
         shown.rows.append(("address", address))
+    live = session.current_session()
+    if live is not None and is_kept(live.connection):
+        shown.rows.append(("ends", "with %cluster stop only, not with the kernel"))
     return shown
 
 

@@ -61,6 +61,7 @@ def test_the_next_kernel_finds_what_ran_its_output_and_its_result(folder: Path) 
         first.run("%load_ext himalia")
         cell = first.run("%cluster start --keep --cpus 2")
         assert "only %cluster stop ends it" in cell.text
+        assert re.search(r"ends +with %cluster stop only, not with the kernel", cell.text)
         first.run("import himalia")
         assert not first.run(WORK).error
         kept = f"himalia.util.keep('answer', work, {str(folder)!r}, n=7)\nhimalia.util.keep('sum', himalia.put([1, 2]))"
