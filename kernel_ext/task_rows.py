@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from ..cluster.protocol.ids import task_counter
+from ..cluster.telemetry.events import TaskState
+from ..cluster.telemetry.records import TaskRecord
 from .tables import Table
+from .task_history import cell_of, job_of
 
 if TYPE_CHECKING:
     from .own_tasks import PendingTask
@@ -21,12 +25,12 @@ STATES: Final = ("pending", "running", "finished", "failed", "cancelled")
 class TaskRow:
     """One attempt of one task. ``started`` is in seconds since the epoch, ``took`` in seconds; 0 where not known."""
 
-    owner: str
+    owner: bytes
     number: int
     attempt: int
     name: str
     state: str
-    job: str
+    job: bytes
     cell: int
     pid: int
     started: float = 0.0
@@ -34,36 +38,34 @@ class TaskRow:
     error: str = ""
 
 
-def from_state(row: Any) -> TaskRow:
-    """A row of the state API."""
-    if row.error_type == "TASK_CANCELLED":
-        state = "cancelled"
-    elif row.state in ("FINISHED", "FAILED"):
-        state = row.state.lower()
-    else:
-        state = "running" if row.state.startswith("RUNNING") else "pending"
+_ENDS: Final = {TaskState.FINISHED: "finished", TaskState.FAILED: "failed", TaskState.CANCELLED: "cancelled"}
+
+
+def from_record(record: TaskRecord) -> TaskRow:
+    """A row of what the cluster recorded."""
+    waits = "running" if record.state is TaskState.RUNNING else "pending"
     return TaskRow(
-        owner=row.task_id[:16],
-        number=int(row.task_id[16:32], 16),
-        attempt=row.attempt_number,
-        name=row.name,
-        state=state,
-        job=row.job_id,
-        cell=row.cell or 0,
-        pid=row.worker_pid or 0,
-        started=(row.start_time_ms or 0) / 1000,
-        took=(row.duration_ms or 0.0) / 1000,
-        error=row.error_message or "",
+        owner=record.owner,
+        number=task_counter(record.task_id),
+        attempt=record.attempt,
+        name=record.name,
+        state=_ENDS.get(record.state, waits),
+        job=job_of(record),
+        cell=cell_of(record),
+        pid=record.pid,
+        started=record.started,
+        took=record.duration,
+        error=record.error,
     )
 
 
-def merge(recorded: Iterable[Any], pending: Iterable[PendingTask], owner: str, job: str) -> list[TaskRow]:
-    """Rows of the state API, and the tasks of this process that these do not know yet; the newest first.
+def merge(records: Iterable[TaskRecord], pending: Iterable[PendingTask], owner: bytes, job: bytes) -> list[TaskRow]:
+    """Rows of records, and the tasks of this process that these do not know yet; the newest first.
 
     A record that says more than its owner knows (it runs, it has ended) is believed: the worker saw it.
     """
-    rows = [from_state(row) for row in recorded]
-    known = {row.number: row for row in sorted(rows, key=lambda row: row.attempt) if row.owner == owner}
+    rows = [from_record(record) for record in records]
+    known = {row.number: row for row in rows if row.owner == owner}  # the last attempt comes last
     for task in pending:
         row = known.get(task.number)
         if row is None:
@@ -75,9 +77,9 @@ def merge(recorded: Iterable[Any], pending: Iterable[PendingTask], owner: str, j
     return rows
 
 
-def label(owner: str, number: int, own: str) -> str:
+def label(owner: bytes, number: int, own: bytes) -> str:
     """What ``%cancel`` and tables call a task or an actor: the n of its ``ObjectRef n``, for those of this process."""
-    return str(number) if owner == own else f"{owner}:{number}"
+    return str(number) if owner == own else f"{owner.hex()}:{number}"
 
 
 def counted(rows: Iterable[TaskRow], noun: str = "task") -> str:
@@ -102,7 +104,7 @@ def by_name(rows: Iterable[TaskRow], limit: int) -> Table:
     return table
 
 
-def listed(rows: Iterable[TaskRow], owner: str, now: float) -> Table:
+def listed(rows: Iterable[TaskRow], owner: bytes, now: float) -> Table:
     """One line for each task."""
     table = Table(
         ("task", "function", "state", "cell", "time", "worker", "error"), numbers=frozenset({"cell", "time", "worker"})

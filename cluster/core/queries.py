@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["QueryOps"]
 
+_ALL_TASKS = 1_000_000  # more than the GCS remembers
+
 NONE = b"\x80\x05N."  # the pickle stream of None
 
 
@@ -60,7 +62,7 @@ class QueryOps(BorrowOps):
         """Records of all tasks that the GCS remembers."""
         from ..telemetry.records import task_records
 
-        return task_records(self.cluster_state("task_events"))
+        return task_records(self.cluster_state("task_events", _ALL_TASKS))
 
     def find_actor(self, name: str, namespace: str | None) -> ActorHandle:
         """The handle of a named actor."""

@@ -22,6 +22,7 @@ from ..html import GOOD, IDLE
 from ..lanes import Span, bundle
 from ..own_tasks import PendingTask, pending_tasks
 from ..task_cell import TaskCell
+from ..task_history import TaskHistory, cell_of, job_of
 from .base import Family, answers, cell_choice, user_variables
 
 if TYPE_CHECKING:
@@ -188,12 +189,12 @@ class ControlMagics(Family):
         """
         arguments = self.parse("timeline", line)
         core = self.core()
-        records: list[TaskRecord] = [record for record in core.task_records() if record.started]
+        records = [record for record in TaskHistory(core).update() if record.started]
         if not arguments.all_jobs:
-            records = [record for record in records if _job_of(record) in (b"", core.job_id)]
+            records = [record for record in records if job_of(record) in (b"", core.job_id)]
         if arguments.cell is not None:
-            number = self.cell_of(arguments.cell, {_cell_of(record) for record in records})
-            records = [record for record in records if _cell_of(record) == number]
+            number = self.cell_of(arguments.cell, {cell_of(record) for record in records})
+            records = [record for record in records if cell_of(record) == number]
         note = _write(arguments.file, records) if arguments.file is not None else ""
         now = time.time()
         nodes = {record.node_id for record in records}
@@ -227,14 +228,6 @@ def _cancel(task: PendingTask, force: bool) -> None:
     ref = record.ref if record.ref is not None else next(iter(record.refs or ()), None)
     if ref is not None:
         api.cancel(ref, force=force and record.plan.actor is None)
-
-
-def _cell_of(record: TaskRecord) -> int:
-    return record.cell.execution if record.cell is not None else 0
-
-
-def _job_of(record: TaskRecord) -> bytes:
-    return record.job_id or (record.cell.job_id if record.cell is not None else b"")
 
 
 def _lane_of(record: TaskRecord, nodes: int) -> str:

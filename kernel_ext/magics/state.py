@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from IPython.core.magic import line_magic, magics_class
 
+from ...cluster.protocol.ids import object_index, task_counter, task_owner
 from ..arguments import MagicParser, UsageProblem, byte_count, count
 from ..html import BAD, BUSY, GOOD, IDLE, quantity
 from ..own_tasks import pending_tasks
 from ..tables import Table, report
+from ..task_history import TaskHistory
 from ..task_rows import STATES, TaskRow, by_name, counted, label, listed, merge
 from .base import Family, answers, cell_choice
 
@@ -25,7 +27,9 @@ __all__ = ["StateMagics"]
 _SHOWN: Final = 20  # rows of a table, unless told otherwise: what fits below a cell without scrolling
 _ALL: Final = 1_000_000  # rows asked for: the cluster's own bounds are lower
 _PATIENCE: Final = 10  # seconds for each answer
-_RECORDED: Final = 1.2  # seconds: workers report once a second. A `himalia.put` has a number too, and no record
+_RECORDED: Final = 1.2
+"""Seconds to wait for records: workers report four times a second, later on a busy machine. A `himalia.put` has a
+number as a task has, and no record."""
 _LOOKED_BACK: Final = 10_000  # tasks
 _POLL: Final = 0.1
 _GROUPED_FROM: Final = 5  # tasks: with fewer, counting them by function says nothing that the list does not
@@ -63,7 +67,7 @@ def _objects_parser() -> MagicParser:
 class StateMagics(Family):
     """What there is."""
 
-    _looked = ("", 0)  # process, and the number of what it submitted last before the last look
+    _looked = (b"", 0)  # process, and the number of what it submitted last before the last look
 
     parsers: ClassVar = {"tasks": _tasks_parser, "actors": _actors_parser, "objects": _objects_parser}
 
@@ -89,29 +93,36 @@ class StateMagics(Family):
         """
         arguments = self.parse("tasks", line)
         core = self.core()
-        owner, job = core.worker_id.hex(), core.job_id.hex()
-        rows = self._recent_rows(core)
-        rows = self._chosen(rows, arguments, job, lambda row: row.name)
+        owner = core.worker_id
+        history = TaskHistory(core)
+        rows = self._chosen(self._recent_rows(core, history), arguments, core.job_id, lambda row: row.name)
         if arguments.state is not None:
             rows = [row for row in rows if row.state == arguments.state]
         grouped = [by_name(rows, arguments.limit)] if len(rows) > _GROUPED_FROM else []
         shown = sorted(rows, key=lambda row: row.state != "failed")[: arguments.limit]
         note = _more(len(rows), len(shown), "tasks, failures and then the newest first")
+        if history.lost:
+            note = f"{note} {history.lost} older ones are not remembered any more.".strip()
         self.show(report("Tasks", counted(rows), _colour(rows), [*grouped, listed(shown, owner, time.time())], note))
 
-    def _recent_rows(self, core: Core) -> list[TaskRow]:
+    def _recent_rows(self, core: Core, history: TaskHistory) -> list[TaskRow]:
         """All tasks that are recorded or pending. Waits for the records of those of this process that have ended since
         the last look: who asks right after `get` wants to see what was got."""
-        owner, job = core.worker_id.hex(), core.job_id.hex()
+        owner = core.worker_id
         if self._looked[0] != owner:
             self._looked = (owner, 0)
         latest = core.next_counter() - 1
         since = max(self._looked[1], latest - _LOOKED_BACK)
         deadline = time.monotonic() + _RECORDED
         while True:
-            rows = merge(_query("tasks"), pending_tasks(core), owner, job)
-            known = {row.number for row in rows if row.owner == owner}
-            if all(number in known for number in range(since + 1, latest + 1)) or time.monotonic() > deadline:
+            pending = pending_tasks(core)
+            rows = merge(history.update(), pending, owner, core.job_id)
+            own = {row.number: row for row in rows if row.owner == owner}
+            ended = own.keys() - {task.number for task in pending}
+            is_told = all(number in own for number in range(since + 1, latest + 1)) and not any(
+                own[number].state in ("pending", "running") for number in ended
+            )
+            if is_told or time.monotonic() > deadline:
                 self._looked = (owner, latest + 1)  # asking took a number
                 return rows
             time.sleep(_POLL)
@@ -136,9 +147,8 @@ class StateMagics(Family):
         """
         arguments = self.parse("actors", line)
         core = self.core()
-        own = core.worker_id.hex()
-        rows = [_actor_row(row, own) for row in _query("actors")]
-        rows = self._chosen(rows, arguments, core.job_id.hex(), lambda row: f"{row.class_name} {row.own_name}")
+        rows = [_actor_row(row, core.worker_id) for row in _query("actors")]
+        rows = self._chosen(rows, arguments, core.job_id, lambda row: f"{row.class_name} {row.own_name}")
         if arguments.state is not None:
             rows = [row for row in rows if row.state == arguments.state]
         rows.sort(key=lambda row: (row.state == "dead", -row.started))
@@ -174,21 +184,23 @@ class StateMagics(Family):
         arguments = self.parse("objects", line)
         core = self.core()
         rows = _object_rows(core)
-        rows = self._chosen(rows, arguments, core.job_id.hex(), lambda row: row.maker)
+        rows = self._chosen(rows, arguments, core.job_id, lambda row: row.maker)
         rows = sorted((row for row in rows if row.size >= arguments.larger_than), key=lambda row: -row.size)
         total = sum(row.size for row in rows)
         table = Table(
-            ("object", "size", "made by", "cell", "owner", "node", "use"),
+            ("object", "size", "made by", "cell", "lies in", "held by", "use"),
             [row.shown for row in rows[: arguments.limit]],
-            frozenset({"size", "cell", "owner"}),
+            frozenset({"size", "cell"}),
         )
         summary = f"{len(rows)} object{'' if len(rows) == 1 else 's'}, {quantity(total)}" if rows else "none"
         note = _more(len(rows), len(table.rows), "objects, the largest first")
         self.show(report("Objects", summary, GOOD if rows else IDLE, [table], note))
 
-    def _chosen(self, rows: Iterable[Any], arguments: argparse.Namespace, job: str, name: Callable[[Any], str]) -> Any:
+    def _chosen(
+        self, rows: Iterable[Any], arguments: argparse.Namespace, job: bytes, name: Callable[[Any], str]
+    ) -> Any:
         """The rows that the options common to all three choose."""
-        chosen = [row for row in rows if arguments.all_jobs or row.job in ("", job)]
+        chosen = [row for row in rows if arguments.all_jobs or row.job in (b"", job)]
         if arguments.name is not None:
             chosen = [row for row in chosen if arguments.name.lower() in name(row).lower()]
         if arguments.cell is None:
@@ -200,7 +212,7 @@ class StateMagics(Family):
 class _Row:
     """What a table shows of an actor or an object, and what it is chosen by."""
 
-    job = ""
+    job = b""
     cell = 0
     state = ""
     class_name = own_name = maker = ""
@@ -209,15 +221,15 @@ class _Row:
     shown: list[str]
 
 
-def _actor_row(actor: Any, own: str) -> _Row:
+def _actor_row(actor: Any, own: bytes) -> _Row:
     row = _Row()
-    row.job, row.cell = actor.job_id, actor.cell or 0
+    row.job, row.cell = bytes.fromhex(actor.job_id), actor.cell or 0
     row.class_name, row.own_name = actor.class_name, actor.name
     row.state = "pending" if actor.state not in ("ALIVE", "RESTARTING", "DEAD") else actor.state.lower()
     row.started = actor.start_time_ms or 0
     reason = (actor.death_cause or {}).get("detail", "") if row.state != "alive" else ""
     row.shown = [
-        label(actor.actor_id[:16], int(actor.actor_id[16:], 16), own),
+        _label(actor.actor_id, own),
         actor.class_name,
         actor.name,
         row.state,
@@ -230,35 +242,36 @@ def _actor_row(actor: Any, own: str) -> _Row:
 
 
 def _object_rows(core: Core) -> list[_Row]:
-    """Objects, with the task that made each, as far as that is recorded."""
-    made = {row.task_id: row for row in _query("tasks")}
-    own = core.worker_id.hex()
-    rows = []
-    seen: set[str] = set()
+    """One row for each object, whoever holds it."""
+    jobs = {worker.worker_id: bytes.fromhex(worker.job_id or "") for worker in _query("workers")}
+    holders: dict[str, list[Any]] = {}
     for found in _query("objects"):
-        if found.object_id in seen:  # its owner's row comes first, those of other holders follow
-            continue
-        seen.add(found.object_id)
-        task = made.get(found.object_id[:32])
+        holders.setdefault(found.object_id, []).append(found)
+    rows = []
+    for object_id, held in holders.items():
+        first = next((each for each in held if each.holder_id == each.owner_id), held[0])
         row = _Row()
-        row.size = found.object_size
-        if task is not None:
-            row.job, row.cell, row.maker = task.job_id, task.cell or 0, task.name
-        else:
-            row.job = core.job_id.hex() if found.owner_id == own else "unknown"
-            row.maker = "put" if found.origin == "PUT" else found.function
-        index = int(found.object_id[32:], 16)
+        row.job = core.job_id if first.owner_id == core.worker_id.hex() else jobs.get(first.owner_id, b"unknown")
+        row.size, row.cell = max(each.object_size for each in held), first.cell or 0
+        row.maker = "put" if first.origin == "PUT" else first.function
+        index = object_index(bytes.fromhex(object_id))
+        where = ", ".join(node[:8] for node in first.stored_on or ()) or "its owner"
         row.shown = [
-            label(found.object_id[:16], int(found.object_id[16:32], 16), own) + (f".{index}" if index > 1 else ""),
-            quantity(found.object_size),
+            _label(object_id[:32], core.worker_id) + (f".{index}" if index > 1 else ""),
+            quantity(row.size),
             row.maker,
             str(row.cell or ""),
-            str(found.pid or ""),
-            found.node_id[:8],
-            found.reference_type.lower().replace("_", " "),
+            where,
+            ", ".join(dict.fromkeys(str(each.pid) for each in held if each.pid)),
+            first.reference_type.lower().replace("_", " "),
         ]
         rows.append(row)
     return rows
+
+
+def _label(task_id: str, own: bytes) -> str:
+    identifier = bytes.fromhex(task_id)
+    return label(task_owner(identifier), task_counter(identifier), own)
 
 
 def _query(what: str) -> list[Any]:

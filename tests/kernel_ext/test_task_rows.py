@@ -7,45 +7,34 @@ from typing import Any
 import pytest
 
 from himalia.cluster.protocol.common import Cell
+from himalia.cluster.protocol.ids import make_task_id
+from himalia.cluster.telemetry.events import Source, TaskKind, TaskState
+from himalia.cluster.telemetry.records import TaskRecord
 from himalia.kernel_ext.own_tasks import PendingTask
 from himalia.kernel_ext.task_rows import by_name, counted, label, listed, merge, seconds
-from himalia.util.state._schemas import TaskState
 
-OWNER = "aa" * 8
-OTHER = "bb" * 8
+OWNER = b"\xaa" * 8
+OTHER = b"\xbb" * 8
+JOB = b"job"
 
 
-def _recorded(number: int, state: str, owner: str = OWNER, **more: Any) -> TaskState:
-    values: dict[str, Any] = {
-        "task_id": owner + f"{number:016x}",
-        "attempt_number": 0,
-        "name": "f",
-        "state": state,
-        "job_id": "job",
-        "actor_id": None,
-        "type": "NORMAL_TASK",
-        "func_or_class_name": "f",
-        "parent_task_id": "",
-        "node_id": None,
-        "worker_id": None,
-        "worker_pid": 7,
-        "error_type": None,
-    }
-    return TaskState(**{**values, **more})
+def _recorded(number: int, state: TaskState, owner: bytes = OWNER, name: str = "f", **more: Any) -> TaskRecord:
+    source = Source(name, owner, TaskKind.NORMAL, JOB)
+    return TaskRecord(make_task_id(owner, number), more.pop("attempt", 0), source, state, pid=7, **more)
 
 
 def _pending(number: int, state: str) -> PendingTask:
-    return PendingTask(number, "f", state, Cell(b"job", 3), 9, None)  # type: ignore[arg-type]
+    return PendingTask(number, "f", state, Cell(JOB, 3), 9, None)  # type: ignore[arg-type]
 
 
 def test_what_the_owner_knows_better_and_what_the_worker_saw() -> None:
     recorded = [
-        _recorded(1, "FINISHED", duration_ms=2.0),
-        _recorded(2, "PENDING_NODE_ASSIGNMENT"),
-        _recorded(3, "RUNNING"),
-        _recorded(1, "FINISHED", OTHER),
+        _recorded(1, TaskState.FINISHED, started=5.0, ended=5.002),
+        _recorded(2, TaskState.PENDING_NODE),
+        _recorded(3, TaskState.RUNNING),
+        _recorded(1, TaskState.FINISHED, OTHER),
     ]
-    rows = merge(recorded, [_pending(2, "running"), _pending(3, "pending"), _pending(4, "pending")], OWNER, "job")
+    rows = merge(recorded, [_pending(2, "running"), _pending(3, "pending"), _pending(4, "pending")], OWNER, JOB)
     assert [(row.number, row.state) for row in rows if row.owner == OWNER] == [
         (4, "pending"),
         (3, "running"),
@@ -57,22 +46,22 @@ def test_what_the_owner_knows_better_and_what_the_worker_saw() -> None:
 
 
 def test_counts_and_times_by_name() -> None:
-    recorded = [_recorded(i, "FINISHED", duration_ms=float(i)) for i in (1, 3)]
-    recorded += [_recorded(5, "FAILED", error_type="TASK_CANCELLED"), _recorded(6, "FAILED", name="g")]
-    rows = merge(recorded, [], OWNER, "job")
+    recorded = [_recorded(i, TaskState.FINISHED, started=5.0, ended=5.0 + i / 1000) for i in (1, 3)]
+    recorded += [_recorded(5, TaskState.CANCELLED), _recorded(6, TaskState.FAILED, name="g")]
+    rows = merge(recorded, [], OWNER, JOB)
     assert counted(rows) == "4 tasks: 2 finished, 1 failed, 1 cancelled"
     assert counted([]) == "0 tasks"
     assert by_name(rows, 10).rows == [["f", "", "", "2", "", "1", "2 ms"], ["g", "", "", "", "1", "", ""]]
 
 
 def test_a_row_shows_the_attempt_and_how_long_it_runs_already() -> None:
-    rows = merge([_recorded(2, "RUNNING", attempt_number=1, start_time_ms=1_000)], [], OWNER, "job")
+    rows = merge([_recorded(2, TaskState.RUNNING, attempt=1, started=1.0)], [], OWNER, JOB)
     assert listed(rows, OWNER, now=4.5).rows == [["2", "f (try 2)", "running", "", "3.5 s", "7", ""]]
 
 
 def test_labels_name_the_owner_only_where_it_is_another() -> None:
     assert label(OWNER, 5, OWNER) == "5"
-    assert label(OTHER, 5, OWNER) == f"{OTHER}:5"
+    assert label(OTHER, 5, OWNER) == f"{OTHER.hex()}:5"
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,13 @@ def test_a_timeline_shows_lanes_and_writes_a_trace(busy: Notebook, tmp_path: Pat
     assert "can not be written" in busy.run("%timeline /nowhere/trace.json").stream("stderr")
 
 
+def test_a_timeline_has_all_tasks_and_not_only_the_newest(busy: Notebook) -> None:
+    busy.run("@himalia.remote\ndef tiny(i):\n    return i\nhimalia.get([tiny.remote(i) for i in range(12_000)]);")
+    count = "sum(event.get('name') == 'tiny' for event in himalia.timeline())"
+    assert busy.value(f"while {count} < 12_000: time.sleep(0.1)\n{count}") == "12000"
+    assert busy.run("%timeline --cell last").text.startswith("Timeline: 12000 runs in ")
+
+
 def test_an_ended_cluster_is_said_in_a_line(busy: Notebook) -> None:
     code = """
 import signal
