@@ -56,7 +56,7 @@ class EventRing:
             self.dropped += oldest.events
 
     def newest(self, limit: int) -> dict[str, object]:
-        """The newest batches, ``limit`` events at least, oldest first."""
+        """The newest batches, ``limit`` events at least, oldest first; ``older``: events that are left out."""
         chosen: list[bytes] = []
         count = 0
         for batch in reversed(self._batches):
@@ -65,7 +65,7 @@ class EventRing:
             chosen.append(batch.blob)
             count += batch.events
         chosen.reverse()
-        return {"blobs": chosen, "dropped": self.dropped}
+        return {"blobs": chosen, "dropped": self.dropped, "older": self.tasks - count}
 
     def since(self, after: int, limit: int) -> EventsRead:
         """The oldest batches after number ``after``: one, and more while they have no more than ``limit`` bytes.

@@ -207,6 +207,7 @@ def _stats(gcs: GcsMachine, message: ListState) -> dict[str, Any]:
         "task_events": gcs.events.tasks,
         "task_event_bytes": gcs.events.bytes,
         "task_events_dropped": gcs.events.dropped,
+        "task_events_unsent": gcs.events.unsent,
         "messages": gcs.messages,
     }
 

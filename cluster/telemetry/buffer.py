@@ -194,7 +194,7 @@ class TaskEventBuffer:
         if after - firsts[0] == len(firsts):
             return  # nobody submitted anything
         for row, (first, following) in enumerate(zip(firsts, [*firsts[1:], after], strict=True)):
-            if following > first + 1 and (source := columns.source(row)).kind is TaskKind.NORMAL:
+            if following > first + 1 and (source := columns.source(row)).kind is not TaskKind.ACTOR_CREATION:
                 self.has_children(source, columns.counters[row], first, following)
 
     def has_children(self, source: Source, counter: int, first: int, after: int) -> None:

@@ -114,10 +114,14 @@ class WorkerRecorder:
 
     def _next_child(self, first: int) -> int:
         """What this process has counted to since it gave ``first``, to the newest task that has ended."""
-        if self._executor.actor is not None:
-            return first  # its calls may run side by side: whose children these are is not known
+        if not self._one_at_a_time():
+            return first  # whose children these are is not known
         running = self._executor.first_child
         return running if running > first else self._core.next_counter()
+
+    def _one_at_a_time(self) -> bool:
+        actor = self._executor.actor
+        return actor is None or actor.one_at_a_time
 
     def _source(self, loaded: Loaded) -> Source | None:
         """None: the user does not want such tasks recorded."""
@@ -166,7 +170,7 @@ class WorkerRecorder:
                 rows.append(
                     (job.task.counter, job.task.attempt, source, TaskState.RUNNING, job.started + offset, 0.0, None)
                 )
-            if source.kind is TaskKind.NORMAL:
+            if source.kind is not TaskKind.ACTOR_CREATION and self._one_at_a_time():
                 self._children_so_far(source, job.task.counter, executor.first_child)
         return rows
 

@@ -227,6 +227,11 @@ class ActorHost:
     def _terminate() -> None:
         raise ActorExit(0)
 
+    @property
+    def one_at_a_time(self) -> bool:
+        """What this process submits while a call runs comes of that call."""
+        return not self.threaded and not self.spec.is_async
+
     def running(self) -> list[Job]:
         """The calls that run, and those that wait for a thread or their turn. From any thread."""
         if self.active:
@@ -268,6 +273,7 @@ class ActorHost:
         if main:
             executor.page[0] = task.counter
             executor.running = job
+            executor.first_child = self.core.next_counter()
         cell_var.set(loaded.cell)
         task_var.set(job)
         watched: list[weakref.ref[ObjectRef]] | None = None

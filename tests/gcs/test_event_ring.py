@@ -38,6 +38,10 @@ def test_the_newest_batches_are_enough_for_the_limit() -> None:
     assert ring_with(3, 3, 3).newest(4)["blobs"] == [b"1" * 10, b"2" * 10]
 
 
+def test_what_the_limit_leaves_out_is_told() -> None:
+    assert [ring_with(3, 3, 3).newest(limit)["older"] for limit in (1, 4, 100)] == [6, 3, 0]
+
+
 def test_a_reader_asks_for_what_is_new() -> None:
     ring = ring_with(2, 3)
     first = ring.since(0, 1_000)

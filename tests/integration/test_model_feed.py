@@ -135,12 +135,23 @@ def test_calls_of_actors_are_counted_and_a_killed_one_runs_no_more(hv: ModuleTyp
     class Actor:
         def quick(self) -> None: ...
 
+        def calls(self) -> None:
+            hv.get(leaf.remote())
+
         def hangs(self) -> None:
             import time
 
             time.sleep(60)
 
+    @hv.remote
+    def leaf() -> None: ...
+
     actor = hv.remote(Actor).remote()
+    hv.get(actor.calls.remote())
+    eventually(lambda: counts("leaf") == (1, 0, 0, 1), "its task to be counted")
+    names = [group.name for group in counts.feed.model.groups.all]
+    edges = {(names[up].split(".")[-1], names[down]) for up, down in counts.feed.model.graph.edges}
+    assert edges == {("calls", "leaf")}
     hv.get([actor.quick.remote() for _ in range(100)])
     eventually(lambda: counts("quick") == (100, 0, 0, 100), "all calls to be counted")
     hung = actor.hangs.remote()

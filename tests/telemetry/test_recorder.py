@@ -160,7 +160,7 @@ def test_all_calls_that_run_in_an_actor_are_shown_and_none_that_wait(
 ) -> None:
     calls = [job(n, actor_id=b"a" * 16) for n in (1, 2, 3)]
     calls[2].started = 0.0
-    executor.actor = SimpleNamespace(spec=SimpleNamespace(class_name="A"), running=lambda: calls)
+    executor.actor = SimpleNamespace(spec=SimpleNamespace(class_name="A"), running=lambda: calls, one_at_a_time=False)
     worker.tick(100.0)
     assert [record.task_id[-1] for record in core.records()] == [1, 2]
 
@@ -177,6 +177,19 @@ def test_a_parent_names_its_children(core: Core, executor: SimpleNamespace, work
     assert table.parent_of(stranger) == parent.task_id
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_call_of_an_actor_names_its_children_unless_others_run_beside_it(
+    alone: bool, core: Core, executor: SimpleNamespace, worker: WorkerRecorder
+) -> None:
+    executor.actor = SimpleNamespace(spec=SimpleNamespace(class_name="A"), one_at_a_time=alone)
+    executor.first_child = core.next_counter()
+    child = core.next_counter()
+    executed(executor, job(1, actor_id=b"a" * 16), R_INLINE, 0.0)
+    worker.flush()
+    batch = decode_batch(core.sent[0].blob)
+    assert [(first, after) for _, _, first, after in batch.children] == ([(child - 1, child + 1)] if alone else [])
+
+
 def test_a_task_that_runs_names_its_children_so_far(
     core: Core, executor: SimpleNamespace, worker: WorkerRecorder
 ) -> None:
@@ -190,7 +203,7 @@ def test_a_task_that_runs_names_its_children_so_far(
 def test_calls_of_actors_have_the_name_they_were_given(
     core: Core, executor: SimpleNamespace, worker: WorkerRecorder
 ) -> None:
-    executor.actor = SimpleNamespace(spec=SimpleNamespace(class_name="A"))
+    executor.actor = SimpleNamespace(spec=SimpleNamespace(class_name="A"), one_at_a_time=True)
     executed(executor, job(1, actor_id=b"a" * 16), R_INLINE, 0.0)
     executed(executor, job(2, actor_id=b"a" * 16, name="mine"), R_INLINE, 0.0)
     worker.flush()

@@ -129,7 +129,7 @@ def list_tasks(
     detail: bool = False,
     raise_on_missing_output: bool = True,
 ) -> list[TaskState]:
-    """Attempts of tasks that the cluster remembers (the last two hundred thousand). Parameters as of `list_actors`."""
+    """Attempts of tasks, out of the newest hundred thousand events. Parameters as of `list_actors`."""
     return cast(list[TaskState], query("tasks", address, filters, limit, timeout, detail, raise_on_missing_output))
 
 

@@ -32,7 +32,7 @@ from himalia.util.state._schemas import (
 __all__ = ["ROWS", "Source", "open_source", "reachable"]
 
 _EVERYTHING = 1_000_000  # rows: the GCS's own bounds are lower
-_TASKS = 200_000  # the newest ones, which a table has room for; the GCS may remember more
+_TASKS = 100_000  # events, the newest ones: rows of a second; the GCS may remember more
 
 #: Ray's names, where they differ from ours.
 _PHASES = {Phase.PENDING_ARGS: "PENDING_ARGS_AVAIL", Phase.PENDING_NODE: "PENDING_NODE_ASSIGNMENT"}
@@ -92,10 +92,13 @@ class Source:
 
     def records(self) -> TaskTable:
         """The merged task events."""
-        table = TaskTable(_TASKS)
-        table.add_answer(self.ask("task_events", _TASKS))
+        table = TaskTable(2 * _TASKS)
+        answer = self.ask("task_events", _TASKS)
+        table.add_answer(answer)
+        if answer["older"]:
+            self.warnings.append(f"{answer['older']} older task events are left out")
         if table.dropped:
-            self.warnings.append(f"{table.dropped} older task events were dropped: what follows is incomplete")
+            self.warnings.append(f"{table.dropped} task events were dropped: what follows is incomplete")
         return table
 
     def nodes(self) -> list[dict[str, Any]]:
