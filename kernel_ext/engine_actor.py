@@ -59,20 +59,21 @@ class Engine:
 
     Parameters
     ----------
-    number, count
-        Which of how many: the code knows them as ``engine_id`` and ``engine_count``.
+    number
+        Which one it is: the code knows it as ``engine_id``.
     """
 
-    def __init__(self, number: int, count: int) -> None:
+    def __init__(self, number: int) -> None:
         self.number = number
-        self.space: dict[str, Any] = {"engine_id": number, "engine_count": count}
+        self.space: dict[str, Any] = {"engine_id": number}
         core = current.find_core()
         if core is not None:
             core.actor_name = f"engine {number}"  # what stands before the lines that it prints
 
-    def run(self, body: CellBody, gather: bool, quiet: bool) -> EngineReport:
-        """Run a cell; what it raises is part of the report."""
+    def run(self, body: CellBody, count: int, gather: bool, quiet: bool) -> EngineReport:
+        """Run a cell; what it raises is part of the report. ``count``: how many engines there are by now."""
         report = EngineReport(self.number)
+        self.space["engine_count"] = count
         out, err = io.StringIO(), io.StringIO()
         begin = time.perf_counter()
         with contextlib.ExitStack() as stack:

@@ -54,19 +54,18 @@ class EnginePool:
         missing = [node for node, count in wanted.items() for _ in range(count - by_node.get(node, 0))]
         if len(self.slots) + len(missing) > _LARGEST:
             raise UsageProblem(f"{len(self.slots) + len(missing)} engines are more than {_LARGEST}")
-        count = len(self.slots) + len(missing)
         dead = self._dead()
         renewed = [slot.number for slot in self.slots if slot.actor._id in dead]
         for slot in self.slots:
             if slot.number in renewed:
                 slot.node = slot.node if slot.node in wanted else next(iter(wanted))
-                slot.actor = self._make(slot.number, count, slot.node)
+                slot.actor = self._make(slot.number, slot.node)
         for node in missing:
             number = len(self.slots)
-            self.slots.append(Slot(number, node, self._make(number, count, node)))
+            self.slots.append(Slot(number, node, self._make(number, node)))
         return renewed
 
-    def _make(self, number: int, count: int, node: str) -> ActorHandle:
+    def _make(self, number: int, node: str) -> ActorHandle:
         made = ActorClass(
             Engine,
             {
@@ -75,7 +74,7 @@ class EnginePool:
                 "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=True),
             },
         )
-        return made.remote(number, count)
+        return made.remote(number)
 
     def _dead(self) -> set[bytes]:
         states = self.core.cluster_state("actors")

@@ -134,7 +134,8 @@ class EveryMagics(Family):
 
     def _run(self, code: CellCode, slots: list[Slot], grouped: str | None) -> None:
         body = CellBody(code.source, code.filename, code.flags, shows="display" in code.names.reads)
-        calls = [(slot, slot.actor.run.remote(body, grouped is not None, code.quiet)) for slot in slots]
+        count = len(self._pool.slots) if self._pool is not None else len(slots)
+        calls = [(slot, slot.actor.run.remote(body, count, grouped is not None, code.quiet)) for slot in slots]
         refs = [ref for _, ref in calls]
         try:
             api.wait(refs, num_returns=len(refs))

@@ -83,6 +83,15 @@ def test_an_interrupt_stops_it_and_the_next_cell_runs(three: Notebook, body: str
     assert after.shown[-1]["text/plain"] == "engines 0-2: 'ready'"
 
 
+def test_there_are_more_engines_when_the_cluster_has_grown(three: Notebook) -> None:
+    three.run("%%every\nkept = engine_id")
+    three.run("%cluster scale 4")
+    assert three.run("%%every\nengine_count, 'kept' in globals()").text == (
+        "engines 0-2: (4, True)\nengine 3: (4, False)"
+    )
+    three.run("%every --stop\n%cluster scale 3")
+
+
 def test_engines_leave_the_cpus_to_tasks_and_end_when_told(three: Notebook) -> None:
     three.run("%%every\n1")
     assert three.value("himalia.available_resources()['CPU']") == "3.0"
