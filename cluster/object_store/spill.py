@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import tempfile
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -164,10 +165,25 @@ class RemoteSpill:
 
 
 def open_spill(place: str, default: Path, name: str) -> Spill:
-    """Spill to ``place``: a folder, a URL, or, where it is empty, ``default``; within it to a folder ``name``."""
+    """Spill to ``place``: a folder, a URL, or, where it is empty, ``default``; within it to a folder ``name``.
+
+    Raises
+    ------
+    OSError
+        ``place`` can not be written to: told now, and not when memory is full.
+    ModuleNotFoundError
+        A package for this kind of URL is missing.
+    """
     if "://" in place and not place.startswith("file://"):
         return RemoteSpill(place, name)
-    folder = Path(place.removeprefix("file://")) if place else default
+    if not place:
+        return DiskSpill(default / name)
+    folder = Path(place.removeprefix("file://"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.rmdir(tempfile.mkdtemp(prefix=name, dir=folder))
+    except OSError as error:
+        raise OSError(f"spilling to {place} is not possible: {error.strerror}; name a folder of yours") from error
     return DiskSpill(folder / name)
 
 

@@ -94,6 +94,7 @@ def sessions() -> Iterator[Path]:
         (["--head", '--resources={"CPU": 1}'], "'CPU' has an argument of its own"),
         (["--head", "--object-store-memory=1"], "at least 1048576 bytes"),
         (["--head", "--spill-dir=nothing://here"], "nothing"),
+        (["--head", "--spill-dir=/proc/nowhere"], "spilling to /proc/nowhere is not possible"),
         (["--address=127.0.0.1:9"], "No cluster '127.0.0.1:9' is known"),
     ],
 )
@@ -167,7 +168,7 @@ input()
                 return rows
 
             # Workers report what they ran some times a second.
-            eventually(lambda: len(listed("tasks", "-f", "state=FINISHED")) == 5, "all tasks to be reported")
+            eventually(lambda: len(listed("tasks", "-f", "state=FINISHED")) == 5, "all tasks to be reported", 30)
             assert [row["state"] for row in listed("tasks", "-f", "name=square")] == ["FINISHED"] * 3
             assert [(row["class_name"], row["name"]) for row in listed("actors")] == [("Counter", "count")]
             assert [(row["type"], row["pid"]) for row in listed("objects", "-f", "origin=PUT")] == [

@@ -123,6 +123,12 @@ def test_a_url_whose_file_system_is_not_installed_says_what_to_install(monkeypat
         RemoteSpill("s3://bucket", "node1")
 
 
+@pytest.mark.parametrize("place", ["/proc/nowhere", "/dev/null", "file:///proc"])
+def test_a_folder_that_can_not_be_written_to_is_refused_at_once(place: str, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=rf"spilling to {place} is not possible: .+; name a folder of yours"):
+        open_spill(place, tmp_path, "node1")
+
+
 def test_fallback_files_are_told_from_spilled_ones(tmp_path: Path) -> None:
     fallback = FallbackFolder(tmp_path / "fallback")
     path = fallback.make(MB)
