@@ -389,6 +389,36 @@ def test_a_running_asynchronous_call_is_cancelled(ray: ModuleType, signal: Any, 
     assert ray.get(cleaned.get.remote()) == 1
 
 
+def test_cancelling_a_call_ends_its_own_tasks_and_none_of_calls_before(
+    ray: ModuleType, signal: Any, eventually: Any
+) -> None:
+    before, during = signal(), signal()
+
+    @ray.remote(num_cpus=0, max_retries=0)
+    def waits(gate: Any) -> str:
+        ray.get(gate.wait.remote())
+        return "done"
+
+    @ray.remote
+    class Actor:
+        def start(self) -> list[Any]:
+            self.ref = waits.remote(before)
+            return [self.ref]
+
+        def call(self) -> None:
+            ray.get(waits.remote(during))
+
+    actor = Actor.remote()
+    [first] = ray.get(actor.start.remote())
+    call = actor.call.remote()
+    eventually(lambda: ray.get([before.waiting.remote(), during.waiting.remote()]) == [1, 1])
+    ray.cancel(call)
+    with pytest.raises(ray.exceptions.TaskCancelledError):
+        ray.get(call)
+    before.send.remote()
+    assert ray.get(first) == "done"
+
+
 def test_an_actor_call_cannot_be_cancelled_by_force(ray: ModuleType, signal: Any) -> None:
     gate = signal()
 
