@@ -4,8 +4,8 @@ Two files a worker in the session's ``logs`` folder, made when something is prin
 in the order in which it was printed, and can be read as it is; ``worker-<id>.index`` says in one line of JSON for
 each run of text whose it is. Only what changes is written there: an object introduces a speaker (a function in a
 cell, for an owner), a list of numbers a run: speaker, counter of the task, attempt, stream, place in the log,
-milliseconds of the clock. A run ends where the next begins. Text is written before its writer goes on, so that it is
-there when the process is killed at the next moment.
+milliseconds of the clock. A run ends where the next begins, and after a second. Text is written before its writer
+goes on, so that it is there when the process is killed at the next moment.
 
 Rejected: a file for each task (a hundred thousand of them), marks inside the text (it should be readable, and be what
 was printed), SQLite (a commit for each line is too slow, and less often loses the last lines, which are wanted most).
@@ -30,6 +30,9 @@ __all__ = ["Span", "Speaker", "TaskLog", "find_sources", "find_spans", "last_spa
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 _CHUNK: Final = 1 << 20  # bytes read at a time
 
+_LONGEST_RUN: Final = 1_000
+"""Milliseconds after which a run ends at the next whole line: who asks what was printed since a time gets that."""
+
 
 class Speaker(msgspec.Struct):
     """Who printed: tasks of one function in one cell, of one owner. Ids are in hexadecimal digits."""
@@ -52,6 +55,8 @@ class TaskLog:
         self._at = 0
         self._speakers = 0
         self._run: tuple[int, int, int, int] | None = None
+        self._next_run = 0  # milliseconds of the clock from which on the next line begins one
+        self._whole = True  # the last line is complete
         self.failed = ""  # why nothing is written any more
 
     def introduce(self, speaker: Speaker) -> int:
@@ -77,11 +82,12 @@ class TaskLog:
         run = (speaker, counter, attempt, stream)
         data = text.encode("utf-8", "backslashreplace")
         try:
-            if run != self._run:
+            if run != self._run or (self._whole and milliseconds >= self._next_run):
                 line = b"[%d,%d,%d,%d,%d,%d]\n" % (*run, self._at, milliseconds)
                 _write_all(self._index, line)
-                self._run = run
+                self._run, self._next_run = run, milliseconds + _LONGEST_RUN
             _write_all(self._text, data)
+            self._whole = data.endswith(b"\n")
         except OSError as error:  # the disk is full, most likely: tasks go on without a log
             self.failed = str(error)
         self._at += len(data)

@@ -22,6 +22,7 @@ def work(folder, n):
     print('before')
     open(os.path.join(folder, 'begun'), 'w').close()
     while not os.path.exists(os.path.join(folder, 'gate')):
+        print('still', flush=True)
         time.sleep(0.01)
     print('after')
     return [n] * 50_000

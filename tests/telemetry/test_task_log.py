@@ -98,3 +98,15 @@ def test_who_has_printed_is_told_with_how_much(folder: Path) -> None:
         LogSource("g", "00", 8, "m8", 12, 1, 3, 1.005),
     ]
     assert [source.name for source in find_sources(folder, LogSelection(cell=8))] == ["g"]
+
+
+def test_a_long_run_is_parted_by_time_between_whole_lines(tmp_path: Path) -> None:
+    log = TaskLog(str(tmp_path), b"worker-1")
+    f = log.introduce(Speaker("f", OWNER.hex(), "00", 7, "m7", "", 11))
+    for text_, at in (("a\n", 1_000), ("b\n", 1_900), ("c", 2_100), ("d", 9_000), ("e\n", 9_001), ("f\n", 9_002)):
+        log.write(f, 1, 0, 1, text_, at)
+    log.close()
+    spans = find_spans(tmp_path, LogSelection())
+    assert [span.at for span in spans] == [1.0, 2.1, 9.002]
+    assert "".join(log_lines(spans, -1)) == "a\nb\ncde\nf\n"
+    assert "".join(log_lines(find_spans(tmp_path, LogSelection()), 2)) == "cde\nf\n"
