@@ -106,7 +106,8 @@ class ObjectRefGenerator:
         if self._available():
             return True
         deadline = None if timeout is None else time.monotonic() + timeout
-        return self._core.wait_until(self._available, deadline)
+        with self._core.blocking():  # a task that iterates lends its resources, which the generator's may need
+            return self._core.wait_until(self._available, deadline)
 
     def _take(self) -> ObjectRef | None:
         stream = self._record.stream

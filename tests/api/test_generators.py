@@ -53,6 +53,18 @@ def test_a_finished_stream_keeps_raising_stop_iteration(ray: ModuleType) -> None
             next(stream)
 
 
+def test_a_task_that_iterates_lends_its_cpu(ray: ModuleType) -> None:
+    @ray.remote
+    def count(n: int) -> Iterator[int]:
+        yield from range(n)
+
+    @ray.remote(num_cpus=4)  # all there are
+    def total() -> int:
+        return sum(ray.get(ref) for ref in count.remote(4))
+
+    assert ray.get(total.remote()) == 6
+
+
 def test_items_arrive_while_the_task_still_runs(ray: ModuleType, signal: Any) -> None:
     gate = signal()
 
