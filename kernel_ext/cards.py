@@ -50,6 +50,10 @@ MOST: Final = 100
 """Cards that are kept up to date. When there are more, the oldest stay as they are."""
 
 
+AT_ONCE: Final = 10
+"""Cards that one tick may draw. A card is about two kilobytes, so that all together send less than 100 KB a second."""
+
+
 def refresh_after(age: float) -> float:
     """Seconds after which a card of that age is drawn again though only its age has changed."""
     if age < 60:
@@ -218,6 +222,7 @@ class LiveCards:
         self._active: deque[Card] = deque()  # to be looked at; a card that says its last is not
         self._gone: deque[str] = deque()  # tokens whose reference or handle was dropped: a destructor only appends
         self._cluster: str | None = None
+        self._drawn = 0  # displays and updates so far
         self._core: Core | None = None
         self.buttons = Buttons(self._pressed)
 
@@ -279,6 +284,7 @@ class LiveCards:
     def _send(self, card: Card, bundle: dict[str, str]) -> None:
         self._front.display(card.cell, bundle, {}, f"himalia-card-{card.token}", update=card.sent)
         card.sent = True
+        self._drawn += 1
 
     def _freeze(self, token: str, why: str) -> None:
         card = self._cards.pop(token, None)
@@ -313,14 +319,15 @@ class LiveCards:
         core = self._core
         if core is None:
             return
-        until = now + BUDGET
+        until = time.monotonic() + BUDGET  # not from `now`: other hooks may have taken their time
         while self._gone:
             self._freeze(self._gone.popleft(), "nothing in this kernel refers to it any more")
+        before = self._drawn
         for _ in range(len(self._active)):
             card = self._active.popleft()
             if card.token in self._cards and self._refresh(core, card):
                 self._active.append(card)
-            if time.monotonic() > until:
+            if time.monotonic() > until or self._drawn - before >= AT_ONCE:
                 return  # the others have their turn at the next tick
 
     def _refresh(self, core: Core, card: Card) -> bool:

@@ -17,6 +17,7 @@ import himalia
 from himalia.cluster.core import current
 from himalia.kernel_ext import cards as cards_module
 from himalia.kernel_ext.cards import LiveCards, refresh_after
+from himalia.kernel_ext.own_tasks import in_leader
 from tests.kernel_ext.notebook import PATIENCE, Cell, Notebook
 from tests.support.leaks import LeakGuard
 
@@ -197,6 +198,29 @@ def test_a_tick_that_has_no_time_left_goes_on_at_the_next_one(
         cards.show_ref(ref)
     (tmp_path / "go").touch()
     page.wait_for(lambda: all(": ready" in text for text in page.texts.values()))
+
+
+def test_a_tick_draws_no_more_than_what_a_page_can_take(
+    cards: LiveCards, page: Page, wait_for_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cards_module, "AT_ONCE", 2)
+    monkeypatch.setattr(cards_module, "refresh_after", lambda age: 0.0)  # each is always out of date
+    refs = [wait_for_file.remote(str(tmp_path / "go")) for _ in range(5)]
+    for ref in refs:
+        cards.show_ref(ref)
+    in_leader(current.get_core(), lambda: None)
+    del page.updates[:]
+
+    def tick() -> int:
+        before = len(page.updates)
+        cards._tick(0.0)
+        return len(page.updates) - before
+
+    drawn = [in_leader(current.get_core(), tick) for _ in range(5)]
+    assert drawn == [2] * 5
+    assert len(set(page.updates)) == 5
+    (tmp_path / "go").touch()
+    himalia.get(refs)
 
 
 def test_the_end_of_the_session_is_the_last_thing_that_is_said(
