@@ -125,11 +125,14 @@ def _results_bundle(results: list[KeptResult], ended: dict[bytes, float]) -> dic
     title = "Joined the cluster that an earlier kernel of this notebook left running"
     colours = {"running": BUSY, "done": GOOD, "failed": BAD}
     html, text = [card(title, count, GOOD, [])], [f"{title}: {count}"]
+    cells: set[tuple[bytes, str]] = set()
     for result in results:
         rows = [("what", _what(result)), ("when", _when(result, ended.get(result.job, 0.0)))]
         rows.append(("value", f"`himalia.util.kept({result.name!r})`"))
         shown = [(name, marked(value)) for name, value in rows]
-        source = result.source.strip().splitlines()[:_SOURCE_LINES]
+        key = result.job, result.message
+        source = result.source.strip().splitlines()[:_SOURCE_LINES] if key not in cells else []
+        cells.add(key)  # the text of a cell that asked for several is shown once
         if source:
             lines = "\n".join(source)
             shown.append(("source", f'<pre style="margin:0;background:none">{escape(lines)}</pre>'))

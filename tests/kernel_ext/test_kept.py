@@ -81,7 +81,7 @@ def test_the_next_kernel_finds_what_ran_its_output_and_its_result(folder: Path) 
         assert re.search(
             r"answer: done\n  what    `work` of In \[5\] of that kernel\n  when .*ended after that kernel", cell.text
         )
-        assert f"| himalia.util.keep('answer', work, {str(folder)!r}, n=7)" in cell.text
+        assert cell.text.count(f"| himalia.util.keep('answer', work, {str(folder)!r}, n=7)") == 1
         assert "Printed by In [5] since that kernel was gone" in cell.text
         assert re.search(r"\(work pid=\d+\) after", cell.text)
         value = "himalia.get([himalia.util.kept('answer'), himalia.util.kept('sum')])"
