@@ -280,10 +280,10 @@ def get(object_refs: Any, *, timeout: float | None = None, _use_object_store: bo
     RayTaskError
         The task raised: an instance of its exception's class too.
     """
-    if timeout == -1:
-        timeout = None
     if timeout is not None and timeout < 0:
-        raise ValueError(f"timeout must be at least 0, or -1 for no limit, got {timeout}")
+        if timeout != -1:
+            raise ValueError(f"timeout must be at least 0, or -1 for no limit, got {timeout}")
+        timeout = None
     if _use_object_store:
         raise ValueError("get(): _use_object_store is not supported: values come through the object store anyway")
     return require_engine().get_values(object_refs, timeout)
