@@ -248,8 +248,9 @@ class Executor(Inputs, Interrupts):
         loaded, task = job.loaded, job.task
         start = job.started = time.perf_counter()
         self.page[0] = task.counter
+        # Below those of everything that it submits. First: a cancel that comes in between is not for earlier children.
+        self.first_child = self.core.next_counter()
         self.running = job
-        self.first_child = self.core.next_counter()  # below those of everything that it submits
         cell_var.set(loaded.cell)
         task_var.set(job)
         watched: list[weakref.ref[ObjectRef]] | None = None
