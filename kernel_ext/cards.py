@@ -5,8 +5,8 @@ widget, works in every front end, and a saved notebook has its last state, reada
 (twice a second) looks; it takes a few milliseconds at most and goes on with the rest at the next one. The buttons are
 put into the page by one invisible widget, where there is one (see buttons.py); a saved notebook has none.
 
-Rejected: a widget for each card. A notebook that is opened without its kernel shows "Error displaying widget: model not
-found" in its place: JupyterLab takes the widget's mime type and does not fall back to the HTML beside it.
+Rejected: a widget for each card, with the HTML beside it. JupyterLab falls back to that only in a notebook that it does
+not trust; to who wrote it, and opens it again without its kernel, it shows "Error displaying widget: model not found".
 
 A card holds what it shows weakly: showing a reference must not keep its value alive.
 """
