@@ -18,6 +18,7 @@ from ..cluster.protocol.error_task import RayTaskError
 from ..cluster.protocol.frames import unpack_frames
 from ..cluster.serialization.layout import unpack
 from ..cluster.serialization.values import deserialize_args
+from .own_tasks import in_leader
 from .post_mortem import PostMortem
 
 if TYPE_CHECKING:
@@ -147,11 +148,11 @@ class FailureLog:
     def close(self) -> None:
         """Forget all, and hear of no more."""
         self.core.completion.on_failure = None
-        self.clear()
+        self.core.post(self._forget_all)
 
     def clear(self) -> None:
         """Forget all."""
-        self.core.post(self._forget_all)
+        in_leader(self.core, self._forget_all)
 
     def find(self, ref: ObjectRef) -> FailedTask | None:
         """The failure that a reference holds."""

@@ -47,6 +47,11 @@ class LiveTask:
         self._text.append(message.text)
         self._waits, self._ended = message.waits, message.ended
 
+    def lose(self) -> None:
+        """Its process is no more."""
+        self._text.append("its worker died")
+        self._waits, self._ended = False, True
+
     def asked(self) -> None:
         """It was given a command."""
         self._waits = False
@@ -81,10 +86,12 @@ class LiveTasks:
         self.tasks: dict[tuple[bytes, int], LiveTask] = {}
         self._announce = announce
         core.breakpoint_sink = self
+        core.death_hooks.append(self._process_died)
 
     def close(self) -> None:
         """Let all go on, and hear of no more."""
         self.core.breakpoint_sink = None
+        self.core.death_hooks.remove(self._process_died)
         for task in self.waiting():
             self._send(task, "clear")
             self._send(task, "y")
@@ -101,6 +108,11 @@ class LiveTasks:
         task.hear(message)
         if task.has_ended():
             del self.tasks[key]
+
+    def _process_died(self, worker_id: bytes) -> None:
+        """What waited there does not any more, and has not said so. In the leader."""
+        for key in [key for key in self.tasks if key[0] == worker_id]:
+            self.tasks.pop(key).lose()
 
     def waiting(self) -> list[LiveTask]:
         """Those that wait for a command, in the order in which they came."""

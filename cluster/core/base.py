@@ -67,6 +67,7 @@ class CoreBase:
     closed: bool
 
     log_sink: OutputSink | None
+    death_hooks: list[Callable[[bytes], None]]
     cell_provider: Callable[[], Cell | None] | None
     cell_cancelled: Callable[[Cell], None] | None  # who provides cells gives this one another name from now on
     before_flush: Callable[[], None] | None  # a worker's results join the messages here

@@ -138,6 +138,7 @@ class Core(EngineOps):
         self.closed = False
         self.log_sink: OutputSink | None = None
         self.breakpoint_sink: Callable[[BreakpointText], None] | None = None
+        self.death_hooks: list[Callable[[bytes], None]] = []  # told of each process that is known to have died
         self.cell_provider: Callable[[], Cell | None] | None = None
         self.cell_cancelled: Callable[[Cell], None] | None = None
         self.before_flush: Callable[[], None] | None = None  # a worker's results join the messages here
@@ -442,6 +443,8 @@ class Core(EngineOps):
         Not the leases of it: its raylet knows which task it began last, and says so (`WorkerDied`). The GCS does not,
         and may be heard first.
         """
+        for hook in self.death_hooks:
+            hook(worker_id)
         self.actor_calls.process_died(worker_id)
         for ref in self.references.process_died(worker_id):
             if ref._state in (PENDING, STORE):  # its node frees what it owned; a value that came inline stays

@@ -167,6 +167,10 @@ class DebugMagics(Family):
             raise UsageProblem(str(problem)) from None
 
     def _run(self, command: str) -> None:
+        if isinstance(self._at, LiveTask) and self._at.has_ended():
+            ended, self._at = self._at, None
+            last = ended.take_text()
+            raise UsageProblem(f"task `{ended.name}` is not debugged any more{': ' + last if last else ''}")
         if not isinstance(self._at, LiveTask):
             self._at = self._walk()
         try:

@@ -124,6 +124,21 @@ def test_a_task_at_a_breakpoint_lends_its_cpu_and_can_be_cancelled(kernel: Noteb
     assert "nothing to debug" in run(kernel, "%rdebug clear\n%rdebug").text
 
 
+def test_a_task_whose_worker_dies_at_a_breakpoint_waits_no_more(kernel: Notebook) -> None:
+    run(kernel, "%rdebug clear")
+    begun = run(
+        kernel,
+        "import signal\n@himalia.remote(max_retries=0)\ndef dies():\n    print('pid', os.getpid(), flush=True)\n"
+        "    breakpoint()\npaused = dies.remote()",
+    )
+    begun.wait_for(lambda cell: "waits at a breakpoint" in cell.stream())
+    run(kernel, "%rdebug attach")
+    pid = next(line.split()[1] for line in begun.lines if line.startswith("pid"))
+    run(kernel, f"os.kill({pid}, signal.SIGKILL)\nhimalia.wait([paused])")
+    assert "at a breakpoint" not in run(kernel, "%rdebug").text
+    assert "not debugged any more: its worker died" in kernel.run("%rdebug next").stream("stderr")
+
+
 def test_what_can_not_be_done_is_said(kernel: Notebook) -> None:
     run(kernel, "%rdebug clear\nfine = 1")
     assert "no task of this notebook has failed" in kernel.run("%rdebug where").stream("stderr")
