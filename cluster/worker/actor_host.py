@@ -37,6 +37,7 @@ from ..protocol.ids import task_counter
 from ..protocol.raylet_messages import ActorStarted, AssignActor, Blocked, WorkerExiting
 from ..serialization.functions import import_function
 from .executor import ActorExit, Executor, raise_in_thread, set_visible_accelerators
+from .iterating import as_async
 from .loop_lead import LoopLead
 from .peers import Job, Loaded
 
@@ -495,9 +496,3 @@ class ActorHost:
             while limit > 0 and index - peer.consumed.get(counter, 0) >= limit:
                 await asyncio.to_thread(executor.wait_consumed, job, index, limit)
         return Result(counter, R_STREAM_END, b"", None, None, job.task.attempt)
-
-
-async def as_async(generator: Any) -> Any:
-    """An async iterator over a plain one."""
-    for value in generator:
-        yield value

@@ -45,6 +45,7 @@ from ..telemetry.events import describe_error
 from .arguments import Inputs, LocalGone
 from .breakpoints import Breakpoints
 from .interrupts import Interrupts
+from .iterating import sync_iterator
 from .outgoing import Outgoing
 from .peers import Job, Loaded, Peer
 from .results import ResultMaker
@@ -424,21 +425,6 @@ def set_visible_accelerators(accelerators: dict[str, list[int]]) -> None:
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
         else:
             os.environ["CUDA_VISIBLE_DEVICES"] = before
-
-
-def sync_iterator(generator: Any) -> Any:
-    """Iterate an async generator from a synchronous task."""
-    import asyncio
-
-    loop = asyncio.new_event_loop()
-    try:
-        while True:
-            try:
-                yield loop.run_until_complete(anext(generator))
-            except StopAsyncIteration:
-                return
-    finally:
-        loop.close()
 
 
 def raise_in_thread(thread_id: int, kind: type[BaseException]) -> None:
