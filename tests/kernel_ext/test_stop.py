@@ -1,7 +1,8 @@
 """Stop means stop: an interrupt ends all that came of its cell, and nothing else.
 
-Each kind of task is stopped once, and once more if that took too long, since the machine may be busy with other things.
-``HIMALIA_STOP_ROUNDS=20`` stops each as often as one likes, and each time in time.
+Each kind of task is stopped once, and again if that took too long: the machine may be busy with other things, and gets
+more time where more programs want to run than it has CPUs. ``HIMALIA_STOP_ROUNDS=20`` stops each as often as one likes,
+and each time in time.
 """
 
 from __future__ import annotations
@@ -141,7 +142,8 @@ def test_an_interrupt_ends_all_of_its_cell_within_two_seconds(kernel: Notebook, 
 
 
 def _in_time(answered: float, settled: float) -> bool:
-    return answered < 1.0 and settled < 2.0
+    crowd = 1.0 if ROUNDS else max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    return answered < 1.0 * crowd and settled < 2.0 * crowd
 
 
 def _stop_one(kernel: Notebook, folder: Path, how: str) -> tuple[float, float]:
