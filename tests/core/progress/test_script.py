@@ -59,7 +59,7 @@ def test_a_terminal_shows_one_line_that_is_drawn_again_and_what_tasks_print_abov
     file = tmp_path / "go"
 
     def seen(text: str, pid: int) -> None:
-        if text.count("\r\x1b[2K[") >= 2:
+        if "wait_for_file, 2 running" in text and text.count("\r\x1b[2K[") >= 2:
             file.touch()
 
     text = in_terminal(file, seen)
