@@ -5,8 +5,9 @@ costs no round trip: take a part, write, seal. A process that writes one object 
 second object within `SOON` seconds on it asks, and for the next slab when half of what is at hand is gone, well before
 it is needed. Slabs are small, since a process that frees what it wrote then goes round in memory that is still in the
 processor's cache: writing there takes half the time. Only when a slab comes too late is the next twice as large, so
-that who does nothing but write gets `LARGEST`. What is left of a slab goes back when the next object does not fit, when
-nothing was written for `IDLE` seconds, and at once when memory is short.
+that who does nothing but write gets `LARGEST`; when several come in time, half as large is tried again. What is left of
+a slab goes back when the next object does not fit, when nothing was written for `IDLE` seconds, and at once when memory
+is short.
 
 Parts are taken in ascending order. Memory that objects gave back is handed out again by the raylet, last freed first,
 so a process that writes and frees goes round in pages that are mapped and touched already. Rejected: recycling freed
@@ -23,7 +24,7 @@ from typing import Final, NamedTuple
 from ..protocol.raylet_messages import CreateSlab, ReturnSlab, SlabCreated
 from .allocator import LINE, rounded
 
-__all__ = ["IDLE", "LARGEST", "LARGEST_PART", "SMALLEST", "SlabPart", "SlabPool"]
+__all__ = ["IDLE", "LARGEST", "LARGEST_PART", "SHRINK_AFTER", "SMALLEST", "SlabPart", "SlabPool"]
 
 LARGEST: Final = 64 << 20
 """Bytes of a slab at most: some 6 ms of writing, twenty times the wait for the next."""
@@ -33,6 +34,9 @@ SMALLEST: Final = 4 << 20
 
 LARGEST_PART: Final = 16 << 20
 """Bytes of an object above which it is better asked for: copying takes a millisecond, asking a quarter of that."""
+
+SHRINK_AFTER: Final = 8
+"""Slabs in a row in time, after which half the size is tried: being late once in so many costs next to nothing."""
 
 SOON: Final = 1.0
 """Seconds between two objects that let expect a third."""
@@ -81,6 +85,7 @@ class SlabPool:
         self._asked = 0  # number of the slab asked for; 0 for none
         self._size = 0  # bytes asked for last
         self._asked_at = float("-inf")
+        self._in_time = 0  # slabs in a row that came before they were needed
         self._is_late = False  # an object had to do without the slab asked for
         self._last_take = float("-inf")
         self._none_before = float("-inf")
@@ -118,7 +123,10 @@ class SlabPool:
         if at_hand and at_hand * 2 >= self._size:
             return
         is_fast = now - self._asked_at < SOON
+        self._in_time = 0 if self._is_late else self._in_time + 1
         wanted = self._size * 2 if self._is_late else self._size
+        if self._in_time >= SHRINK_AFTER:
+            wanted, self._in_time = self._size // 2, 0
         self._size = min(max(wanted if is_fast else 0, need, SMALLEST), LARGEST)
         self._asked_at, self._is_late = now, False
         self._last_number += 1

@@ -13,6 +13,7 @@ from himalia.cluster.object_store.slab import (
     IDLE,
     LARGEST,
     LARGEST_PART,
+    SHRINK_AFTER,
     SMALLEST,
     SlabPart,
     SlabPool,
@@ -79,6 +80,22 @@ def test_after_a_slab_that_comes_too_late_the_next_is_twice_as_large() -> None:
     for _ in range(3):
         pool.take(MB, 10.3)
     assert pool.messages() == [CreateSlab(2, 2 * SMALLEST)]
+
+
+def test_slabs_that_come_in_time_get_smaller_again() -> None:
+    pool, message = busy_pool()
+    assert pool.take(MB, 10.1) is None  # too late
+    size, number, sizes = message.size, 0, []
+    while len(sizes) < 2 + SHRINK_AFTER:
+        number += 1
+        pool.on_created(SlabCreated(number, number << 30, size), 10.2)
+        asked: list[int] = []
+        while not asked:
+            assert pool.take(MB, 10.2) is not None
+            asked = [m.size for m in pool.messages() if isinstance(m, CreateSlab)]
+        (size,) = asked
+        sizes.append(size)
+    assert sizes == [2 * SMALLEST] * SHRINK_AFTER + [SMALLEST, SMALLEST]
 
 
 def test_a_slab_holds_at_least_the_object() -> None:
