@@ -120,8 +120,9 @@ class ObjectOps(BorrowOps):
         part = self._slabs.take(size, time.monotonic())
         if part is not None:
             try:
-                target = self.arena().writer(part.offset, size)
-                pack_into(target, packed)
+                arena = self.arena()
+                target = arena.writer(part.offset, size)
+                pack_into(target, packed, copy=arena.copier.copy)
                 target.release()
             except BaseException:  # an interrupt, or memory of the user's that can not be read
                 self._slabs.give_up(part)
@@ -136,8 +137,9 @@ class ObjectOps(BorrowOps):
                 place.error, requested=size, capacity=place.capacity, used=place.used, holders=place.holders
             )
         try:
-            target = self.arena().writer(place.offset, size, place.path)
-            pack_into(target, packed)
+            arena = self.arena()
+            target = arena.writer(place.offset, size, place.path)
+            pack_into(target, packed, copy=arena.copier.copy)
             target.release()
         except BaseException:
             self.post(lambda: self.out.append(Send(self.raylet_id, FreeObjects([object_id]))))

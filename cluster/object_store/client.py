@@ -27,6 +27,7 @@ from typing import Any, Final, NamedTuple
 
 from ..serialization.layout import buffer_offsets, head_of
 from ..serialization.values import Serialized
+from .copying import Copier
 
 __all__ = ["ArenaClient", "Source"]
 
@@ -99,6 +100,7 @@ class ArenaClient:
         self._arena: _Mapping | None = None
         self._exporters: dict[int, _Exporter] = {}
         self._read: dict[int, bytes] = {}  # objects being read, by where they begin
+        self.copier = Copier()
         self._frombuffer: Any = None
         self._uint8: Any = None
 
@@ -167,6 +169,7 @@ class ArenaClient:
 
     def close(self) -> None:
         """Tell nobody of anything any more. Memory stays mapped for as long as somebody has a buffer of it."""
+        self.copier.close()
         self._exporters.clear()
         self._read.clear()
         self._arena = None

@@ -14,7 +14,7 @@ line, and what AVX-512 loads want). Offsets follow from the lengths, so they are
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -43,6 +43,10 @@ _LENGTH_SIZE: Final = 8
 # One slice assignment holds the interpreter's lock for its whole length; into pages never touched, 4 MB take about
 # 6 ms, which is as long as any other thread (the IO thread) should wait.
 _COPY_CHUNK: Final = 4 * 1024 * 1024
+
+
+CopyBytes = Callable[[memoryview, int, bytes | memoryview], int]
+"""Copies flat bytes to a place in a region, and returns where they end there."""
 
 
 class Kind(IntEnum):
@@ -98,13 +102,15 @@ def copy_bytes(target: memoryview, start: int, source: bytes | memoryview) -> in
     return start + length
 
 
-def pack_into(target: memoryview, value: Serialized, kind: Kind = Kind.VALUE) -> int:
+def pack_into(target: memoryview, value: Serialized, kind: Kind = Kind.VALUE, copy: CopyBytes = copy_bytes) -> int:
     """Write a value into a region; returns the bytes used, which are `pack_size` of it.
 
     Parameters
     ----------
     target
         Writable and flat (format ``B``).
+    copy
+        Copies the buffers: called as `copy_bytes`.
     """
     count = len(value.buffers)
     _HEADER.pack_into(target, 0, _MAGIC, _VERSION, kind, count, len(value.data))
@@ -116,7 +122,7 @@ def pack_into(target: memoryview, value: Serialized, kind: Kind = Kind.VALUE) ->
     for buffer in value.buffers:
         start = _aligned(end)
         target[end:start] = bytes(start - end)  # pages are recycled: no other value's bytes stay between ours
-        end = copy_bytes(target, start, buffer)
+        end = copy(target, start, buffer)
     return end
 
 
