@@ -210,7 +210,7 @@ def test_a_value_whose_buffer_cannot_be_read_gives_its_place_back(
 ) -> None:
     from himalia.cluster.core import objects
 
-    def broken(*_: Any) -> None:
+    def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("the device does not answer")
 
     size = hv.get(hv.put(np.zeros(300_000, np.uint8))).size
