@@ -9,11 +9,9 @@ prompt in the kernel (it would keep the kernel from everything else).
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ..core.commands import Connect, Reply, Send
 from ..core.tasks import task_var
 from ..protocol.debug_messages import BreakpointLine, BreakpointText
 from .peers import Job
@@ -82,14 +80,7 @@ class Breakpoints:
         message = BreakpointText(
             session.number, text, waits, ended, core.address, job.loaded.name, job.loaded.cell, core.pid
         )
-        root, peer = job.loaded.root, job.peer.worker_id
-        send: Callable[[], None]
-        if root is None or root.worker_id == peer:
-            send = lambda: core.out.append(Reply(peer, message))  # noqa: E731
-        else:
-            target = root
-            send = lambda: core.out.extend([Connect(target), Send(target.worker_id, message)])  # noqa: E731
-        core.post(send)
+        core.post(lambda: self._executor.outgoing.tell(job.peer.worker_id, job.driver(), message))
 
     def _on_line(self, peer: bytes, message: BreakpointLine) -> None:
         session = self._sessions.get(message.number)

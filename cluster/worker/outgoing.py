@@ -10,6 +10,7 @@ from ..protocol.core_messages import Result, StreamItem, TaskResults
 
 if TYPE_CHECKING:
     from ..core.runtime import Core
+    from ..protocol.common import Address
     from .output import Output
 
 __all__ = ["Outgoing"]
@@ -74,10 +75,14 @@ class Outgoing:
             batch.blocked = True
 
     def _collect_output(self, output: Output) -> None:
-        out = self.core.out
         for channel, message in output.collect():
-            if channel.driver is None:
-                out.append(Reply(channel.owner, message))
-            elif channel.driver.worker_id not in self.gone:
-                out.append(Connect(channel.driver))
-                out.append(Send(channel.driver.worker_id, message))
+            self.tell(channel.owner, channel.driver, message)
+
+    def tell(self, owner: bytes, driver: Address | None, message: Any) -> None:
+        """Send what a task has to say to its driver: the owner, unless that is given. In the leader."""
+        out = self.core.out
+        if driver is None:
+            out.append(Reply(owner, message))
+        elif driver.worker_id not in self.gone:
+            out.append(Connect(driver))
+            out.append(Send(driver.worker_id, message))

@@ -191,9 +191,8 @@ class Output:
             speaker.job, speaker.cell, speaker.message = cell.job_id.hex(), cell.execution, cell.message_id
         if loaded.method:
             speaker.name, speaker.actor = f"{core.actor_name}.{loaded.method}", core.actor_id.hex()
-        driver = None if root is None or root.worker_id == owner else root
         actor = core.actor_name if loaded.method else ""
-        return Channel(self._log.introduce(speaker), loaded.name, actor, cell, owner, driver, throttle)
+        return Channel(self._log.introduce(speaker), loaded.name, actor, cell, owner, job.driver(), throttle)
 
     def finish(self, job: Job) -> None:
         """The task is over: what it printed without an end of line goes too, and whatever it started wrote."""

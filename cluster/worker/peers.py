@@ -54,3 +54,8 @@ class Job(msgspec.Struct, eq=False):
     started: float = 0.0  # on `time.perf_counter`; 0: it has not begun
     error: str = ""  # what it raised, for telemetry
     voice: Any = None  # of its output, once it has some
+
+    def driver(self) -> Address | None:
+        """Whom to tell what a user should see; None: the owner, who is the driver itself."""
+        root = self.loaded.root
+        return None if root is None or root.worker_id == self.peer.worker_id else root
