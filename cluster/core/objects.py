@@ -120,10 +120,7 @@ class ObjectOps(BorrowOps):
         part = self._slabs.take(size, time.monotonic())
         if part is not None:
             try:
-                arena = self.arena()
-                target = arena.writer(part.offset, size)
-                pack_into(target, packed, copy=arena.copier.copy)
-                target.release()
+                self._fill(packed, part.offset, size)
             except BaseException:  # an interrupt, or memory of the user's that can not be read
                 self._slabs.give_up(part)
                 self.post(self._send_slab_messages)
@@ -137,15 +134,19 @@ class ObjectOps(BorrowOps):
                 place.error, requested=size, capacity=place.capacity, used=place.used, holders=place.holders
             )
         try:
-            arena = self.arena()
-            target = arena.writer(place.offset, size, place.path)
-            pack_into(target, packed, copy=arena.copier.copy)
-            target.release()
+            self._fill(packed, place.offset, size, place.path)
         except BaseException:
             self.post(lambda: self.out.append(Send(self.raylet_id, FreeObjects([object_id]))))
             raise
         self.post(lambda: self._seal(SealedObject(object_id, pin_for)))
         return place.offset, size, place.path
+
+    def _fill(self, packed: Serialized, offset: int, size: int, path: str = "") -> None:
+        """Write a value into memory that this process was given for it."""
+        arena = self.arena()
+        target = arena.writer(offset, size, path)
+        pack_into(target, packed, copy=arena.copier.copy)
+        target.release()
 
     def _ask_raylet(self, message: CreateObject | ShareObject, asked: dict[bytes, list[Any]]) -> Any:
         """Ask the raylet for the memory of an object, and wait for its answer."""
@@ -180,7 +181,8 @@ class ObjectOps(BorrowOps):
             data, buffers = ref._data
             ref._data = bytes(pack(Serialized(data, [memoryview(b) for b in buffers], (), 0)))
             ref._state = INLINE
-        return ref._data  # type: ignore[no-any-return]
+        packed: bytes = ref._data
+        return packed
 
     # -- get --------------------------------------------------------------------------------------------------------
 
