@@ -89,15 +89,15 @@ class Copier:
             thread.join()
 
     def _is_ready(self) -> bool:
-        if self._threads:
-            return self._pid == os.getpid()
-        with self._lock:
-            if self._threads or self._pid != os.getpid():
-                return bool(self._threads) and self._pid == os.getpid()
-            for number in range(self._parts - 1):
-                thread = threading.Thread(target=self._run, name=f"himalia-copy-{number}", daemon=True)
-                thread.start()
-                self._threads.append(thread)
+        if self._pid != os.getpid():
+            return False  # forked: the threads are not here
+        if not self._threads:
+            with self._lock:
+                while len(self._threads) < self._parts - 1:
+                    name = f"himalia-copy-{len(self._threads)}"
+                    thread = threading.Thread(target=self._run, name=name, daemon=True)
+                    thread.start()
+                    self._threads.append(thread)
         return bool(self._threads)
 
     def _run(self) -> None:
