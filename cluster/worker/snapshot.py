@@ -191,9 +191,12 @@ def snapshot_frames(error: BaseException, limit: int = FAILURE_BYTES) -> bytes:
     limit
         Bytes of pickles at most.
     """
+    return _packed(_user_frames(error.__traceback__), limit)
+
+
+def _packed(frames: list[tuple[FrameType, int]], limit: int) -> bytes:
     taker = _Taker(limit)
-    frames = _user_frames(error.__traceback__)[-FRAMES:]
-    taken = [taker.frame(frame, line) for frame, line in reversed(frames)]
+    taken = [taker.frame(frame, line) for frame, line in reversed(frames[-FRAMES:])]
     return pack_frames(taken[::-1])
 
 
@@ -214,6 +217,6 @@ class FrameTaker:
         limit = self._allowance.may_keep(kind, now)
         if not limit:
             return b""
-        data = snapshot_frames(error, limit)
+        data = _packed(frames, limit)
         self._allowance.kept(kind, len(data), now)
         return data
