@@ -1,8 +1,8 @@
 """The files of a process in the session folder: its socket, its logs, and the page that says what it began last.
 
-The page holds one number in the machine's byte order: the counter of the task that the worker began last. It is written
-without a system call before each task, and read here when the worker has died, so that its owner knows which of the
-tasks it had sent may have run.
+The page begins with one number in the machine's byte order: the counter of the task that the worker began last. It is
+written without a system call before each task, and read here when the worker has died, so that its owner knows which of
+the tasks it had sent may have run. The worker's notes follow (`telemetry/run_notes.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+
+from ..telemetry.run_notes import PAGE_BYTES, Notes, decode_notes
 
 __all__ = ["ProcessFiles"]
 
@@ -31,6 +33,14 @@ class ProcessFiles:
         except OSError:
             return -1
         return int.from_bytes(data, sys.byteorder) if len(data) == 8 else -1
+
+    def notes(self, worker_id: bytes) -> Notes | None:
+        """What it noted about itself; None if it has not, or does so at this moment."""
+        try:
+            with open(self._page(worker_id), "rb") as file:
+                return decode_notes(file.read(PAGE_BYTES))
+        except OSError:
+            return None
 
     def reset_started(self, worker_id: bytes) -> None:
         """Make it 0, while the worker is idle."""

@@ -17,10 +17,12 @@ from ..core.working_dir import archive_key, unpack
 from ..protocol.gcs_messages import KvGet
 from ..protocol.raylet_messages import AssignActor, Exit
 from ..telemetry.recorder import WorkerRecorder
+from ..telemetry.run_notes import PAGE_BYTES
 from . import streams
 from .actor_host import ActorHost
 from .display import RichOutput
 from .executor import Executor
+from .noting import Noting
 from .output import Output
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ def _serve(boot: WorkerBoot) -> int:
     enter_working_dir(core)
     core.connect()
     core.start()
+    Noting.install(core, executor)  # before the recorder, whose tick takes away what ran
     recorder = WorkerRecorder.install(core, executor)
     executor.run()
     executor.drain()
@@ -112,11 +115,11 @@ def enter_working_dir(core: Core) -> None:
 
 
 def started_page(path: str) -> memoryview:
-    """A page of memory, shared by way of a file, that holds the counter of the task that began last."""
+    """A page of memory, shared by way of a file: the counter of the task that began last, then the notes."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        os.ftruncate(fd, 8)
-        return memoryview(mmap.mmap(fd, 8)).cast("Q")
+        os.ftruncate(fd, PAGE_BYTES)
+        return memoryview(mmap.mmap(fd, PAGE_BYTES)).cast("Q")
     finally:
         os.close(fd)
 
