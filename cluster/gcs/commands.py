@@ -14,6 +14,7 @@ import msgspec
 
 from ..protocol.common import Address
 from ..protocol.gcs_messages import Answer, Failed, GcsMessage, GcsReply
+from ..protocol.node_messages import NodeQuestion
 from ..protocol.raylet_messages import StartActor, StopActor, StopRaylet
 
 __all__ = [
@@ -33,7 +34,7 @@ __all__ = [
     "Tick",
 ]
 
-RayletCommand = StartActor | StopActor | StopRaylet
+RayletCommand = StartActor | StopActor | StopRaylet | NodeQuestion
 
 
 # -- events -----------------------------------------------------------------------------------------------------------

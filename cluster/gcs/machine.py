@@ -3,7 +3,7 @@
 Strategy: four small machines (nodes, actors, jobs and processes, kv) keep their own state and rules; this file knows
 what one subject's change means for another (a node's death is its workers' deaths, which end the jobs whose drivers
 they were and the actors they made) and in which order. Nothing here waits: each message is answered within the step
-that handles it, but for `KvGet` with ``wait``.
+that handles it, but for `KvGet` with ``wait``, and for what has to be asked of nodes (`Surveys`).
 
 Time comes with each event, on any monotonic clock; ``wall`` is what to add to it for dates that people read.
 """
@@ -47,6 +47,7 @@ from ..protocol.gcs_messages import (
     Welcome,
 )
 from ..protocol.ids import task_owner
+from ..protocol.node_messages import NODE_QUESTIONS, NodeAnswer
 from ..protocol.raylet_messages import StopRaylet
 from .actor_record import Actor, ActorRecord
 from .actors_machine import SPEC_TABLE, Actors
@@ -62,6 +63,7 @@ from .nodes_machine import Node, NodeRecord, Nodes, NodeState
 from .placement import needed
 from .queries import QUERIES, query, read_events
 from .recovery_machine import reconcile, restore
+from .surveys_machine import Surveys
 
 __all__ = ["GcsMachine", "Tables"]
 
@@ -88,6 +90,7 @@ class GcsMachine:
         self.processes = Processes(self.config, self._out)
         self.kv = Kv(self._out)
         self.events = EventRing(self.config)
+        self.surveys = Surveys(self._out, self.nodes)
         self._now = 0.0
         self._stop_reason: str | None = None
         self._stop_at: float | None = None
@@ -113,6 +116,7 @@ class GcsMachine:
             Stop: self._stop,
             RemoveNode: self._remove_node,
             AskProcess: self._ask_process,
+            NodeAnswer: self._node_answer,
         }
 
     def _wall(self, now: float) -> float:
@@ -140,6 +144,7 @@ class GcsMachine:
         for worker_id in self.processes.missing(now):
             self._process_died(worker_id, Death(DeathKind.CRASHED, "no such process is known: it ended long ago"))
         self.nodes.send_view(now)
+        self.surveys.tick(now)
         if self._stop_at is not None and (now >= self._stop_at or not self.nodes.living()):
             self._stop_at = None
             self._out.commands.append(End(self._stop_reason or ""))
@@ -147,7 +152,8 @@ class GcsMachine:
 
     def next_deadline(self) -> float | None:
         """When to call `handle` with a `Tick`, if nothing comes before."""
-        times = (self.nodes.check_at, self.nodes.view_at, self.processes.check_at, self._stop_at)
+        nodes = self.nodes
+        times = (nodes.check_at, nodes.view_at, self.processes.check_at, self.surveys.next_due(), self._stop_at)
         return min((at for at in times if at is not None), default=None)
 
     def restore(self, tables: Tables, now: float) -> None:
@@ -178,6 +184,7 @@ class GcsMachine:
         self.processes.check()
         self.kv.check()
         self.events.check()
+        self.surveys.check()
 
     # -- nodes ---------------------------------------------------------------------------------------------------------
 
@@ -230,6 +237,7 @@ class GcsMachine:
         # A raylet that only cannot be reached must not go on with what is now done elsewhere.
         self._out.raylet(node.node_id, StopRaylet(death.detail))
         self.nodes.die(node, death, self.processes.peers(), self._now)
+        self.surveys.node_died(node.node_id, self._now)
         of_workers = Death(DeathKind.NODE_DIED, f"its node {node.node_id.hex()} died: {death.detail}")
         self.actors.node_died(node, of_workers, self._now)
         for worker_id in workers:
@@ -431,9 +439,18 @@ class GcsMachine:
     def _read_task_events(self, peer: bytes, message: ReadTaskEvents) -> None:
         self._out.answer(peer, message.request, read_events(self, message))
 
+    def _node_answer(self, peer: bytes, message: NodeAnswer) -> None:
+        node = self.nodes.by_peer.get(peer)
+        if node is not None:
+            self.nodes.heard(node, self._now)
+            self.surveys.answered(node.node_id, message, self._now)
+
     def _list_state(self, peer: bytes, message: ListState) -> None:
+        if message.what in NODE_QUESTIONS:
+            self.surveys.ask(peer, message.request, message.what, self._now)
+            return
         if message.what not in QUERIES:
-            text = f"there is no list of {message.what!r}, but of {', '.join(sorted(QUERIES))}"
+            text = f"there is no list of {message.what!r}, but of {', '.join(sorted({*QUERIES, *NODE_QUESTIONS}))}"
             self._out.fail(peer, message.request, "bad_request", text)
             return
         self._out.answer(peer, message.request, query(self, message))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from .common import Address, Cell, Death, NodeInfo, Resources
+from .node_messages import NodeAnswer
 
 __all__ = [
     "ActorInfo",
@@ -275,7 +276,8 @@ class TaskEvents(msgspec.Struct, array_like=True, tag=20):
 class ListState(msgspec.Struct, array_like=True, tag=21):
     """State API. The answer is plain data.
 
-    ``what``: nodes, actors, jobs, workers, named_actors, task_events, resources, stats.
+    ``what``: nodes, actors, jobs, workers, named_actors, task_events, resources, stats; or one of `NODE_QUESTIONS`, for
+    which all nodes are asked: ``nodes`` are then the rows of each, ``missing`` the ids of those that did not answer.
     """
 
     what: str
@@ -355,8 +357,10 @@ GcsMessage = (
     | Stop
     | RemoveNode
     | AskProcess
+    | NodeAnswer
 )
-"""What the GCS receives. (It sends raylets `StartActor`, `StopActor`, `StopRaylet` on its own connection to them.)"""
+"""What the GCS receives. (It sends raylets `StartActor`, `StopActor`, `StopRaylet` and `NodeQuestion` on its own
+connection to them.)"""
 
 
 # -- GCS to its clients ---------------------------------------------------------------------------------------------

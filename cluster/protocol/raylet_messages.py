@@ -13,6 +13,7 @@ import msgspec
 from .common import Address, CancelCell, Death, Resources, SetCapacity
 from .gcs_messages import ActorSpec
 from .log_messages import LogAnswer, LogQuestion
+from .node_messages import NodeQuestion
 
 __all__ = [
     "ActorStarted",
@@ -308,6 +309,7 @@ RayletMessage = (
     | PullObject
     | ChunkCredit
     | LogQuestion
+    | NodeQuestion
 )
 """What a raylet receives on its server socket."""
 

@@ -31,6 +31,7 @@ from ..object_store.server import ObjectStoreServer
 from ..protocol.common import PROTOCOL_VERSION, Address, NodeInfo
 from ..protocol.gcs_messages import GcsReply, NodeHello, NodeReport, SayHello, Welcome
 from ..protocol.log_messages import LogQuestion
+from ..protocol.node_messages import NodeAnswer, NodeQuestion
 from ..protocol.raylet_messages import Chunk, KillWorker, RayletMessage, RayletReply, WorkerDied
 from ..protocol.transitions import IllegalTransition
 from ..transport.bus import Bus, Frames
@@ -67,6 +68,7 @@ from .memory_monitor import MemoryMonitor, explain_kill, kernel_kills, pick_vict
 from .process_files import ProcessFiles
 from .process_watch import ProcessWatch
 from .settings import node_config
+from .survey import Survey
 
 __all__ = ["RayletServer", "run_raylet"]
 
@@ -135,6 +137,15 @@ class RayletServer:
         self._victim = b""
         self._files = ProcessFiles(boot.session_dir)
         self._kernel_kills = kernel_kills()
+        self._survey = Survey(
+            self.machine,
+            self._files,
+            store=self.store.stats,
+            memory=lambda: self._memory.state,
+            send=self._tell_gcs,
+            host_pid=boot.host_pid,
+            folders=[boot.session_dir, boot.spill_dir, boot.options.spill_dir],
+        )
         self.joined: asyncio.Future[str] = self._loop.create_future()
         """Empty when the GCS has welcomed us; else why we cannot join."""
         self._is_away = False
@@ -211,6 +222,8 @@ class RayletServer:
         elif isinstance(message, LogQuestion):
             answering = self._loop.run_in_executor(None, log_reader.answer, self._boot.session_dir, message)
             answering.add_done_callback(lambda done: None if self._is_closed else self._io.reply(peer, done.result()))
+        elif isinstance(message, NodeQuestion):
+            self._survey.ask(message)
         else:
             self.store.handle(peer, message)
 
@@ -245,6 +258,7 @@ class RayletServer:
             self._kernel_kills = kills
         if message.worker_id == self._victim:
             self._victim = b""
+        self._survey.worker_ended(message.worker_id)
         self._handle(WorkerExited(message.worker_id, message.code, message.signal, by_kernel))
         self._files.remove(message.worker_id)
 
@@ -324,6 +338,10 @@ class RayletServer:
                 self._host.send(wire.EndNode(command.reason))
             case Log():
                 _log.log(getattr(logging, command.level.upper()), "%s", command.text)
+
+    def _tell_gcs(self, message: NodeAnswer) -> None:
+        if not self._is_closed:
+            self._io.send(self._gcs, message)
 
     def _send_for_store(self, peer: bytes, message: Any, frames: Sequence[bytes]) -> None:
         self._io.reply(peer, message, list(frames))

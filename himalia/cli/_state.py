@@ -12,13 +12,14 @@ from himalia.cli._output import print_rows, print_table, print_value
 __all__ = ["add_commands"]
 
 _KINDS = ("actors", "jobs", "nodes", "objects", "tasks", "workers")
+_MEASURED = ("function-memory", "node-stats", "worker-stats")  # what nodes tell when asked, and none has an id to get
 _SUMMARIES = ("actors", "objects", "tasks")
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands to the parser."""
-    listing = commands.add_parser("list", help="list tasks, actors, objects, nodes, workers or jobs")
-    listing.add_argument("kind", choices=_KINDS)
+    listing = commands.add_parser("list", help="list tasks, actors, objects, nodes, workers, jobs, or what these use")
+    listing.add_argument("kind", choices=(*_KINDS, *_MEASURED))
     listing.add_argument(
         "--filter",
         "-f",
@@ -68,8 +69,9 @@ def _list(arguments: argparse.Namespace) -> int:
     from himalia.util.state._api import query
     from himalia.util.state._source import ROWS
 
-    rows = query(arguments.kind, arguments.address, arguments.filters, None, arguments.timeout, complete=False)
-    kind = ROWS[arguments.kind][0]
+    what = arguments.kind.replace("-", "_")
+    rows = query(what, arguments.address, arguments.filters, None, arguments.timeout, complete=False)
+    kind = ROWS[what][0]
     if arguments.limit < 1:
         raise ValueError(f"--limit must be at least 1, not {arguments.limit}")
     shown = rows[: arguments.limit]

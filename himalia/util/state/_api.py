@@ -11,12 +11,15 @@ from typing import Any, cast
 from himalia.util.state._filters import Filter, make_filter
 from himalia.util.state._schemas import (
     ActorState,
+    FunctionMemory,
     JobState,
     NodeState,
+    NodeStats,
     ObjectState,
     StateRecord,
     TaskState,
     WorkerState,
+    WorkerStats,
 )
 from himalia.util.state._source import ROWS, open_source
 
@@ -29,10 +32,13 @@ __all__ = [
     "get_task",
     "get_worker",
     "list_actors",
+    "list_function_memory",
     "list_jobs",
+    "list_node_stats",
     "list_nodes",
     "list_objects",
     "list_tasks",
+    "list_worker_stats",
     "list_workers",
     "summarize_actors",
     "summarize_objects",
@@ -182,6 +188,53 @@ def list_jobs(
 ) -> list[JobState]:
     """Jobs: one for each driver. Parameters as of `list_actors`."""
     return cast(list[JobState], query("jobs", address, filters, limit, timeout, detail, raise_on_missing_output))
+
+
+def list_node_stats(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: float = DEFAULT_TIMEOUT,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[NodeStats]:
+    """CPU, memory, disk and network of each node at this moment. Parameters as of `list_actors`.
+
+    Nodes measure when they are asked, and remember it for a second.
+    """
+    return cast(list[NodeStats], query("node_stats", address, filters, limit, timeout, detail, raise_on_missing_output))
+
+
+def list_worker_stats(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: float = DEFAULT_TIMEOUT,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[WorkerStats]:
+    """CPU and memory of each process of the cluster, and what it runs. Parameters as of `list_actors`."""
+    return cast(
+        list[WorkerStats], query("worker_stats", address, filters, limit, timeout, detail, raise_on_missing_output)
+    )
+
+
+def list_function_memory(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: float = DEFAULT_TIMEOUT,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[FunctionMemory]:
+    """Memory of workers by the function that they ran, the largest peak first. Parameters as of `list_actors`.
+
+    From samples, four a second of what runs; the peak is the kernel's count.
+    """
+    return cast(
+        list[FunctionMemory],
+        query("function_memory", address, filters, limit, timeout, detail, raise_on_missing_output),
+    )
 
 
 def _get(what: str, id: str, address: str | None, timeout: float) -> list[StateRecord]:

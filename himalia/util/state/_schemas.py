@@ -9,12 +9,15 @@ from typing import Any, ClassVar
 
 __all__ = [
     "ActorState",
+    "FunctionMemory",
     "JobState",
     "NodeState",
+    "NodeStats",
     "ObjectState",
     "StateRecord",
     "TaskState",
     "WorkerState",
+    "WorkerStats",
 ]
 
 
@@ -220,3 +223,88 @@ class JobState(StateRecord):
     end_time: int | None = field(default=None, metadata=_DETAIL)
     metadata: dict[str, Any] | None = field(default=None, metadata=_DETAIL)
     namespace: str = field(default="", metadata=_DETAIL)
+
+
+@dataclasses.dataclass(kw_only=True)
+class NodeStats(StateRecord):
+    """How a node is at this moment. Sizes are bytes, rates bytes a second, over the last ``interval`` seconds."""
+
+    kind: ClassVar[str] = "node_stats"
+    id_field: ClassVar[str] = "node_id"
+
+    node_id: str
+    node_ip: str
+    cpu_percent: float
+    cpus: int
+    memory_used: int
+    memory_total: int
+    disk_read: float
+    disk_written: float
+    net_received: float
+    net_sent: float
+    store_used: int
+    store_capacity: int
+    workers: int
+    busy_workers: int
+    at: float = field(default=0.0, metadata=_DETAIL)
+    interval: float = field(default=0.0, metadata=_DETAIL)
+    cpu_percents: list[float] | None = field(default=None, metadata=_DETAIL)
+    load: list[float] | None = field(default=None, metadata=_DETAIL)
+    swap_used: int = field(default=0, metadata=_DETAIL)
+    swap_total: int = field(default=0, metadata=_DETAIL)
+    limit_name: str = field(default="", metadata=_DETAIL)
+    limit_used: int = field(default=0, metadata=_DETAIL)
+    limit_total: int = field(default=0, metadata=_DETAIL)
+    disks: list[dict[str, Any]] | None = field(default=None, metadata=_DETAIL)
+    store_objects: int = field(default=0, metadata=_DETAIL)
+    spilled: int = field(default=0, metadata=_DETAIL)
+    restored: int = field(default=0, metadata=_DETAIL)
+
+
+@dataclasses.dataclass(kw_only=True)
+class WorkerStats(StateRecord):
+    """How a process of the cluster is at this moment, and what it runs. Sizes are bytes.
+
+    ``process`` is worker, driver, raylet, gcs or host. ``function``, ``cell`` and ``task_id`` are of the task that runs
+    (the first to begin of ``task_count``), as of the last quarter of a second.
+    """
+
+    kind: ClassVar[str] = "worker_stats"
+    id_field: ClassVar[str] = "worker_id"
+
+    worker_id: str
+    pid: int
+    process: str
+    state: str
+    cpu_percent: float
+    rss: int
+    uss: int | None
+    function: str
+    cell: int | None
+    node_id: str
+    task_id: str | None = field(default=None, metadata=_DETAIL)
+    task_count: int = field(default=0, metadata=_DETAIL)
+    task_start_time_ms: int | None = field(default=None, metadata=_DETAIL)
+    threads: int = field(default=0, metadata=_DETAIL)
+    job_id: str = field(default="", metadata=_DETAIL)
+    actor_id: str | None = field(default=None, metadata=_DETAIL)
+    resources: dict[str, float] | None = field(default=None, metadata=_DETAIL)
+    devices: dict[str, dict[int, float]] | None = field(default=None, metadata=_DETAIL)
+
+
+@dataclasses.dataclass(kw_only=True)
+class FunctionMemory(StateRecord):
+    """Memory of the workers of one node while they ran a function, in bytes, from samples.
+
+    ``peak``: the most that one of them had. ``grown``: by how much they grew meanwhile, in all: what a function leaves
+    behind each time adds up here.
+    """
+
+    kind: ClassVar[str] = "function_memory"
+    id_field: ClassVar[str] = "function"
+
+    function: str
+    peak: int
+    grown: int
+    samples: int
+    node_id: str

@@ -19,14 +19,18 @@ from himalia.cluster.telemetry.events import TaskKind
 from himalia.cluster.telemetry.events import TaskState as Phase
 from himalia.cluster.telemetry.objects import ObjectRow, Stored, merge_reports
 from himalia.cluster.telemetry.records import TaskRecord, TaskTable
+from himalia.util.state._measured import function_memory, node_stats, worker_stats
 from himalia.util.state._schemas import (
     ActorState,
+    FunctionMemory,
     JobState,
     NodeState,
+    NodeStats,
     ObjectState,
     StateRecord,
     TaskState,
     WorkerState,
+    WorkerStats,
 )
 
 __all__ = ["ROWS", "Source", "open_source", "reachable"]
@@ -416,9 +420,12 @@ def _jobs(source: Source) -> list[StateRecord]:
 
 ROWS: dict[str, tuple[type[StateRecord], Callable[[Source], list[StateRecord]]]] = {
     "actors": (ActorState, _actors),
+    "function_memory": (FunctionMemory, function_memory),
     "jobs": (JobState, _jobs),
+    "node_stats": (NodeStats, node_stats),
     "nodes": (NodeState, _nodes),
     "objects": (ObjectState, _objects),
     "tasks": (TaskState, _tasks),
+    "worker_stats": (WorkerStats, worker_stats),
     "workers": (WorkerState, _workers),
 }

@@ -1,0 +1,86 @@
+"""What nodes tell of themselves when somebody looks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+import himalia
+from himalia.util import state
+from tests.integration.conftest import Nodes
+from tests.support.clusters import eventually
+
+MB = 1 << 20
+
+
+class Gate:
+    """What tasks wait for."""
+
+    def __init__(self) -> None:
+        self.is_open = asyncio.Event()
+
+    async def open(self) -> None:
+        self.is_open.set()
+
+    async def wait(self) -> None:
+        await self.is_open.wait()
+
+
+@pytest.fixture
+def gate(one_node: Nodes) -> Any:
+    return one_node.hv.remote(num_cpus=0)(Gate).remote()
+
+
+def hold(gate: Any, size: int) -> int:
+    """Have so much memory while the gate is shut."""
+    held = b"x" * size
+    himalia.get(gate.wait.remote())
+    return len(held)
+
+
+def test_every_node_tells_how_it_is(two_nodes: Nodes) -> None:
+    rows = {row.node_id: row for row in state.list_node_stats(detail=True)}
+    assert set(rows) == {two_nodes.head.node_id, two_nodes.other.node_id}
+    for row in rows.values():
+        assert 0.0 <= row.cpu_percent <= 100.0
+        assert len(row.cpu_percents or []) == row.cpus
+        assert 0 < row.memory_used < row.memory_total
+        assert row.store_capacity > 0
+        assert time.time() - row.at < 30
+
+
+def test_a_worker_shows_what_it_runs_and_what_that_takes(one_node: Nodes, gate: Any) -> None:
+    ref = one_node.hv.remote(hold).options(name="holding").remote(gate, 100 * MB)
+
+    def row() -> Any:
+        found = [row for row in state.list_worker_stats(detail=True) if row.function == "holding"]
+        return found[0] if found else None
+
+    eventually(lambda: row() is not None and row().rss > 100 * MB, "a worker that holds 100 MB")
+    seen = row()
+    assert seen.task_id == ref.task_id().hex()
+    assert seen.process == "worker"
+    assert seen.uss is None or seen.uss > 100 * MB
+    assert seen.resources == {"CPU": 1.0}
+    one_node.hv.get(gate.open.remote())
+    assert one_node.hv.get(ref) == 100 * MB
+    eventually(lambda: row() is None, "a worker that runs nothing")
+    processes = {row.process for row in state.list_worker_stats()}
+    assert {"worker", "driver", "raylet", "gcs", "host"} <= processes
+
+
+def test_memory_is_known_by_function_also_when_its_worker_is_gone(one_node: Nodes, gate: Any) -> None:
+    ref = one_node.hv.remote(max_calls=1)(hold).options(name="large").remote(gate, 120 * MB)
+
+    def peak() -> int:
+        return max((row.peak for row in state.list_function_memory(filters=[("function", "=", "large")])), default=0)
+
+    eventually(lambda: peak() > 120 * MB, "a peak")
+    one_node.hv.get(gate.open.remote())
+    one_node.hv.get(ref)
+    dead = [("worker_type", "=", "WORKER"), ("is_alive", "=", False)]
+    eventually(lambda: state.list_workers(filters=dead), "the end of its worker")
+    assert peak() > 120 * MB
