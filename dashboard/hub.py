@@ -1,0 +1,264 @@
+"""Pages and who looks at them: each is computed and encoded once, for all its viewers.
+
+Strategy: a view is a page with its parameters. While somebody looks at it, it is brought up to date some times a
+second, and what changed is one text that goes to all of them. A viewer that comes later gets the page and all its data
+once, then the same texts. Nobody looks: nothing is asked, computed, or kept. Who a viewer is (a websocket, a notebook's
+widget, a file) is not known here: text goes out by a function.
+
+Rejected: a Bokeh server session for each browser. It computes, compares and encodes for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import msgspec
+
+from .pages import PAGES, menu
+from .pages.base import Page
+from .pages.panels import Panel, Plot
+from .state import StateFeed
+from .themes import THEMES, Theme
+
+__all__ = ["Hub", "UnknownPageError", "Viewer"]
+
+_log = logging.getLogger("himalia.dashboard")
+_encode: Final = msgspec.json.Encoder().encode
+
+INTERVAL: Final = 0.1  # seconds between rounds: senders flush four times a second, each at its own time
+STEP: Final = 0.1  # seconds between two texts to a viewer, also while there is more to read
+
+
+class UnknownPageError(LookupError):
+    """There is no page of that name."""
+
+
+class _View:
+    """A page and who looks at it."""
+
+    def __init__(self, key: tuple[str, str], page: Page) -> None:
+        self.key = key
+        self.page = page
+        self.viewers: list[Viewer] = []
+        self.broken = ""
+        self._texts: dict[str, str] = {}
+
+    def opening(self, theme: Theme) -> str:
+        """The page itself, as text."""
+        text = self._texts.get(theme.name)
+        if text is None:
+            text = self._texts[theme.name] = _text(self._describe(theme))
+        return text
+
+    def _describe(self, theme: Theme) -> dict[str, Any]:
+        page = self.page
+        panels = page.panels()
+        return {
+            "type": "page",
+            "name": page.name,
+            "title": page.title,
+            "about": page.about,
+            "params": page.params,
+            "panels": panels,
+            "controls": page.controls(),
+            "plots": [_plot(panel, page, theme) for panel in panels],
+            "theme": theme.name,
+            "menu": menu(),
+        }
+
+    def snapshot(self) -> str:
+        """All data, as text."""
+        return _text({"type": "data", "ops": [source.snapshot() for source in self.page.sources.values()]})
+
+    def step(self, state: Any) -> str:
+        """Bring the page up to date: what changed, as text; empty if nothing did."""
+        try:
+            self.page.update(state)
+        except Exception as error:  # noqa: BLE001 one page that breaks leaves the others
+            _log.exception("the page %s could not be brought up to date", self.page.name)
+            return self._break(f"{type(error).__name__}: {error}")
+        ops = [op for source in self.page.sources.values() for op in source.changes()]
+        message: dict[str, Any] = {"type": "data", "ops": ops}
+        if self.broken:
+            self.broken = message["error"] = ""
+        return _text(message) if ops or "error" in message else ""
+
+    def _break(self, text: str) -> str:
+        if text == self.broken:
+            return ""
+        self.broken = text
+        return _text({"type": "data", "ops": [], "error": f"This page could not be brought up to date: {text}"})
+
+
+class Viewer:
+    """Somebody who looks at a page; made by `Hub.open`."""
+
+    def __init__(self, hub: Hub, send: Callable[[str], None], theme: Theme) -> None:
+        self._hub = hub
+        self._theme = theme
+        self._view: _View | None = None
+        self.send = send
+
+    def change(self, params: Mapping[str, str], page: str = "", theme: str = "") -> None:
+        """Look at the page with other parameters, or at another page, from now on.
+
+        Raises
+        ------
+        UnknownPageError, BadParamsError
+            There is no such page, or it has no such parameters. The viewer stays where it is.
+        """
+        name = page or (self._view.page.name if self._view is not None else "")
+        chosen = _theme(theme) if theme else self._theme
+        view = self._hub.view(name, params)
+        self.close()
+        self._theme, self._view = chosen, view
+        view.viewers.append(self)
+        self._hub.wake()
+        self.send(view.opening(chosen))
+        self.send(view.snapshot())
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._view is not None:
+            self._view.viewers.remove(self)
+            self._hub.forget(self._view)
+            self._view = None
+
+
+class Hub:
+    """All views of one cluster.
+
+    Parameters
+    ----------
+    feed
+        Keeps the state that pages read.
+    """
+
+    def __init__(self, feed: StateFeed) -> None:
+        self.feed = feed
+        self._views: dict[tuple[str, str], _View] = {}
+        self._wanted = asyncio.Event()
+
+    @property
+    def viewers(self) -> int:
+        """How many look."""
+        return sum(len(view.viewers) for view in self._views.values())
+
+    def open(self, page: str, params: Mapping[str, str], theme: str, send: Callable[[str], None], /) -> Viewer:
+        """Have somebody look at a page, who is sent the page and all its data now and what changes later.
+
+        Parameters
+        ----------
+        page, params
+            Its name, and what it is to show; see `Page.PARAMS`.
+        theme
+            ``light`` or ``dark``.
+        send
+            Called with JSON, in the thread of the hub. It must not block.
+
+        Raises
+        ------
+        UnknownPageError, BadParamsError
+            There is no such page or theme, or the page has no such parameters.
+        """
+        viewer = Viewer(self, send, _theme(theme))
+        viewer.change(params, page)
+        return viewer
+
+    def view(self, name: str, params: Mapping[str, str]) -> _View:
+        """The view of a page with these parameters."""
+        given = {key: value for key, value in params.items() if value}
+        key = (name, _text(dict(sorted(given.items()))))
+        view = self._views.get(key)
+        if view is None:
+            if name not in PAGES:
+                raise UnknownPageError(f"There is no page {name!r}, but {', '.join(PAGES)}")
+            view = _View(key, PAGES[name](given))
+            view.step(self.feed.state)
+            self._views[key] = view
+        return view
+
+    def forget(self, view: _View) -> None:
+        """Keep a view no longer if nobody looks at it."""
+        if not view.viewers:
+            self._views.pop(view.key, None)
+        if not self._views:
+            self._wanted.clear()
+
+    def wake(self) -> None:
+        """Somebody looks."""
+        self._wanted.set()
+
+    def needs(self) -> set[str]:
+        """Rows that open pages read."""
+        return {name for view in self._views.values() for name in view.page.NEEDS}
+
+    def step(self) -> None:
+        """The state has changed: bring all views up to date and tell their viewers."""
+        for view in list(self._views.values()):
+            text = view.step(self.feed.state)
+            if text:
+                for viewer in list(view.viewers):
+                    viewer.send(text)
+
+    def tell_all(self, message: Mapping[str, Any]) -> None:
+        """Send every viewer a message."""
+        text = _text(message)
+        for view in list(self._views.values()):
+            for viewer in list(view.viewers):
+                viewer.send(text)
+
+    async def run(self) -> None:
+        """Ask and show, for as long as somebody looks, until cancelled.
+
+        Raises
+        ------
+        ConnectionError
+            The cluster is gone; viewers have been told.
+        """
+        loop = asyncio.get_running_loop()
+        shown = float("-inf")
+        changed = False
+        with ThreadPoolExecutor(1, thread_name_prefix="himalia-hub") as thread:
+            while True:
+                await self._wanted.wait()
+                try:
+                    read = await loop.run_in_executor(thread, self.feed.read, self.needs())
+                except ConnectionError as error:
+                    self.tell_all({"type": "gone", "reason": f"The cluster has ended or does not answer: {error}"})
+                    raise
+                changed = self.feed.apply(read) or changed
+                if changed and loop.time() - shown >= STEP:
+                    shown, changed = loop.time(), False
+                    self.step()
+                await asyncio.sleep(0 if self.feed.state.is_behind else INTERVAL)
+
+
+def _theme(name: str) -> Theme:
+    if name not in THEMES:
+        raise UnknownPageError(f"There is no theme {name!r}, but {', '.join(THEMES)}")
+    return THEMES[name]
+
+
+def _plot(panel: Panel, page: Page, theme: Theme) -> Any:
+    """A plot's Bokeh document, with sources that are empty; None for another panel.
+
+    Bokeh is imported with the first plot: a dashboard that nobody has looked at does without its 60 MB.
+    """
+    if not isinstance(panel, Plot):
+        return None
+    from .plots.embedding import embedded
+
+    module, _, function = panel.draw.partition(":")
+    draw = getattr(importlib.import_module(f".plots.{module}", __package__), function)
+    columns = {name: list(page.sources[name].snapshot()["data"]) for name in panel.sources}
+    return embedded(draw, columns, theme, panel.options, panel.height)
+
+
+def _text(message: Mapping[str, Any]) -> str:
+    return _encode(message).decode()

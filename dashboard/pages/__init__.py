@@ -1,0 +1,18 @@
+"""The dashboard's pages, in the order of the menu."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from .base import Page
+from .overview import Overview
+from .task_stream import TaskStream
+
+__all__ = ["PAGES", "menu"]
+
+PAGES: Final[dict[str, type[Page]]] = {page.name: page for page in (Overview, TaskStream)}
+
+
+def menu() -> list[dict[str, Any]]:
+    """Pages that can be chosen, as data."""
+    return [{"name": page.name, "title": page.title, "about": page.about} for page in PAGES.values() if page.IN_MENU]

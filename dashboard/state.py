@@ -1,0 +1,139 @@
+"""What pages read, and how it is kept current.
+
+Strategy: tasks come as events into the model (`model.py`), which is cheap at any rate. Everything else is asked as the
+state API's rows, by name, and only while a page that needs it is open: so an idle dashboard asks nothing, and what a
+page can show is what `himalia.util.state` lists. Asking and decoding (`StateFeed.read`) may run in any thread; the
+state changes only in `StateFeed.apply`, in the thread that draws.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from .feed import ModelFeed, Read
+from .model import Model
+
+__all__ = ["ClusterAnswers", "State", "StateFeed", "StateRead"]
+
+_EVERY: Final = 1.0
+_SELDOM: Final[Mapping[str, float]] = {"objects": 2.0}
+"""Seconds between questions, where they are not `_EVERY`: every process is asked for its objects."""
+
+
+class ClusterAnswers(Protocol):
+    """Who answers for the cluster. Used by one thread at a time."""
+
+    def call(self, message: Any) -> Any:
+        """What the GCS answers to a message."""
+        ...
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Rows of the state API: ``actors``, ``jobs``, …"""
+        ...
+
+
+class State:
+    """What pages read.
+
+    Attributes
+    ----------
+    model
+        Tasks, and samples of the nodes.
+    rows
+        The state API's rows by name, as they were when they were asked last.
+    failed
+        By name, why rows could not be asked, in words.
+    now
+        Seconds since the epoch, when the state changed last.
+    version
+        Grows with each change.
+    is_behind
+        More events are there already than the model has taken in.
+    """
+
+    def __init__(self, model: Model | None = None) -> None:
+        self.model = model if model is not None else Model()
+        self.rows: dict[str, list[dict[str, Any]]] = {}
+        self.failed: dict[str, str] = {}
+        self.now = 0.0
+        self.version = 0
+        self.is_behind = False
+
+    def get(self, name: str) -> list[dict[str, Any]]:
+        """Rows by name; none as long as they were not asked for."""
+        return self.rows.get(name, [])
+
+
+class StateRead(msgspec.Struct):
+    """What one round of questions brought: to be applied in the thread that draws."""
+
+    model: Read
+    rows: dict[str, list[dict[str, Any]]]
+    failed: dict[str, str]
+
+
+class StateFeed:
+    """Keeps a state current.
+
+    Parameters
+    ----------
+    answers
+        Who is asked.
+    clock, wall
+        Seconds on a clock that only goes forward, and since the epoch.
+    """
+
+    def __init__(
+        self,
+        answers: ClusterAnswers,
+        state: State | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.state = state if state is not None else State()
+        self._answers = answers
+        self._clock = clock
+        self._wall = wall
+        self._feed = ModelFeed(answers.call, self.state.model, clock, wall)
+        self._due: dict[str, float] = {}
+
+    def read(self, needs: Collection[str]) -> StateRead:
+        """Ask what is new of the tasks, and for rows that it is time for.
+
+        Raises
+        ------
+        ConnectionError
+            The cluster is gone.
+        """
+        read = StateRead(self._feed.read(), {}, {})
+        for name in needs:
+            now = self._clock()
+            if now < self._due.get(name, float("-inf")):
+                continue
+            self._due[name] = now + _SELDOM.get(name, _EVERY)
+            try:
+                read.rows[name] = self._answers.rows(name)
+            except ConnectionError:
+                raise
+            except Exception as error:  # noqa: BLE001 one kind that cannot be told leaves the others
+                read.failed[name] = f"{type(error).__name__}: {error}"
+        return read
+
+    def apply(self, read: StateRead) -> bool:
+        """Have the state take it in; whether anything changed."""
+        before = self.state.model.version
+        self._feed.apply(read.model)
+        self.state.is_behind = read.model.is_behind
+        for name, rows in read.rows.items():
+            self.state.rows[name] = rows
+            self.state.failed.pop(name, None)
+        self.state.failed |= read.failed
+        changed = self.state.model.version != before or bool(read.rows) or bool(read.failed)
+        if changed:
+            self.state.version += 1
+            self.state.now = read.model.at
+        return changed

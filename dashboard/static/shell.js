@@ -1,0 +1,144 @@
+// The dashboard as a page of its own: menu, address, theme, and the websocket that brings pages.
+
+import { mount } from "./client.js";
+import { element } from "./format.js";
+
+const place = new URL(location.href);
+const embedded = place.searchParams.get("embed") === "1";
+const base = new URL(document.baseURI);
+const byId = (id) => document.getElementById(id);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+let theme = place.searchParams.get("theme") ?? remembered() ?? (dark.matches ? "dark" : "light");
+let socket;
+let waits = 0; // since which the socket has been closed, in attempts
+document.body.classList.toggle("embedded", embedded);
+document.body.dataset.theme = theme;
+
+function remembered() {
+  try {
+    return localStorage.getItem("himalia-theme");
+  } catch {
+    return null;
+  }
+}
+
+function loadBokeh() {
+  return new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = new URL("static/bokeh.min.js", base);
+    script.onload = () => resolve(window.Bokeh);
+    script.onerror = () => reject(new Error("BokehJS could not be loaded"));
+    document.head.append(script);
+  });
+}
+
+function cookie(name) {
+  const found = document.cookie.split("; ").find((part) => part.startsWith(`${name}=`));
+  return found ? decodeURIComponent(found.slice(name.length + 1)) : "";
+}
+
+async function post(path, body) {
+  const answer = await fetch(new URL(path, base), {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-XSRFToken": cookie("_xsrf") },
+    body: JSON.stringify(body),
+  });
+  const result = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(result.error ?? `${answer.status} ${answer.statusText}`);
+  return result;
+}
+
+// Actions say first what they would hit.
+async function act(name, args, confirm) {
+  const plan = await post(`api/v1/actions/${name}`, { ...args, dry_run: true });
+  if (await confirm(plan.text)) {
+    const done = await post(`api/v1/actions/${name}`, { ...args, dry_run: false });
+    shown.say(done.text);
+  }
+}
+
+function opened(page) {
+  byId("title").textContent = page.title;
+  byId("about").textContent = page.about;
+  document.title = `${page.title} – Himalia`;
+  const address = new URL(`page/${page.name}`, base);
+  for (const [key, value] of Object.entries(page.params)) address.searchParams.set(key, value);
+  if (embedded) address.searchParams.set("embed", "1");
+  if (place.searchParams.has("theme")) address.searchParams.set("theme", theme);
+  if (address.href !== location.href) history[shownBefore ? "pushState" : "replaceState"]({}, "", address);
+  shownBefore = true;
+  drawMenu(page);
+}
+let shownBefore = false;
+
+function drawMenu(page) {
+  const links = page.menu.map((entry) => {
+    const link = element("a", "", entry.title);
+    link.href = new URL(`page/${entry.name}`, base);
+    link.title = entry.about;
+    if (entry.name === page.name) link.setAttribute("aria-current", "page");
+    link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      shown.show(entry.name, {});
+    });
+    return link;
+  });
+  const bottom = element("div", "bottom");
+  const button = element("button", "hm-button", theme === "dark" ? "Light" : "Dark");
+  button.title = "Change the colours";
+  button.addEventListener("click", () => {
+    theme = theme === "dark" ? "light" : "dark";
+    try {
+      localStorage.setItem("himalia-theme", theme);
+    } catch {} // a private window keeps nothing
+    document.body.dataset.theme = theme;
+    shown.again();
+  });
+  bottom.append(element("div", "link", state), button);
+  byId("menu").replaceChildren(element("div", "name", "Himalia"), ...links, bottom);
+}
+
+let state = "";
+function setState(text) {
+  state = text;
+  const node = document.querySelector("#menu .link");
+  if (node) node.textContent = text;
+}
+
+function connect() {
+  const address = new URL("api/v1/stream", base);
+  address.protocol = address.protocol.replace("http", "ws");
+  socket = new WebSocket(address);
+  socket.addEventListener("open", () => {
+    waits = 0;
+    setState("live");
+    shown.say("");
+    if (shown.asked) shown.again();
+    else fromAddress();
+  });
+  socket.addEventListener("message", (event) => shown.receive(JSON.parse(event.data)));
+  socket.addEventListener("close", () => {
+    waits += 1;
+    setState("not connected");
+    if (waits > 2) shown.say("The dashboard does not answer: the cluster has ended, or the connection is down.");
+    setTimeout(connect, Math.min(5000, 250 * 2 ** Math.min(waits, 5)));
+  });
+}
+
+function fromAddress() {
+  const here = new URL(location.href);
+  const name = here.pathname.slice(base.pathname.length).replace(/^page\//, "") || "overview";
+  const params = Object.fromEntries([...here.searchParams].filter(([key]) => !["embed", "theme", "token"].includes(key)));
+  shown.show(name, params);
+}
+
+const shown = mount(byId("page"), {
+  send: (message) => socket?.readyState === WebSocket.OPEN && socket.send(JSON.stringify(message)),
+  bokeh: loadBokeh,
+  act,
+  opened,
+  theme: () => theme,
+});
+window.addEventListener("popstate", fromAddress);
+connect();
