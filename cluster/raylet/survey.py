@@ -20,13 +20,14 @@ from ..protocol.common import RESOURCE_UNIT
 from ..protocol.ids import make_task_id
 from ..protocol.node_messages import NodeAnswer, NodeQuestion
 from ..protocol.raylet_messages import StoreStats
+from ..telemetry.gpu_sampler import GpuReading, open_gpus
 from ..telemetry.run_notes import FunctionMemory, Notes, Running, merge_memory
 from ..telemetry.system_sampler import Sampler
 from .machine import RayletMachine
 from .memory_monitor import MemoryState
 from .process_files import ProcessFiles
 
-__all__ = ["Survey", "process_rows"]
+__all__ = ["Survey", "gpu_rows", "process_rows"]
 
 _REMEMBERED: Final = 0.9
 """Seconds: a little less than the GCS remembers answers, so that it never gets an old one anew."""
@@ -61,6 +62,33 @@ def process_rows(machine: RayletMachine) -> list[dict[str, Any]]:
             {"worker_id": driver_id, "pid": driver.pid, "kind": "driver", "state": "driver", "job_id": driver.job_id}
         )
     return [{"node_id": machine.config.node_id, **row} for row in rows if row["pid"]]
+
+
+def gpu_rows(readings: list[GpuReading], processes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each device: what was read, whose share is how large, and which processes use it.
+
+    Parameters
+    ----------
+    processes
+        Rows of a sample.
+    """
+    rows = []
+    by_pid = {row["pid"]: row for row in processes}
+    for number, reading in enumerate(readings):
+        shares = [(row, row.get("devices", {}).get("GPU", {}).get(number)) for row in processes]
+        holders = [{**_who(row), "share": share} for row, share in shares if share]
+        first = holders[0]["pid"] if holders else 0
+        users = [
+            {**_who(by_pid.get(pid, {})), "pid": pid, "memory": used}
+            for pid, used in ((pid or first, used) for pid, used in reading.processes)
+        ]
+        rows.append({"index": number, **msgspec.structs.asdict(reading), "processes": users, "holders": holders})
+    return rows
+
+
+def _who(row: dict[str, Any]) -> dict[str, Any]:
+    names = ("worker_id", "pid", "kind", "job_id", "actor_id", "function", "cell", "task_id")
+    return {name: row[name] for name in names if name in row}
 
 
 def running_fields(running: Running | None) -> dict[str, Any]:
@@ -118,6 +146,8 @@ class Survey:
         self._host_pid = host_pid
         self._loop = asyncio.get_running_loop()
         self._sampler = Sampler(folders)
+        self._gpu_source = open_gpus()
+        self._gpus: list[dict[str, Any]] = []
         self._sampling: asyncio.Future[None] | None = None
         self._waiting: list[NodeQuestion] = []
         self._until = float("-inf")  # so long the sample is remembered
@@ -126,6 +156,7 @@ class Survey:
         self._memory_of_dead: dict[str, FunctionMemory] = {}
         self._encode = msgspec.msgpack.Encoder().encode
         self._answers: dict[str, Callable[[], list[dict[str, Any]]]] = {
+            "gpu_stats": lambda: self._gpus,
             "node_stats": lambda: [self._node],
             "worker_stats": lambda: self._processes,
         }
@@ -189,6 +220,8 @@ class Survey:
             running = notes.running if notes is not None and row["state"] != "idle" else None
             found.append({**row, **numbers, **running_fields(running)})
         self._node, self._processes = {**node, **machine}, found
+        gpus = gpu_rows(self._gpu_source.read(), found)
+        self._gpus = [{"node_id": node_id, "at": machine["at"], **gpu} for gpu in gpus]
 
     def _measured(self, done: asyncio.Future[None]) -> None:
         self._sampling = None

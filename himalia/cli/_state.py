@@ -12,7 +12,12 @@ from himalia.cli._output import print_rows, print_table, print_value
 __all__ = ["add_commands"]
 
 _KINDS = ("actors", "jobs", "nodes", "objects", "tasks", "workers")
-_MEASURED = ("function-memory", "node-stats", "worker-stats")  # what nodes tell when asked, and none has an id to get
+_MEASURED = (
+    "function-memory",
+    "gpu-stats",
+    "node-stats",
+    "worker-stats",
+)  # what nodes tell when asked, and none has an id to get
 _SUMMARIES = ("actors", "objects", "tasks")
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 import himalia
+from himalia.cluster.telemetry.gpu_sampler import RECORDING
 from himalia.util import state
 from tests.integration.conftest import Nodes
 from tests.support.clusters import eventually
+from tests.support.source_tree import ROOT
 
 MB = 1 << 20
 
@@ -84,3 +86,33 @@ def test_memory_is_known_by_function_also_when_its_worker_is_gone(one_node: Node
     dead = [("worker_type", "=", "WORKER"), ("is_alive", "=", False)]
     eventually(lambda: state.list_workers(filters=dead), "the end of its worker")
     assert peak() > 120 * MB
+
+
+def test_a_gpu_shows_who_holds_which_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(RECORDING, str(ROOT / "tests" / "support" / "gpus.json"))
+    himalia.init(num_cpus=2, num_gpus=2)
+    try:
+        gate = himalia.remote(num_cpus=0)(Gate).remote()
+        work = himalia.remote(num_cpus=0)(hold)
+        refs = [
+            work.options(name="half", num_gpus=0.5).remote(gate, 10),
+            work.options(name="whole", num_gpus=1).remote(gate, 10),
+        ]
+
+        def held() -> dict[str, tuple[int, float]]:
+            rows = state.list_gpu_stats()
+            return {one["function"]: (row.index, one["share"]) for row in rows for one in row.held_by}
+
+        eventually(lambda: held() == {"half": (0, 0.5), "whole": (1, 1.0)}, "tasks that hold GPUs")
+        first, _ = state.list_gpu_stats(detail=True)
+        assert first.name == "NVIDIA H100 80GB HBM3"
+        assert first.utilization is not None
+        assert [process["function"] for process in first.processes or []] == ["half"]
+        himalia.get([gate.open.remote(), *refs])
+    finally:
+        himalia.shutdown()
+
+
+def test_a_node_without_gpus_has_none_and_no_error(one_node: Nodes) -> None:
+    rows = state.list_gpu_stats()
+    assert len(rows) == one_node.hv.cluster_resources().get("GPU", 0)

@@ -12,6 +12,7 @@ from himalia.util.state._filters import Filter, make_filter
 from himalia.util.state._schemas import (
     ActorState,
     FunctionMemory,
+    GpuStats,
     JobState,
     NodeState,
     NodeStats,
@@ -33,6 +34,7 @@ __all__ = [
     "get_worker",
     "list_actors",
     "list_function_memory",
+    "list_gpu_stats",
     "list_jobs",
     "list_node_stats",
     "list_nodes",
@@ -217,6 +219,21 @@ def list_worker_stats(
     return cast(
         list[WorkerStats], query("worker_stats", address, filters, limit, timeout, detail, raise_on_missing_output)
     )
+
+
+def list_gpu_stats(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: float = DEFAULT_TIMEOUT,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[GpuStats]:
+    """GPUs at this moment, with who holds which share of them. Parameters as of `list_actors`.
+
+    NVIDIA's, if `nvidia-ml-py` is installed where their nodes run (extra ``dashboard``); else there are none.
+    """
+    return cast(list[GpuStats], query("gpu_stats", address, filters, limit, timeout, detail, raise_on_missing_output))
 
 
 def list_function_memory(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from himalia.cluster.protocol.common import from_units
-from himalia.util.state._schemas import FunctionMemory, NodeStats, StateRecord, WorkerStats
+from himalia.util.state._schemas import FunctionMemory, GpuStats, NodeStats, StateRecord, WorkerStats
 
 if TYPE_CHECKING:
     from himalia.util.state._source import Source
 
-__all__ = ["function_memory", "node_stats", "worker_stats"]
+__all__ = ["function_memory", "gpu_stats", "node_stats", "worker_stats"]
 
 
 def surveyed(source: Source, what: str) -> list[dict[str, Any]]:
@@ -57,6 +57,25 @@ def worker_stats(source: Source) -> list[StateRecord]:
         )
         for row in surveyed(source, "worker_stats")
     ]
+
+
+def gpu_stats(source: Source) -> list[StateRecord]:
+    described = {"node_id", "share", "held_by", "processes"}
+    as_read = [name for name in GpuStats.columns() if name not in described]
+    return [
+        GpuStats(
+            node_id=row["node_id"].hex(),
+            share=sum((holder["share"] for holder in row["holders"]), 0.0),
+            held_by=[_readable(holder) for holder in row["holders"]],
+            processes=[_readable(process) for process in row["processes"]],
+            **{name: row[name] for name in as_read},
+        )
+        for row in surveyed(source, "gpu_stats")
+    ]
+
+
+def _readable(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.hex() if isinstance(value, bytes) else value for name, value in row.items()}
 
 
 def function_memory(source: Source) -> list[StateRecord]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 __all__ = [
     "ActorState",
     "FunctionMemory",
+    "GpuStats",
     "JobState",
     "NodeState",
     "NodeStats",
@@ -308,3 +309,33 @@ class FunctionMemory(StateRecord):
     grown: int
     samples: int
     node_id: str
+
+
+@dataclasses.dataclass(kw_only=True)
+class GpuStats(StateRecord):
+    """A GPU at this moment; None is what its driver does not tell.
+
+    Memory is bytes, power watts, temperature degrees Celsius, clocks MHz, utilization percent. ``held_by`` says which
+    workers have which share of it, ``processes`` which use it now: dictionaries with ``pid``, ``worker_id``,
+    ``function``, ``cell``, ``task_id``, ``actor_id``, and ``share`` or ``memory``.
+    """
+
+    kind: ClassVar[str] = "gpu_stats"
+    id_field: ClassVar[str] = "uuid"
+
+    node_id: str
+    index: int
+    name: str
+    utilization: int | None
+    memory_used: int | None
+    memory_total: int | None
+    power: float | None
+    temperature: int | None
+    share: float
+    held_by: list[dict[str, Any]]
+    uuid: str = field(default="", metadata=_DETAIL)
+    power_limit: float | None = field(default=None, metadata=_DETAIL)
+    clock: int | None = field(default=None, metadata=_DETAIL)
+    memory_clock: int | None = field(default=None, metadata=_DETAIL)
+    processes: list[dict[str, Any]] | None = field(default=None, metadata=_DETAIL)
+    at: float = field(default=0.0, metadata=_DETAIL)
