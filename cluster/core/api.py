@@ -67,6 +67,8 @@ def init(
     include_dashboard: bool | None = None,
     dashboard_host: str = "127.0.0.1",
     dashboard_port: int | None = None,
+    dashboard_certificate: str | None = None,
+    dashboard_key: str | None = None,
     job_config: Any = None,
     configure_logging: bool = True,
     logging_level: int | str = "info",
@@ -89,6 +91,11 @@ def init(
         None or ``"local"``: a new cluster, which ends with this process. ``"auto"``: the newest that runs on this
         machine. A connection file, a session folder or ``"host:port"``: that one. ``$HIMALIA_ADDRESS`` stands in for
         None.
+    include_dashboard, dashboard_host, dashboard_port
+        The dashboard of a new cluster. None: it is started when somebody opens its URL. True: at once, or an error says
+        why it can not be. False: there is none. ``dashboard_host`` is the address to listen on; without a port it is
+        8265 or the first free one after it. ``dashboard_certificate`` and ``dashboard_key`` are PEM files, with which
+        it speaks TLS (also ``$HIMALIA_DASHBOARD_CERTIFICATE``, ``$HIMALIA_DASHBOARD_KEY``).
     num_cpus, num_gpus, resources, labels
         What the new node has; what the machine has if left out.
     object_store_memory
@@ -124,14 +131,10 @@ def init(
         )
     _refuse_unsupported(
         local_mode=local_mode,
-        include_dashboard=include_dashboard,
         job_config=job_config,
         logging_config=logging_config,
         enable_resource_isolation=enable_resource_isolation,
         cgroup_path=cgroup_path,
-        # These say where a dashboard is; one that is not wanted has no place.
-        dashboard_host=dashboard_host if include_dashboard is None and dashboard_host != "127.0.0.1" else None,
-        dashboard_port=dashboard_port if include_dashboard is None else None,
         system_reserved_cpu=system_reserved_cpu,
         system_reserved_memory=system_reserved_memory,
     )
@@ -152,6 +155,11 @@ def init(
             "resources": resources,
             "labels": labels,
             "object_store_memory": object_store_memory,
+            "include_dashboard": include_dashboard or None,
+            "dashboard_host": dashboard_host if dashboard_host != "127.0.0.1" else None,
+            "dashboard_port": dashboard_port,
+            "dashboard_certificate": dashboard_certificate,
+            "dashboard_key": dashboard_key,
         }
         for name, value in given.items():
             if value is not None:
@@ -165,6 +173,11 @@ def init(
         object_store_memory=object_store_memory,
         log_level=level_name(logging_level),
         owner_pid=os.getpid(),
+        include_dashboard=include_dashboard,
+        dashboard_host=dashboard_host,
+        dashboard_port=dashboard_port,
+        dashboard_certificate=dashboard_certificate or "",
+        dashboard_key=dashboard_key or "",
     )
     config = {"namespace": namespace, "runtime_env": runtime_env, "log_to_driver": log_to_driver is not False}
     if address is not None and (scheme := scheme_of(address)):
@@ -175,9 +188,6 @@ def init(
 def _refuse_unsupported(**given: Any) -> None:
     reasons = {
         "local_mode": "it hides what goes wrong only in parallel; use num_cpus=1 to run one task at a time",
-        "include_dashboard": "the dashboard is not in this version",
-        "dashboard_host": "the dashboard is not in this version; leave it out, or say include_dashboard=False",
-        "dashboard_port": "the dashboard is not in this version; leave it out, or say include_dashboard=False",
         "job_config": "use the arguments of init",
         "logging_config": "configure `logging` as usual",
         "enable_resource_isolation": "control groups are not managed",

@@ -137,9 +137,18 @@ def init(options: NodeOptions | None, address: str | None, config: dict[str, Any
         core.watch = watcher_of(core)
         _session = session
         atexit.register(shutdown)
+        if cluster is not None and connection.dashboard_url and "//127." not in connection.dashboard_url:
+            _warn_of_dashboard(connection)
         for prepare in on_connect:
             prepare(core)
     return ClientContext(context_info(session))
+
+
+def _warn_of_dashboard(connection: ConnectionInfo) -> None:
+    from ..launchers.doorway import warnings_of
+
+    for warning in warnings_of(connection):
+        _log.warning("%s", warning)
 
 
 def context_info(session: Session) -> dict[str, Any]:
@@ -155,7 +164,7 @@ def context_info(session: Session) -> dict[str, Any]:
         "raylet_ip_address": "127.0.0.1",
         "object_store_address": session.core.welcome.arena_path if session.core.welcome else "",
         "raylet_socket_name": connection.raylet.ipc,
-        "webui_url": None,
+        "webui_url": connection.dashboard_url.partition("://")[2] or None,  # as Ray has it, without the scheme
     }
 
 

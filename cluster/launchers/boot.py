@@ -15,11 +15,13 @@ from ..protocol.common import Address
 
 __all__ = [
     "ConnectionInfo",
+    "DashboardBoot",
     "GcsBoot",
     "NodeOptions",
     "RayletBoot",
     "Ready",
     "WorkerBoot",
+    "dashboard_link",
     "gcs_ipc",
     "raylet_ipc",
     "report_ready",
@@ -45,10 +47,15 @@ class ConnectionInfo(msgspec.Struct, kw_only=True):
     pid_started: int = 0
     is_head: bool = True
     protocol: int = 0
+    dashboard_url: str = ""  # without a path; empty where there is none
+    dashboard_token: str = ""
 
 
 class NodeOptions(msgspec.Struct, kw_only=True):
     """What a node shall be. None means: find out from the machine.
+
+    ``include_dashboard``: true has it run from the beginning and fails if it cannot, false goes without, None starts it
+    when somebody looks. ``dashboard_url`` and ``dashboard_token`` are for a node that joins: those of its cluster.
 
     ``memory`` and ``object_store_memory`` are bytes. ``tcp_host`` is the address to listen on, empty for a node that
     only this machine's processes of this user can reach. ``gcs`` is set for a node that joins a cluster, None for a
@@ -72,6 +79,14 @@ class NodeOptions(msgspec.Struct, kw_only=True):
     gcs_storage: str = ""  # URL; empty: SQLite in the session folder
     owner_pid: int = 0
     worker_module: str = "himalia.cluster.worker.main"  # has `run_worker(boot: WorkerBoot)`
+    include_dashboard: bool | None = None
+    dashboard_host: str = "127.0.0.1"
+    dashboard_port: int | None = None  # None: 8265, or the first after it that is free; 0: the system chooses
+    dashboard_certificate: str = ""  # a PEM file: the dashboard speaks TLS then
+    dashboard_key: str = ""  # empty: in the file of the certificate
+    dashboard_module: str = "himalia.dashboard.server.main"  # has `run_dashboard(boot: DashboardBoot)`
+    dashboard_url: str = ""
+    dashboard_token: str = ""
     cluster_id: str = ""
     public_key: str = ""
     secret_key: str = ""
@@ -118,6 +133,23 @@ class RayletBoot(msgspec.Struct, kw_only=True):
     ready_fd: int = -1
 
 
+class DashboardBoot(msgspec.Struct, kw_only=True):
+    """For `dashboard.server.main.run_dashboard`, which serves on the listening socket ``fd`` until it is ended.
+
+    ``url`` is where the socket is bound, without a path. One that ``may_leave`` ends by itself when nobody has looked
+    for long: the next connection has it started again.
+    """
+
+    fd: int
+    url: str
+    token: str
+    connection: ConnectionInfo
+    certificate: str = ""
+    key: str = ""
+    may_leave: bool = True
+    log_level: str = "INFO"
+
+
 class WorkerBoot(msgspec.Struct, kw_only=True):
     """For `worker.main.run_worker`, which binds ``ipc`` and says `CoreHello` with ``token`` to the raylet.
 
@@ -153,6 +185,11 @@ class Ready(msgspec.Struct, kw_only=True):
     address: Address | None = None
     error: str = ""
     arena_path: str = ""  # of a raylet
+
+
+def dashboard_link(url: str, token: str, page: str = "") -> str:
+    """The URL of a page of a dashboard, for a person: it logs in."""
+    return f"{url}/{f'page/{page}' if page else ''}?token={token}"
 
 
 def report_ready(fd: int, ready: Ready) -> None:

@@ -200,11 +200,22 @@ def _one_address(options: NodeOptions) -> NodeOptions:
     return msgspec.structs.replace(options, tcp_host=machine_address())
 
 
+def _with_certificate(options: NodeOptions) -> NodeOptions:
+    """The dashboard's certificate from the environment, where none was given."""
+    if options.dashboard_certificate or options.include_dashboard is False:
+        return options
+    return msgspec.structs.replace(
+        options,
+        dashboard_certificate=os.environ.get("HIMALIA_DASHBOARD_CERTIFICATE", ""),
+        dashboard_key=options.dashboard_key or os.environ.get("HIMALIA_DASHBOARD_KEY", ""),
+    )
+
+
 def head_options(options: NodeOptions) -> NodeOptions:
     """The options of a head node, with keys where it listens on TCP."""
     if options.gcs is not None:
         raise ValueError("a head node has its own GCS: use start_node to join a cluster")
-    options = _one_address(options)
+    options = _with_certificate(_one_address(options))
     if not options.tcp_host or options.secret_key:
         return options
     keys = new_keys()
@@ -240,6 +251,8 @@ def start_node(connection: ConnectionInfo, options: NodeOptions) -> ClusterProce
             gcs=connection.gcs,
             public_key=connection.public_key,
             secret_key=connection.secret_key,
+            dashboard_url=connection.dashboard_url,
+            dashboard_token=connection.dashboard_token,
             # A cluster that listens on one machine only has its nodes there.
             tcp_host=options.tcp_host or ("127.0.0.1" if "//127." in connection.gcs.tcp else machine_address()),
         )

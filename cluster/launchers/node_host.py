@@ -1,9 +1,10 @@
 """The one process of a node that is parent of all others: it forks, reaps, reports, and ends them.
 
-Strategy: a single thread that waits in `poll` for four things: the raylet's requests, ends of children, signals, the
-end of its owner. It never makes a ZeroMQ context or a thread, so a fork is safe at any moment. What the servers need
-is imported first and the servers forked; then what workers need (numpy, cloudpickle, the worker itself), so that a
-worker shares those pages and starts in milliseconds. `gc.freeze` keeps the collector from writing into shared pages.
+Strategy: a single thread that waits in `poll` for five things: the raylet's requests, ends of children, signals, the
+end of its owner, and on a head somebody who opens the dashboard (see `doorway`). It never makes a ZeroMQ context or a
+thread, so a fork is safe at any moment. What the servers need is imported first and the servers forked; then what
+workers need (numpy, cloudpickle, the worker itself), so that a worker shares those pages and starts in milliseconds.
+`gc.freeze` keeps the collector from writing into shared pages.
 
 Every child is tied to this process by the kernel (PR_SET_PDEATHSIG), so that killing it ends the node: workers at once,
 the servers with a chance to remove files.
@@ -35,6 +36,7 @@ import msgspec
 
 from ..protocol.ids import WORKER_ID_SIZE, process_id_from
 from . import boot, child, session, wire
+from .doorway import Door, DoorError, Keeper, open_door
 from .servers import Servers, StartError
 
 __all__ = ["Ended", "NodeHost", "Started", "main"]
@@ -64,7 +66,7 @@ class Ended(msgspec.Struct, kw_only=True):
 
 @dataclass(slots=True)
 class _Child:
-    role: str  # "gcs", "raylet" or "worker"
+    role: str  # "gcs", "raylet", "dashboard" or "worker"
     worker_id: bytes = b""
 
 
@@ -86,6 +88,8 @@ class NodeHost:
         self._asked_to_end = False
         self._arena_bytes = 0
         self._template: boot.WorkerBoot | None = None
+        self._door: Door | None = None
+        self._keeper: Keeper | None = None
 
     # -- making the node ------------------------------------------------------------------------------------------
 
@@ -124,7 +128,8 @@ class NodeHost:
         try:
             self.session_dir = session.create_session(self.node_id)
             self._arena_bytes = arena_size(options.object_store_memory)
-        except (OSError, ValueError) as error:
+            self._open_door()
+        except (OSError, ValueError, DoorError) as error:
             raise StartError(str(error)) from error
         self.record = session.SessionRecord(
             node_id=self.node_id,
@@ -138,10 +143,18 @@ class NodeHost:
         session.write_record(self.session_dir, self.record)
         child.redirect(self._log("node_host", "log"), self._log("node_host", "log"))
         gc.freeze()
-        servers = Servers(options, self.record, self.session_dir, self._fork_server)
+        servers = Servers(self.options, self.record, self.session_dir, self._fork_server)
         servers.start(self._arena_bytes)
         self._raylet_fd = servers.raylet_fd
         return servers
+
+    def _open_door(self) -> None:
+        """Have an address for the dashboard, on a head."""
+        if self.options.gcs is not None or (door := open_door(self.options)) is None:
+            return
+        self._door = door
+        self.options = msgspec.structs.replace(self.options, dashboard_url=door.url, dashboard_token=door.token)
+        session.write_token(self.session_dir, door.token)
 
     def _announce(self, servers: Servers) -> None:
         """All serve: the node can be used."""
@@ -164,6 +177,8 @@ class NodeHost:
             tcp_host=self.options.tcp_host,
             log_level=self.options.log_level,
         )
+        if self._door is not None:
+            self._keeper = Keeper(self._door, self.options, info, self._fork_server)
         self._say(Started(connection=info))
 
     def _wait_for(self, servers: Servers) -> None:
@@ -236,8 +251,10 @@ class NodeHost:
         elif self.options.owner_pid:
             timeout = _OWNER_POLL_SECONDS * 1000
         self._wake_up()  # a child may have ended before
+        keeper = self._keeper
         while True:
-            for number, _ in poll.poll(timeout):
+            found = poll.poll(timeout if keeper is None else keeper.before_waiting(poll, timeout))
+            for number, _ in found:
                 if number == self._wake_read and self._woken_to_end():
                     return ""
                 if number == self._owner_fd:
@@ -246,6 +263,8 @@ class NodeHost:
                     ended = self._serve_raylet()
                     if ended is not None:
                         return ended
+            if keeper is not None:
+                keeper.after_waiting(any(number == keeper.fd for number, _ in found))
             if timeout is not None and not session.process_started(self.options.owner_pid):
                 return "the driver that owned the cluster ended"
             reason = self._reap()
@@ -348,6 +367,10 @@ class NodeHost:
                 continue
             code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
             number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+            if ended.role == "dashboard":
+                assert self._keeper is not None
+                self._keeper.ended(in_order=code == 0)
+                continue
             if ended.role != "worker":
                 how = f"with code {code}" if number is None else f"by {signal.Signals(number).name}"
                 return f"the {ended.role} (pid {pid}) ended {how}"
@@ -358,6 +381,8 @@ class NodeHost:
 
     def _end_children(self, reason: str) -> None:
         """End all children: ask, wait, and then do not ask any more."""
+        if self._door is not None:
+            self._door.close()
         if self._raylet_fd >= 0:
             self._tell(wire.NodeEnds(reason))
         deadline = time.monotonic() + _STOP_SECONDS

@@ -174,6 +174,8 @@ class Servers:
             pid_started=self._record.pid_started,
             is_head=self._record.is_head,
             protocol=PROTOCOL_VERSION,
+            dashboard_url=self._options.dashboard_url,
+            dashboard_token=self._options.dashboard_token,
         )
 
     def _tail(self, role: str) -> str:

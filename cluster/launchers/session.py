@@ -25,6 +25,7 @@ from .boot import ConnectionInfo
 
 __all__ = [
     "CONNECTION_FILE",
+    "TOKEN_FILE",
     "SessionRecord",
     "create_session",
     "is_alive",
@@ -35,9 +36,11 @@ __all__ = [
     "session_root",
     "sweep_stale_sessions",
     "write_connection_file",
+    "write_token",
 ]
 
 CONNECTION_FILE: Final = "cluster.json"
+TOKEN_FILE: Final = "dashboard_token"
 _RECORD_FILE: Final = "session.json"
 _LONGEST_ENDPOINT: Final = 100
 """Bytes of a socket's path: the kernel takes 107, ZeroMQ adds some for its own name."""
@@ -137,6 +140,11 @@ def write_connection_file(info: ConnectionInfo) -> Path:
     path = Path(info.session_dir) / CONNECTION_FILE
     _write_private(path, msgspec.json.encode(info))
     return path
+
+
+def write_token(session_dir: str, token: str) -> None:
+    """Write the token of the dashboard by itself, for programs that want a file with nothing else (Prometheus)."""
+    _write_private(Path(session_dir) / TOKEN_FILE, token.encode())
 
 
 def read_connection_file(path: str | Path) -> ConnectionInfo:

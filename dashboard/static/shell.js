@@ -32,15 +32,14 @@ function loadBokeh() {
   });
 }
 
-function cookie(name) {
-  const found = document.cookie.split("; ").find((part) => part.startsWith(`${name}=`));
-  return found ? decodeURIComponent(found.slice(name.length + 1)) : "";
+function told(name) {
+  return document.querySelector(`meta[name="himalia-${name}"]`)?.content ?? "";
 }
 
 async function post(path, body) {
   const answer = await fetch(new URL(path, base), {
     method: "POST",
-    headers: { "Content-Type": "application/json", "X-XSRFToken": cookie("_xsrf") },
+    headers: { "Content-Type": "application/json", [told("request-header")]: told("request-value") },
     body: JSON.stringify(body),
   });
   const result = await answer.json().catch(() => ({}));

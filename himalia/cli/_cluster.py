@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import sys
 import time
 from typing import Any
 
@@ -29,6 +30,15 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     start.add_argument("--port", type=int, default=0, help="port of the GCS on --host (default: any free one)")
     start.add_argument("--storage", default="", help="where the cluster's state is kept: sqlite:<path> or memory:")
     start.add_argument("--spill-dir", default="", help="where objects go that do not fit into memory")
+    start.add_argument(
+        "--include-dashboard",
+        type=_truth,
+        help="true: the dashboard runs from the beginning, false: there is none (default: it starts when it is opened)",
+    )
+    start.add_argument("--dashboard-host", default="127.0.0.1", help="address that the dashboard listens on")
+    start.add_argument("--dashboard-port", type=int, help="of the dashboard (default: 8265, or the next that is free)")
+    start.add_argument("--dashboard-certificate", default="", help="PEM file, with which the dashboard speaks TLS")
+    start.add_argument("--dashboard-key", default="", help="PEM file of its key, if it is in another")
     start.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     start.add_argument("--block", action="store_true", help="stay in the foreground; the node ends with this command")
     start.set_defaults(run=_start)
@@ -53,6 +63,12 @@ def _size(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is no size: write 500M, 8G, or a number of bytes") from None
 
 
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither: write true or false")
+    return text.lower() == "true"
+
+
 def _resources(text: str) -> dict[str, float]:
     try:
         value = json.loads(text)
@@ -70,6 +86,7 @@ def _labels(text: str) -> dict[str, str]:
 
 def _start(arguments: argparse.Namespace) -> int:
     from himalia.cluster.launchers.boot import NodeOptions
+    from himalia.cluster.launchers.doorway import warnings_of
     from himalia.cluster.launchers.local import find_connection, start_head, start_node
 
     options = NodeOptions(
@@ -84,12 +101,19 @@ def _start(arguments: argparse.Namespace) -> int:
         gcs_storage=arguments.storage,
         spill_dir=arguments.spill_dir,
         log_level=arguments.log_level,
+        include_dashboard=arguments.include_dashboard,
+        dashboard_host=arguments.dashboard_host,
+        dashboard_port=arguments.dashboard_port,
+        dashboard_certificate=arguments.dashboard_certificate,
+        dashboard_key=arguments.dashboard_key,
     )
     if arguments.head:
         node = start_head(options)
     else:
         if arguments.port or arguments.storage:
             raise ValueError("--port and --storage are for the head node, which has the GCS")
+        if arguments.include_dashboard or arguments.dashboard_port is not None or arguments.dashboard_certificate:
+            raise ValueError("options of the dashboard are for the head node, which has it")
         node = start_node(find_connection(arguments.address), options)
     try:
         connection = node.connection
@@ -97,6 +121,10 @@ def _start(arguments: argparse.Namespace) -> int:
         print(f"  In Python:  himalia.init({connection.session_dir!r})  or  himalia.init('auto')")
         if arguments.head and connection.gcs.tcp:
             print(f"  To join:    himalia start --address <a copy of {connection.session_dir}/cluster.json>")
+        if connection.dashboard_url:
+            print(f"  Dashboard:  {connection.dashboard_url}  (himalia dashboard opens it)")
+        for warning in warnings_of(connection):
+            print(f"  Beware:     {warning}", file=sys.stderr)
         print(f"  To end it:  himalia stop --address {connection.session_dir}")
     except BaseException:
         node.stop()
@@ -126,15 +154,18 @@ def _stop(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    from himalia.cluster.launchers.local import find_connection
     from himalia.cluster.protocol.common import from_units
     from himalia.util.state._source import open_source
 
+    url = find_connection(arguments.address or "auto").dashboard_url
     with open_source(arguments.address, 10.0) as source:
         nodes, stats, resources = source.ask("nodes"), source.ask("stats"), source.ask("resources")
     total, free = from_units(resources["total"]), from_units(resources["available"])
     waiting = [(from_units(need), count) for need, count in (*stats["pending"], *stats["actors_waiting"])]
     shown: dict[str, Any] = {
         "cluster_id": stats["cluster_id"],
+        "dashboard_url": url or None,
         "nodes": [
             {"node_id": node["node_id"].hex(), "state": node["state"], "host": node["host"], "is_head": node["is_head"]}
             for node in nodes
@@ -150,6 +181,8 @@ def _status(arguments: argparse.Namespace) -> int:
         print_value(shown)
         return 0
     print(f"Cluster {shown['cluster_id']}: {shown['jobs_running']} running job(s)")
+    if url:
+        print(f"Dashboard: {url}")
     print()
     rows = [
         [node["node_id"], node["state"], node["host"], "head" if node["is_head"] else ""] for node in shown["nodes"]

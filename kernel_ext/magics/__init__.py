@@ -20,6 +20,7 @@ def families() -> tuple[type[Family], ...]:
     """All families of magics."""
     from .cluster import ClusterMagics
     from .control import ControlMagics
+    from .dashboard import DashboardMagics
     from .every import EveryMagics
     from .logs import LogMagics
     from .memory import MemoryMagics
@@ -36,6 +37,7 @@ def families() -> tuple[type[Family], ...]:
         StateMagics,
         ControlMagics,
         DebugMagics,
+        DashboardMagics,
     )
 
 

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import textwrap
+import urllib.error
+import urllib.request
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -308,9 +310,6 @@ def test_init_refuses_unknown_arguments(stopped_ray: ModuleType) -> None:
 @pytest.mark.parametrize(
     "option",
     [
-        {"dashboard_port": 8265},
-        {"dashboard_host": "0.0.0.0"},
-        {"include_dashboard": True},
         {"local_mode": True},
         {"cgroup_path": "/sys/fs/cgroup"},
         {"system_reserved_cpu": 0.5},
@@ -327,6 +326,33 @@ def test_what_is_not_supported_is_refused_by_name(stopped_ray: ModuleType, optio
 def test_where_a_dashboard_that_is_not_wanted_would_be_does_not_matter(stopped_ray: ModuleType) -> None:
     start(stopped_ray, dashboard_host="0.0.0.0", dashboard_port=8265)
     assert stopped_ray.is_initialized()
+
+
+@pytest.mark.only_engine("himalia", reason="Ray's dashboard has no login, and takes seconds to start")
+def test_the_context_says_where_the_dashboard_is(stopped_ray: ModuleType) -> None:
+    context = stopped_ray.init("local", num_cpus=1, dashboard_port=0)
+    assert context.dashboard_url.startswith("127.0.0.1:")
+    assert context.address_info["webui_url"] == context.dashboard_url
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"http://{context.dashboard_url}/", timeout=20)
+    caught.value.close()
+    assert caught.value.code == 401
+
+
+@pytest.mark.only_engine("himalia", reason="Ray's is there in any case")
+def test_without_a_dashboard_there_is_no_url(stopped_ray: ModuleType) -> None:
+    assert stopped_ray.init("local", num_cpus=1, include_dashboard=False).dashboard_url is None
+
+
+@pytest.mark.only_engine("himalia", reason="Ray leaves them out of account")
+@pytest.mark.parametrize(
+    "option", [{"include_dashboard": True}, {"dashboard_port": 8265}, {"dashboard_host": "0.0.0.0"}], ids=str
+)
+def test_where_the_dashboard_is_can_not_be_said_of_a_cluster_that_runs(
+    stopped_ray: ModuleType, option: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(option))} is a property of a new cluster"):
+        stopped_ray.init("auto", **option)
 
 
 def test_shutdown_can_be_told_to_wait_for_processes(stopped_ray: ModuleType) -> None:

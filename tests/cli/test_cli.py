@@ -225,3 +225,32 @@ def test_a_cluster_is_started_joined_looked_at_and_stopped(sessions: Path) -> No
         stop = run("stop", tmp=sessions)
     assert stop.stdout == "Stopped 2 nodes.\n"
     assert not list(sessions.glob("*/session-*"))
+
+
+def test_the_dashboards_url_is_printed_with_what_logs_in_and_by_status_without(sessions: Path) -> None:
+    try:
+        started = run("start", "--head", "--num-cpus=1", tmp=sessions)
+        printed = run("dashboard", "--no-browser", tmp=sessions).stdout.strip()
+        page = run("dashboard", "tasks", "--no-browser", tmp=sessions).stdout.strip()
+        status = run("status", tmp=sessions).stdout
+        refused = run("dashboard", "../tasks", "--no-browser", tmp=sessions)
+    finally:
+        run("stop", tmp=sessions)
+    url, _, token = printed.partition("/?token=")
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
+    assert len(token) == 48
+    assert page == f"{url}/page/tasks?token={token}"
+    assert f"Dashboard: {url}\n" in status
+    assert url in started.stdout
+    assert token not in status + started.stdout
+    assert "no name of a page" in refused.stderr
+
+
+def test_a_cluster_without_a_dashboard_says_so(sessions: Path) -> None:
+    try:
+        assert run("start", "--head", "--num-cpus=1", "--include-dashboard=false", tmp=sessions).returncode == 0
+        refused = run("dashboard", tmp=sessions)
+    finally:
+        run("stop", tmp=sessions)
+    assert refused.returncode == 1
+    assert "without a dashboard" in refused.stderr

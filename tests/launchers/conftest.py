@@ -119,6 +119,7 @@ def start_node(in_own_folder: Path) -> Iterator[Callable[..., Node]]:
     def start(join: ConnectionInfo | None = None, **options: Any) -> Node:
         options.setdefault("num_cpus", 2)
         options.setdefault("object_store_memory", 64 << 20)
+        options.setdefault("include_dashboard", False)
         chosen = NodeOptions(worker_module=FAKE_WORKER, **options)
         process = local.start_head(chosen) if join is None else local.start_node(join, chosen)
         nodes.append(Node(process))

@@ -68,6 +68,14 @@ def test_a_node_for_this_machine_opens_no_tcp_port(start_node: StartNode) -> Non
     assert [c for process in all_of(node) for c in process.net_connections("inet")] == []
 
 
+def test_the_dashboard_listens_on_this_machine_only_and_its_socket_is_the_hosts(start_node: StartNode) -> None:
+    node = start_node(include_dashboard=None)
+    node.wait_for_workers(2)
+    opened = {c.laddr for process in all_of(node) for c in process.net_connections("inet")}
+    assert {f"http://{place.ip}:{place.port}" for place in opened} == {node.info.dashboard_url}
+    assert {place.ip for place in opened} == {"127.0.0.1"}
+
+
 def test_a_node_that_listens_has_its_address_and_key_in_the_connection_file(start_node: StartNode) -> None:
     node = start_node(tcp_host="127.0.0.1")
     assert node.info.gcs.tcp.startswith("tcp://127.0.0.1:")
