@@ -23,7 +23,7 @@ from .pages import PAGES, menu
 from .pages.base import Page
 from .pages.panels import Panel, Plot
 from .state import StateFeed
-from .themes import THEMES, Theme
+from .themes import THEME
 
 __all__ = ["Hub", "UnknownPageError", "Viewer"]
 
@@ -46,16 +46,15 @@ class _View:
         self.page = page
         self.viewers: list[Viewer] = []
         self.broken = ""
-        self._texts: dict[str, str] = {}
+        self._opening = ""
 
-    def opening(self, theme: Theme) -> str:
+    def opening(self) -> str:
         """The page itself, as text."""
-        text = self._texts.get(theme.name)
-        if text is None:
-            text = self._texts[theme.name] = _text(self._describe(theme))
-        return text
+        if not self._opening:
+            self._opening = _text(self._describe())
+        return self._opening
 
-    def _describe(self, theme: Theme) -> dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         page = self.page
         panels = page.panels()
         return {
@@ -66,8 +65,7 @@ class _View:
             "params": page.params,
             "panels": panels,
             "controls": page.controls(),
-            "plots": [_plot(panel, page, theme) for panel in panels],
-            "theme": theme.name,
+            "plots": [_plot(panel, page) for panel in panels],
             "menu": menu(),
         }
 
@@ -98,13 +96,12 @@ class _View:
 class Viewer:
     """Somebody who looks at a page; made by `Hub.open`."""
 
-    def __init__(self, hub: Hub, send: Callable[[str], None], theme: Theme) -> None:
+    def __init__(self, hub: Hub, send: Callable[[str], None]) -> None:
         self._hub = hub
-        self._theme = theme
         self._view: _View | None = None
         self.send = send
 
-    def change(self, params: Mapping[str, str], page: str = "", theme: str = "") -> None:
+    def change(self, params: Mapping[str, str], page: str = "") -> None:
         """Look at the page with other parameters, or at another page, from now on.
 
         Raises
@@ -113,13 +110,12 @@ class Viewer:
             There is no such page, or it has no such parameters. The viewer stays where it is.
         """
         name = page or (self._view.page.name if self._view is not None else "")
-        chosen = _theme(theme) if theme else self._theme
         view = self._hub.view(name, params)
         self.close()
-        self._theme, self._view = chosen, view
+        self._view = view
         view.viewers.append(self)
         self._hub.wake()
-        self.send(view.opening(chosen))
+        self.send(view.opening())
         self.send(view.snapshot())
 
     def close(self) -> None:
@@ -149,24 +145,22 @@ class Hub:
         """How many look."""
         return sum(len(view.viewers) for view in self._views.values())
 
-    def open(self, page: str, params: Mapping[str, str], theme: str, send: Callable[[str], None], /) -> Viewer:
+    def open(self, page: str, params: Mapping[str, str], send: Callable[[str], None], /) -> Viewer:
         """Have somebody look at a page, who is sent the page and all its data now and what changes later.
 
         Parameters
         ----------
         page, params
             Its name, and what it is to show; see `Page.PARAMS`.
-        theme
-            ``light`` or ``dark``.
         send
             Called with JSON, in the thread of the hub. It must not block.
 
         Raises
         ------
         UnknownPageError, BadParamsError
-            There is no such page or theme, or the page has no such parameters.
+            There is no such page, or the page has no such parameters.
         """
-        viewer = Viewer(self, send, _theme(theme))
+        viewer = Viewer(self, send)
         viewer.change(params, page)
         return viewer
 
@@ -239,13 +233,7 @@ class Hub:
                 await asyncio.sleep(0 if self.feed.state.is_behind else INTERVAL)
 
 
-def _theme(name: str) -> Theme:
-    if name not in THEMES:
-        raise UnknownPageError(f"There is no theme {name!r}, but {', '.join(THEMES)}")
-    return THEMES[name]
-
-
-def _plot(panel: Panel, page: Page, theme: Theme) -> Any:
+def _plot(panel: Panel, page: Page) -> Any:
     """A plot's Bokeh document, with sources that are empty; None for another panel.
 
     Bokeh is imported with the first plot: a dashboard that nobody has looked at does without its 60 MB.
@@ -257,7 +245,7 @@ def _plot(panel: Panel, page: Page, theme: Theme) -> Any:
     module, _, function = panel.draw.partition(":")
     draw = getattr(importlib.import_module(f".plots.{module}", __package__), function)
     columns = {name: list(page.sources[name].snapshot()["data"]) for name in panel.sources}
-    return embedded(draw, columns, theme, panel.options, panel.height)
+    return embedded(draw, columns, THEME, panel.options, panel.height)
 
 
 def _text(message: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["FUNCTION_COLOURS", "STATE_COLOURS", "THEMES", "Theme", "function_colour"]
+__all__ = ["FUNCTION_COLOURS", "STATE_COLOURS", "THEME", "Theme", "function_colour"]
 
 STATE_COLOURS: Final = {
     "waiting": "#e69f00",
@@ -35,19 +35,19 @@ FUNCTION_COLOURS: Final = (
 
 
 class Theme(msgspec.Struct, frozen=True):
-    """Colours of what lies around the data. Plots are transparent: their ground is that of the page."""
+    """Colours of what lies around the data. Plots are transparent: their ground is that of the page.
 
-    name: str
-    text: str
-    faint: str
-    grid: str
-    ground: str
+    They are stand-ins: whether they are light or dark is known where a plot is shown (`static/theme.js`), and changes
+    there without asking for the plot anew.
+    """
+
+    text: str = "#fe0001"
+    faint: str = "#fe0002"
+    grid: str = "#fe0003"
+    ground: str = "#fe0004"
 
 
-THEMES: Final = {
-    "light": Theme("light", "#24292f", "#6e7781", "#e4e7eb", "#ffffff"),
-    "dark": Theme("dark", "#e6e8eb", "#9aa3ad", "#33383f", "#16181c"),
-}
+THEME: Final = Theme()
 
 
 def function_colour(name: str) -> str:

@@ -49,14 +49,18 @@ class Shown {
 
   show(page, params = {}) {
     this.asked = { page, params };
-    const theme = this.options.theme();
-    this.root.dataset.theme = theme;
-    this.options.send({ type: "open", page, params, theme });
+    this.options.send({ type: "open", page, params });
   }
 
-  // The channel is there again, or the theme is another.
+  // The channel is there again.
   again() {
     if (this.asked) this.show(this.asked.page, this.asked.params);
+  }
+
+  // The theme is another: plots are drawn anew, of what is here.
+  repaint() {
+    this.root.dataset.theme = this.options.theme();
+    if (this.page) this.build(this.page, this.sources);
   }
 
   receive(message) {
@@ -75,10 +79,10 @@ class Shown {
     return this.sources.get(name);
   }
 
-  build(message) {
+  build(message, sources = new Map()) {
     for (const panel of this.panels) panel.close();
     this.waiting.clear();
-    this.sources = new Map();
+    this.sources = sources;
     this.page = message;
     this.asked = { page: message.name, params: message.params };
     this.say("");

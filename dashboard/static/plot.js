@@ -1,6 +1,7 @@
 // A Bokeh figure whose sources are those of the page: operations are passed on as stream and patch.
 
 import { element } from "./format.js";
+import { painted } from "./theme.js";
 
 const forPlots = (column) => column.map((value) => (value === null ? NaN : value));
 
@@ -27,7 +28,7 @@ export class PlotPanel {
     Bokeh.set_log_level("error"); // it warns of every figure that has no data yet
     await this.page.attached;
     if (this.closed) return;
-    this.views = await Bokeh.embed.embed_item(this.item, this.place);
+    this.views = await Bokeh.embed.embed_item(painted(this.item, this.page.options.theme()), this.place);
     if (this.closed) return this.close();
     this.plot = this.views.roots[0].model;
     this.document = this.plot.document;

@@ -92,7 +92,7 @@ function drawMenu(page) {
       localStorage.setItem("himalia-theme", theme);
     } catch {} // a private window keeps nothing
     document.body.dataset.theme = theme;
-    shown.again();
+    shown.repaint();
   });
   bottom.append(element("div", "link", state), button);
   byId("menu").replaceChildren(element("div", "name", "Himalia"), ...links, bottom);

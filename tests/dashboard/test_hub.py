@@ -97,14 +97,12 @@ def test_who_comes_later_has_all_data(played: PlayedCluster) -> None:
     assert sum(later.data["bars"]["count"]) == 5
 
 
-def test_unknown_pages_parameters_and_themes_are_refused(played: PlayedCluster) -> None:
+def test_unknown_pages_and_parameters_are_refused(played: PlayedCluster) -> None:
     hub = Hub(played.feed())
     with pytest.raises(UnknownPageError, match="no page 'nowhere', but overview"):
         Looker(hub, "nowhere")
     with pytest.raises(BadParamsError, match="no parameter colour; it has of"):
         Looker(hub, "counting", {"colour": "red"})
-    with pytest.raises(UnknownPageError, match="no theme 'pink', but light, dark"):
-        Looker(hub, "counting", theme="pink")
     assert hub.viewers == 0
 
 
@@ -152,7 +150,7 @@ async def test_nothing_is_asked_while_nobody_looks(played: PlayedCluster) -> Non
             await asyncio.sleep(0)
         assert played.asked == []
         arrived = asyncio.Event()
-        hub.open("counting", {}, "light", lambda text: arrived.set() if '"actors":[[0],[2]]' in text else None)
+        hub.open("counting", {}, lambda text: arrived.set() if '"actors":[[0],[2]]' in text else None)
         await asyncio.wait_for(arrived.wait(), 10)
 
 

@@ -14,13 +14,13 @@ __all__ = ["Looker"]
 class Looker:
     """Looks at pages; `rows` are what its tables hold."""
 
-    def __init__(self, hub: Hub, page: str, params: Mapping[str, str] | None = None, theme: str = "light") -> None:
+    def __init__(self, hub: Hub, page: str, params: Mapping[str, str] | None = None) -> None:
         self.pages: list[dict[str, Any]] = []
         self.data: dict[str, dict[str, list[Any]]] = {}
         self.texts: list[str] = []
         self.others: list[dict[str, Any]] = []
         self.error = ""
-        self.viewer: Viewer = hub.open(page, params or {}, theme, self._take)
+        self.viewer: Viewer = hub.open(page, params or {}, self._take)
 
     def _take(self, text: str) -> None:
         self.texts.append(text)
