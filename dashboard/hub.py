@@ -190,7 +190,7 @@ class Hub:
 
     def needs(self) -> set[str]:
         """Rows that open pages read."""
-        return {name for view in self._views.values() for name in view.page.NEEDS}
+        return {name for view in self._views.values() for name in view.page.needs()}
 
     def step(self) -> None:
         """The state has changed: bring all views up to date and tell their viewers."""

@@ -32,7 +32,7 @@ class ClusterAnswers(Protocol):
         ...
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """Rows of the state API: ``actors``, ``jobs``, …"""
+        """Rows by name: ``actors``, ``jobs``, ``task_log:ID``, … (see questions.py)."""
         ...
 
 
@@ -110,6 +110,8 @@ class StateFeed:
             The cluster is gone.
         """
         read = StateRead(self._feed.read(), {}, {})
+        for name in [name for name in self._due if ":" in name and name not in needs]:
+            del self._due[name]
         for name in needs:
             now = self._clock()
             if now < self._due.get(name, float("-inf")):
@@ -128,6 +130,8 @@ class StateFeed:
         before = self.state.model.version
         self._feed.apply(read.model)
         self.state.is_behind = read.model.is_behind
+        for name in [name for name in self.state.rows if ":" in name and name not in self._due]:
+            del self.state.rows[name]
         for name, rows in read.rows.items():
             self.state.rows[name] = rows
             self.state.failed.pop(name, None)

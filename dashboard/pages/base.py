@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from ..sources import Source
@@ -62,6 +62,10 @@ class Page:
     def controls(self) -> list[Control]:
         """What stands above the panels and changes the parameters."""
         return []
+
+    def needs(self) -> Collection[str]:
+        """What this view reads of `State.rows`: `NEEDS`, and what its parameters ask for besides (see questions.py)."""
+        return self.NEEDS
 
     def update(self, state: State) -> None:
         """Bring the sources up to date. Called when the state has changed, some times a second."""

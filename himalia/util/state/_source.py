@@ -78,11 +78,11 @@ class _CoreCaller:
 
 
 class Source:
-    """Where rows come from. ``timeout`` is for each question, in seconds."""
+    """Where rows come from: the cluster at ``where``. ``timeout`` is for each question, in seconds."""
 
     def __init__(self, caller: _Caller, where: Reachable, timeout: float) -> None:
         self._caller = caller
-        self._where = where
+        self.where = where
         self._timeout = timeout
         self.warnings: list[str] = []  # what is incomplete by design
         self.missing: list[str] = []  # who did not answer
@@ -117,7 +117,7 @@ class Source:
             for row in self.ask("workers")
             if row["is_alive"] and row.get("address") is not None
         }
-        with GcsClient(self._where) as client:
+        with GcsClient(self.where) as client:
             answers, silent = client.holdings(asked.values(), timeout=self._timeout)
         if silent:
             living = {row["worker_id"] for row in self.ask("workers") if row["is_alive"]}
@@ -133,7 +133,7 @@ class Source:
 
     def stores(self) -> Iterator[tuple[NodeInfo, Any]]:
         """The object store of each living node, with its objects."""
-        with GcsClient(self._where) as client:
+        with GcsClient(self.where) as client:
             for row in self.nodes():
                 node = msgspec.convert(row, NodeInfo)
                 if node.alive:
