@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..cluster.core import current, session
@@ -17,6 +18,7 @@ from .failures import FailureLog
 from .kernels import KernelFront, front_of
 from .live_tasks import LiveTasks
 from .output import OutputRouter
+from .places import cell_names
 from .wakeup import SignalWakeup, loop_of
 
 if TYPE_CHECKING:
@@ -107,6 +109,7 @@ class Extension:
         if core is not None:
             core.cell_provider = None
             core.cell_cancelled = None
+            core.name_files = None
             if core.log_sink is self.router:
                 self.router.close()
                 core.log_sink = ScriptOutput()
@@ -125,6 +128,7 @@ class Extension:
 
         core.cell_provider = provide
         core.cell_cancelled = self.cells.renew
+        core.name_files = partial(cell_names, self.shell)
         if core.log_sink is not None:  # None: the user asked for no output
             core.log_sink = self.router
         self.failures, self.live = FailureLog(core), LiveTasks(core, self._announce)

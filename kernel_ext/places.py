@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..cluster.core.sites import Site
     from ..cluster.protocol.common import Cell
 
-__all__ = ["call_lines", "cell_number", "place_text"]
+__all__ = ["call_lines", "cell_names", "cell_number", "place_text"]
 
 _MOST: Final = 3  # lines that are named; a cell that calls a function on more says how many
 
@@ -41,6 +41,12 @@ def cell_number(shell: Any, filename: str) -> int | None:
     """The n of ``In [n]`` for the made-up file name of a cell's code; None for a real file."""
     number: int | None = getattr(shell.compile, "_filename_map", {}).get(filename)
     return number
+
+
+def cell_names(shell: Any, files: list[str]) -> dict[str, str]:
+    """Of these files, those that are cells of the notebook: ``In [n]``."""
+    numbers = {file: cell_number(shell, file) for file in files}
+    return {file: f"In [{number}]" for file, number in numbers.items() if number is not None}
 
 
 def _lines(maker: str, site: Site) -> str:

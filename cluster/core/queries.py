@@ -11,15 +11,20 @@ from ..protocol.common import NodeInfo, from_units
 from ..protocol.core_messages import RefInfo
 from ..protocol.gcs_messages import ActorInfo, ActorSpec, GetActor, KvPut, ListState
 from ..protocol.ids import make_object_id, task_counter
+from ..protocol.stack_messages import FilesNamed, NameFiles, StackQuestion, StackStop
 from .actor_class import ActorHandle, meta_of
 from .borrowing import BorrowOps
+from .commands import Reply
 from .id_types import JobID
 from .refs import INLINE
 from .requests import RequestFailed
 from .working_dir import archive_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .generator import ObjectRefGenerator
+    from .own_stacks import OwnStacks
     from .refs import ObjectRef
 
 __all__ = ["QueryOps"]
@@ -30,7 +35,32 @@ NONE = b"\x80\x05N."  # the pickle stream of None
 
 
 class QueryOps(BorrowOps):
-    """Part of `Core`."""
+    """Part of `Core`.
+
+    Attributes
+    ----------
+    name_files
+        Tells which of some files are cells of this notebook, and their names.
+    """
+
+    name_files: Callable[[list[str]], dict[str, str]] | None = None
+    _own_stacks: OwnStacks | None = None
+
+    def _install_query_handlers(self) -> None:
+        self.handlers[StackQuestion] = lambda peer, message: self._stacks().on_question(peer, message)
+        self.handlers[StackStop] = lambda peer, message: self._stacks().on_stop(peer, message)
+        self.handlers[NameFiles] = self._on_name_files
+
+    def _stacks(self) -> OwnStacks:
+        if self._own_stacks is None:
+            from .own_stacks import OwnStacks  # asked for by hand, now and then
+
+            self._own_stacks = OwnStacks(self)  # type: ignore[arg-type]  # the whole core
+        return self._own_stacks
+
+    def _on_name_files(self, peer: bytes, message: NameFiles) -> None:
+        names = self.name_files(message.files) if self.name_files is not None else {}
+        self.out.append(Reply(peer, FilesNamed(message.request, names)))
 
     def job_id_object(self) -> JobID:
         """The job that this process works for."""

@@ -390,6 +390,7 @@ class Core(EngineOps):
         answers[Failed] = self._on_failed
         self._install_task_handlers()
         self._install_object_handlers()
+        self._install_query_handlers()
 
     def _not_a_worker(self, peer: bytes, message: Any) -> None:
         _log.error("%s of %s refused: this process runs no tasks", type(message).__name__, peer.hex())

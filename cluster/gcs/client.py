@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -67,6 +67,7 @@ class GcsClient:
         self._decode = msgspec.msgpack.Decoder(GcsReply).decode
         self._decode_raylet = msgspec.msgpack.Decoder(RayletReply).decode
         self._decode_core = msgspec.msgpack.Decoder(CoreMessage).decode
+        self._decoders: dict[bytes, Callable[[bytes], Any]] = {}  # of those that were posted to
         self._next_request = count(1).__next__
         try:
             self._bus.connect(where.gcs)
@@ -163,6 +164,33 @@ class GcsClient:
                 answers.append(answer)
                 del waiting[peer]
         return answers, [*missing, *waiting.values()]
+
+    def post(self, address: Address, message: Any, *, is_raylet: bool) -> int:
+        """Send a message that has a ``request`` to a raylet or core; its number, by which `answers` tells the answer.
+
+        Raises
+        ------
+        ConnectionError
+            There is nobody.
+        """
+        self._bus.connect(address)
+        message.request = message.request or self._next_request()
+        self._bus.send(address.worker_id, [self._encode(message)])
+        self._decoders[address.worker_id] = self._decode_raylet if is_raylet else self._decode_core
+        return int(message.request)
+
+    def answers(self, requests: Iterable[int], timeout: float = TIMEOUT) -> Iterator[Any]:
+        """The answers to what was posted, as they come, until all are there or the time is over."""
+        waiting = set(requests)
+        deadline = time.monotonic() + timeout
+        client = self._bus.client
+        while waiting and (left := deadline - time.monotonic()) > 0 and client.poll(int(left * 1000) + 1):
+            peer, *frames = client.recv_multipart()
+            decode = self._decoders.get(peer)
+            answer: Any = decode(frames[0]) if decode is not None else None
+            if getattr(answer, "request", 0) in waiting:
+                waiting.discard(answer.request)
+                yield answer
 
     def _receive(self, peer: bytes, deadline: float, what: str) -> bytes:
         """The next message of a peer."""

@@ -15,6 +15,7 @@ import msgspec
 
 from .common import Address, CancelCell, Cell, Resources
 from .debug_messages import BreakpointLine, BreakpointText
+from .stack_messages import FilesNamed, NameFiles, StackAnswer, StackQuestion, StackStop
 
 __all__ = [
     "ARG_ERROR",
@@ -431,4 +432,9 @@ CoreMessage = (
     | ObjectsHeld
     | BreakpointText
     | BreakpointLine
+    | StackQuestion
+    | StackStop
+    | StackAnswer
+    | NameFiles
+    | FilesNamed
 )

@@ -14,6 +14,7 @@ from .common import Address, CancelCell, Death, Resources, SetCapacity
 from .gcs_messages import ActorSpec
 from .log_messages import LogAnswer, LogQuestion
 from .node_messages import NodeQuestion
+from .stack_messages import ListProcesses, Processes, StackAnswer, StackQuestion, StackStop
 
 __all__ = [
     "ActorStarted",
@@ -310,6 +311,9 @@ RayletMessage = (
     | ChunkCredit
     | LogQuestion
     | NodeQuestion
+    | StackQuestion
+    | StackStop
+    | ListProcesses
 )
 """What a raylet receives on its server socket."""
 
@@ -494,5 +498,7 @@ RayletReply = (
     | SlabCreated
     | Chunk
     | LogAnswer
+    | StackAnswer
+    | Processes
 )
 """What a raylet sends to those who connected to it."""

@@ -33,6 +33,7 @@ from ..protocol.gcs_messages import GcsReply, NodeHello, NodeReport, SayHello, W
 from ..protocol.log_messages import LogQuestion
 from ..protocol.node_messages import NodeAnswer, NodeQuestion
 from ..protocol.raylet_messages import Chunk, KillWorker, RayletMessage, RayletReply, WorkerDied
+from ..protocol.stack_messages import ListProcesses, NodeProcess, Processes, StackQuestion, StackStop
 from ..protocol.transitions import IllegalTransition
 from ..transport.bus import Bus, Frames
 from ..transport.keys import CurveKeys
@@ -68,6 +69,7 @@ from .memory_monitor import MemoryMonitor, explain_kill, kernel_kills, pick_vict
 from .process_files import ProcessFiles
 from .process_watch import ProcessWatch
 from .settings import node_config
+from .spying import Spies, server_pid
 from .survey import Survey
 
 __all__ = ["RayletServer", "run_raylet"]
@@ -136,6 +138,7 @@ class RayletServer:
         self._memory_timer = self._loop.call_later(self._memory.delay(), self._check_memory)
         self._victim = b""
         self._files = ProcessFiles(boot.session_dir)
+        self._spies = Spies(boot.session_dir, self._pid_of, self._io.reply)
         self._kernel_kills = kernel_kills()
         self._survey = Survey(
             self.machine,
@@ -224,6 +227,12 @@ class RayletServer:
             answering.add_done_callback(lambda done: None if self._is_closed else self._io.reply(peer, done.result()))
         elif isinstance(message, NodeQuestion):
             self._survey.ask(message)
+        elif isinstance(message, StackQuestion):
+            self._spies.ask(peer, message)
+        elif isinstance(message, StackStop):
+            self._spies.stop(peer, message)
+        elif isinstance(message, ListProcesses):
+            self._io.reply(peer, Processes(message.request, self._processes()))
         else:
             self.store.handle(peer, message)
 
@@ -362,6 +371,21 @@ class RayletServer:
         worker = self.machine.pool.workers.get(process_id)
         return f"process {process_id.hex()}" if worker is None else f"worker, pid {worker.pid}"
 
+    def _processes(self) -> list[NodeProcess]:
+        drivers, workers = self.machine.drivers.items(), self.machine.pool.workers.values()
+        found = [NodeProcess(worker_id, driver.pid, True, driver.address) for worker_id, driver in drivers]
+        found += [NodeProcess(one.worker_id, one.pid, False, one.address) for one in workers if one.pid]
+        return found
+
+    def _pid_of(self, process: bytes) -> int | None:
+        """Of a worker or driver of this node by its id, of this raylet, or of a server by its role."""
+        if process == self._boot.node_id:
+            return os.getpid()
+        if process in self.machine.drivers:
+            return self.machine.drivers[process].pid
+        worker = self.machine.pool.workers.get(process)
+        return worker.pid or None if worker is not None else server_pid(process, self._boot.host_pid)
+
     # -- memory -------------------------------------------------------------------------------------------------------
 
     def _check_memory(self) -> None:
@@ -403,6 +427,7 @@ class RayletServer:
     def close(self) -> None:
         """Close everything; the store deletes its files."""
         self._is_closed = True
+        self._spies.close()
         for timer in (self._timer, self._memory_timer, self._away_timer):
             if timer is not None:
                 timer.cancel()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import linecache
+import re
 from types import SimpleNamespace
 from typing import Any
 
 from himalia.cluster.core.sites import Site
 from himalia.cluster.protocol.common import Cell
 from himalia.kernel_ext.places import call_lines, place_text
+from tests.kernel_ext.notebook import Notebook
 
 SHELL: Any = SimpleNamespace(compile=SimpleNamespace(_filename_map={"/tmp/cell-4.py": 4}))
 
@@ -45,3 +47,14 @@ def test_a_function_called_on_several_lines_may_come_from_each() -> None:
     linecache.cache["/tmp/cell-4.py"] = (len(text), None, text.splitlines(keepends=True), "/tmp/cell-4.py")
     site = Site("/tmp/cell-4.py", 1, "<module>")
     assert place_text(SHELL, "f", cell(4), site) == "`f` in In [4], line 1, 2 or 4"
+
+
+def test_frames_of_cells_are_named_by_them_wherever_they_are_seen(kernel: Notebook) -> None:
+    started = kernel.run(
+        "@himalia.remote\ndef whirl():\n    end = time.monotonic() + 60\n    while time.monotonic() < end: pass\n"
+        "ref = whirl.remote()"
+    )
+    assert not started.error, started.traceback
+    cell = kernel.run("from himalia.util import state\nprint(state.get_stack(ref).threads)\nhimalia.cancel(ref)")
+    assert not cell.error, cell.traceback
+    assert re.search(r"Frame\(name='whirl', file='[^']*', line=4, internal=False, cell='In \[\d+\]'\)", cell.stream())

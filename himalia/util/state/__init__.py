@@ -11,6 +11,7 @@ Works in a driver or task (which then asks its own cluster) and in any other pro
 from __future__ import annotations
 
 from himalia.cluster.gcs.client import GcsRefusedError, GcsUnreachableError
+from himalia.cluster.protocol.stack_messages import Profile, Stacks
 from himalia.util.state._api import (
     StateApiError,
     get_actor,
@@ -46,6 +47,7 @@ from himalia.util.state._schemas import (
     WorkerState,
     WorkerStats,
 )
+from himalia.util.state._stacks import Profiling, StackError, get_stack, profile
 
 __all__ = [
     "ActorState",
@@ -57,6 +59,10 @@ __all__ = [
     "NodeState",
     "NodeStats",
     "ObjectState",
+    "Profile",
+    "Profiling",
+    "StackError",
+    "Stacks",
     "StateApiError",
     "TaskState",
     "WorkerState",
@@ -66,6 +72,7 @@ __all__ = [
     "get_log",
     "get_node",
     "get_objects",
+    "get_stack",
     "get_task",
     "get_worker",
     "list_actors",
@@ -80,6 +87,7 @@ __all__ = [
     "list_worker_stats",
     "list_workers",
     "logs",
+    "profile",
     "summarize_actors",
     "summarize_objects",
     "summarize_tasks",
