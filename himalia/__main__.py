@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from himalia.cli import _cluster, _dashboard, _logs, _memory, _state
+from himalia.cli import _cluster, _dashboard, _logs, _memory, _profile, _state
 
 __all__ = ["main"]
 
@@ -21,6 +21,7 @@ def make_parser() -> argparse.ArgumentParser:
     _logs.add_commands(commands)
     _memory.add_commands(commands)
     _dashboard.add_commands(commands)
+    _profile.add_commands(commands)
     return parser
 
 
