@@ -70,6 +70,11 @@ class NotebookCell:
             self._cell = Cell(cell.job_id, cell.execution, cell.message_id, cell.generation + 1)
 
 
+def _key(cell: NotebookCell | Cell) -> tuple[str, int]:
+    # A terminal has no messages: there the number alone tells cells apart.
+    return cell.message_id, 0 if cell.message_id else cell.execution
+
+
 class CellTable:
     """The cells that ran lately, and which of them the calling code belongs to.
 
@@ -83,6 +88,7 @@ class CellTable:
         self._ask_kernel = ask_kernel
         self._current: ContextVar[NotebookCell | None] = ContextVar("himalia_notebook_cell", default=None)
         self._by_key: OrderedDict[tuple[str, int], NotebookCell] = OrderedDict()
+        self._running: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
         self._start: Any = None
 
@@ -90,10 +96,21 @@ class CellTable:
         """A cell begins to run in this context, or has done so already."""
         found = self._ask_kernel(begins)
         self._current.set(self.remember(found) if found is not None else None)
+        if found is not None:
+            self._running.add(_key(found))
 
     def leave(self) -> None:
         """A cell has ended. What it left running keeps it; what the kernel does next in this context is not its."""
         self._current.set(None)
+        found = self._ask_kernel(False)
+        if found is None:
+            self._running.clear()
+        else:
+            self._running.discard(_key(found))
+
+    def is_running(self, cell: Cell) -> bool:
+        """Whether the code of a cell has not ended; what it submitted may go on for longer."""
+        return _key(cell) in self._running
 
     def current(self) -> NotebookCell | None:
         """The cell that the calling code belongs to."""
@@ -116,8 +133,7 @@ class CellTable:
 
     def remember(self, cell: NotebookCell) -> NotebookCell:
         """Keep a cell; returns the one that is known already if it is the same execution."""
-        # A terminal has no messages: there the number alone tells cells apart.
-        key = (cell.message_id, 0 if cell.message_id else cell.execution)
+        key = _key(cell)
         with self._lock:
             known = self._by_key.setdefault(key, cell)
             if len(self._by_key) > KEPT:
@@ -126,7 +142,7 @@ class CellTable:
 
     def renew(self, cell: Cell) -> None:
         """A cell was cancelled."""
-        known = self._by_key.get((cell.message_id, 0 if cell.message_id else cell.execution))
+        known = self._by_key.get(_key(cell))
         if known is not None:
             known.renew(cell)
 

@@ -110,6 +110,8 @@ class Extension:
             core.cell_provider = None
             core.cell_cancelled = None
             core.name_files = None
+            if core.unseen is not None:
+                core.unseen.watching.is_over = None
             if core.log_sink is self.router:
                 self.router.close()
                 core.log_sink = ScriptOutput()
@@ -132,6 +134,8 @@ class Extension:
         if core.log_sink is not None:  # None: the user asked for no output
             core.log_sink = self.router
         self.failures, self.live = FailureLog(core), LiveTasks(core, self._announce)
+        if core.unseen is not None:
+            core.unseen.watching.is_over = lambda cell: cell is None or not self.cells.is_running(cell)
         if isinstance(self.front, KernelFront):
             from .cards import LiveCards
             from .progress import NotebookBars

@@ -143,11 +143,11 @@ class FailureLog:
     def __init__(self, core: Core) -> None:
         self.core = core
         self.failed: deque[FailedTask] = deque()
-        core.completion.on_failure = self._failed
+        core.completion.failure_hooks.append(self._failed)
 
     def close(self) -> None:
         """Forget all, and hear of no more."""
-        self.core.completion.on_failure = None
+        self.core.completion.failure_hooks.remove(self._failed)
         self.core.post(self._forget_all)
 
     def clear(self) -> None:

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 from ..cluster.core.script_output import mark_of, plain_text
-from ..cluster.protocol.core_messages import DisplayData, LogLines
+from ..cluster.protocol.core_messages import DisplayData, LogLines, UnseenErrors
 from ..cluster.telemetry.allowance_machine import Allowance
 from .cells import KEPT
 from .flow_machine import BURST, RATE, RESERVE, Flow, Shown
@@ -72,6 +72,8 @@ class OutputRouter:
             self._write(output, shown)
         elif isinstance(message, DisplayData):
             self._display(output, message, now)
+        elif isinstance(message, UnseenErrors):
+            self._write(output, output.flow.note(message.describe(), 2, now))
         else:
             self._draw(output, message, now)
         if self._has_more(output):

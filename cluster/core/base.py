@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .runtime import CoreOptions
     from .script_output import OutputSink
     from .submission import Submission
+    from .unseen import Unseen
 
 __all__ = ["CoreBase"]
 
@@ -74,6 +75,7 @@ class CoreBase:
     blocking: Callable[[], AbstractContextManager[Any]]  # entered while a user thread waits
     watch: Watcher | None  # shows how far it is what a user thread waits for
     close_hooks: list[Callable[[], None]]  # called when the session ends, while it can still be used
+    unseen: Unseen | None  # looks after failures that nobody asks for
     executor: Any
     accelerators: dict[str, list[int]]
     actor_id: bytes

@@ -67,7 +67,7 @@ class Completion:
         self.pinned: Callable[[Extra], None] = lambda extra: None
         self.finished = 0
         self.failed = 0
-        self.on_failure: Callable[[Record, bytes | BaseException], None] | None = None  # told before arguments go
+        self.failure_hooks: list[Callable[[Record, bytes | BaseException], None]] = []  # told before arguments go
 
     # -- waiting ----------------------------------------------------------------------------------------------------
 
@@ -237,8 +237,8 @@ class Completion:
     def fail(self, record: Record, error: bytes | BaseException) -> None:
         """The task is over with an error: all its references carry it."""
         self.failed += 1
-        if self.on_failure is not None:
-            self.on_failure(record, error)
+        for hook in self.failure_hooks:
+            hook(record, error)
         refs = record.refs if record.refs is not None else ([record.ref] if record.ref is not None else [])
         for ref in refs:
             if ref._state == PENDING:

@@ -209,7 +209,7 @@ class ObjectOps(BorrowOps):
                 self._await(refs, deadline, timeout)
                 for done in refs:
                     if done._state == ERROR:  # told at once, though others may still be pending
-                        raise failures.load_error(done._data)
+                        raise self._error(done)
                 break
         value = self._value
         return [value(ref, deadline, timeout) for ref in refs]
@@ -272,10 +272,17 @@ class ObjectOps(BorrowOps):
                     return self._read(ref)
                 continue  # lost: it is pending again, or holds the error
             if state == ERROR:
-                raise failures.load_error(ref._data)
+                raise self._error(ref)
             if state == FREED:
                 raise ObjectFreedError(ref.hex())
             self._await([ref], deadline, timeout)
+
+    def _error(self, ref: ObjectRef) -> BaseException:
+        """What a failed reference raises; it counts as asked for."""
+        error = failures.load_error(ref._data)
+        if self.unseen is not None:
+            self.unseen.seen(ref._data, error)
+        return error
 
     def _hold_pin(self, ref: ObjectRef, deadline: float | None, timeout: float | None) -> bool:
         """Count a reader of a pinned object, pinning it first if need be; False if it turned out to be lost."""

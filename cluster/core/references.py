@@ -58,6 +58,7 @@ class References:
         self.met: set[bytes] = set()  # owners that we know of, and whose death we are told
         self.meet: Callable[[bytes], None] = lambda worker_id: None  # it may be dead already: have the GCS say so
         self.error_of: Callable[[str, ObjectRef], bytes] = lambda kind, ref: b""
+        self.error_told: Callable[[Any], Any] = lambda error: None  # to another process, which asked
         self.pack: Callable[[ObjectRef], bytes] = lambda ref: ref._data
 
     # -- as owner ---------------------------------------------------------------------------------------------------
@@ -177,6 +178,7 @@ class References:
             assert extra is not None
             return ObjectState(object_id, 0, b"", extra.nodes, extra.size)
         if ref._state == ERROR:
+            self.error_told(ref._data)
             return ObjectState(object_id, 0, self.pickled_error(ref), flags=1)
         if ref._state == FREED:
             return ObjectState(object_id, 1)

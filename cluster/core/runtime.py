@@ -63,6 +63,7 @@ from .references import References
 from .refs import ERROR, PENDING, STORE, drops, set_drop_hook
 from .script_output import OutputSink
 from .submission import Submission
+from .unseen import Unseen
 
 if TYPE_CHECKING:
     from .progress.watching import Watcher
@@ -145,6 +146,7 @@ class Core(EngineOps):
         self.blocking: Callable[[], Any] = nullcontext  # entered while a user thread waits
         self.watch: Watcher | None = None  # shows how far it is what a user thread waits for
         self.close_hooks: list[Callable[[], None]] = []
+        self.unseen = None
         self.executor: Any = None
         self.accelerators: dict[str, list[int]] = {}
         self.actor_id = b""
@@ -211,6 +213,7 @@ class Core(EngineOps):
     def start(self) -> None:
         """Start the IO thread, and to record what happens to tasks."""
         OwnerRecorder.install(self)
+        self.unseen = Unseen(self)
         self.reactor.start()
 
     def close(self, reason: str = "the session was shut down") -> None:

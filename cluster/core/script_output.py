@@ -10,7 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Protocol
 
-from ..protocol.core_messages import DisplayData, LogLines
+from ..protocol.core_messages import DisplayData, LogLines, UnseenErrors
 from .progress.line import Drawing, drawings, erase
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ class ScriptOutput:
             write_text(message.stream, _lines(message, mark))
         elif isinstance(message, DisplayData):
             write_text(1, marked(plain_text(message), mark))
+        elif isinstance(message, UnseenErrors):
+            write_text(2, message.describe())
         elif message.is_over:
             if message.rows:
                 write_text(message.stream, marked("\n".join(message.rows), mark))

@@ -62,6 +62,7 @@ __all__ = [
     "TaskResults",
     "TaskScreen",
     "Template",
+    "UnseenErrors",
 ]
 
 ARG_INLINE: Final = 0  # `data` is the value's pickle stream
@@ -323,7 +324,32 @@ class DisplayData(msgspec.Struct, array_like=True, tag=81):
     update: bool = False
 
 
-TaskOutput = LogLines | TaskScreen | DisplayData
+class UnseenErrors(msgspec.Struct, array_like=True, tag=82):
+    """Worker to driver: tasks that the worker submitted failed, and nobody has asked for their results.
+
+    ``text`` tells the first of its ``kind`` in full; it is empty for others, which are alike. ``last``: exception and
+    message in one line.
+    """
+
+    cell: Cell | None
+    task: str
+    pid: int
+    node_id: bytes
+    kind: str
+    last: str
+    text: str
+    count: int = 1
+    actor: str = ""
+
+    def describe(self) -> str:
+        """What the user reads."""
+        if self.text:
+            return f"Nobody has asked for the result of a task that failed.\n{self.text.rstrip()}\n"
+        times = "once more" if self.count == 1 else f"{self.count:,} more times"
+        return f"Task `{self.task}` failed {times}, with {self.last}\n"
+
+
+TaskOutput = LogLines | TaskScreen | DisplayData | UnseenErrors
 
 
 class ReportLost(msgspec.Struct, array_like=True, tag=13):
@@ -424,6 +450,7 @@ CoreMessage = (
     | DisplayData
     | LogLines
     | TaskScreen
+    | UnseenErrors
     | ReportLost
     | HandoverDone
     | SenderDied
