@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Any, ClassVar, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 from tornado.web import HTTPError, RequestHandler
@@ -13,23 +14,28 @@ from tornado.web import HTTPError, RequestHandler
 from .access import COOKIE_SECONDS, Access, token_of_header
 from .asking import Asking
 
-__all__ = ["FORGERY_HEADER", "ApiHandler", "Guarded", "Services"]
+if TYPE_CHECKING:
+    from .stream import Pages
+
+__all__ = ["FORGERY_HEADER", "ApiHandler", "Guarded", "Missing", "Services"]
 
 FORGERY_HEADER: Final = "X-Himalia-Request"
 """Of a request that changes something: the value that our pages were given."""
 
 _POLICY: Final = (
-    "default-src 'none'; script-src 'self'{eval}; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "font-src 'self' data:; connect-src 'self'; base-uri 'self'; form-action 'self'; frame-ancestors {frames}"
 )
+"""Bokeh sets styles from scripts. It makes functions only of callbacks that are text, which we do without."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Services(msgspec.Struct):
-    """What handlers need of the process."""
+    """What handlers need of the process. ``pages()`` makes the hub when somebody wants one."""
 
     access: Access
     asking: Asking
+    pages: Callable[[], Pages]
     cluster_id: str
     session_dir: str
     is_encrypted: bool = False
@@ -45,7 +51,6 @@ class Guarded(RequestHandler):
 
     is_public: ClassVar[bool] = False
     takes_tickets: ClassVar[bool] = False
-    may_evaluate: ClassVar[bool] = False  # Bokeh makes functions out of text
     services: Services
 
     def initialize(self, services: Services) -> None:
@@ -61,8 +66,7 @@ class Guarded(RequestHandler):
         self._set_policy("'self'")
 
     def _set_policy(self, frames: str) -> None:
-        evaluate = " 'unsafe-eval'" if self.may_evaluate else ""
-        self.set_header("Content-Security-Policy", _POLICY.format(eval=evaluate, frames=frames))
+        self.set_header("Content-Security-Policy", _POLICY.format(frames=frames))
 
     # -- who -----------------------------------------------------------------------------------------------------------
 
@@ -149,6 +153,15 @@ class Guarded(RequestHandler):
         self.end(f"{status_code}: {text}\n")
 
 
+class Missing(Guarded):
+    """What there is not."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        if not self._finished:
+            raise HTTPError(404, "There is no such page.")
+
+
 class ApiHandler(Guarded):
     """One that answers programs: in JSON, also when it refuses."""
 
@@ -166,7 +179,7 @@ class ApiHandler(Guarded):
     def answer_error(self, status: int, kind: str, text: str) -> None:
         """Finish with an error: ``kind`` for programs, ``text`` for people."""
         self.set_status(status)
-        self.answer({"error": {"kind": kind, "message": text}})
+        self.answer({"error": text, "kind": kind})
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]

@@ -22,9 +22,10 @@ from tornado.web import Application
 from ...cluster.launchers.boot import DashboardBoot
 from .access import Access
 from .asking import Asking
-from .base import Services
+from .base import Missing, Services
 from .login import LoginHandler, LogoutHandler
-from .pages import STATIC, PageHandler, StaticHandler
+from .pages import STATIC, LibraryHandler, PageHandler, StaticHandler
+from .stream import Pages, StreamHandler
 
 __all__ = ["make_application", "run_dashboard"]
 
@@ -44,9 +45,15 @@ def make_application(services: Services) -> Application:
             (r"/page/([A-Za-z0-9_-]+)", PageHandler, told),
             (r"/login", LoginHandler, told),
             (r"/logout", LogoutHandler, told),
+            (r"/static/(bokeh\.min\.js)", LibraryHandler, told),
+            (r"/api/v1/stream", StreamHandler, told),
             (r"/static/(.*)", StaticHandler, {**told, "path": str(STATIC)}),
         ],
+        default_handler_class=Missing,
+        default_handler_args=told,
         log_function=_log_request,
+        websocket_ping_interval=30,  # a browser that is gone without a word looks no more
+        websocket_max_message_size=1 << 16,
     )
 
 
@@ -74,37 +81,65 @@ def run_dashboard(boot: DashboardBoot) -> None:
 
 
 async def _serve(boot: DashboardBoot) -> None:
-    listener = socket.socket(fileno=boot.fd)
-    encryption = None
-    if boot.certificate:
-        encryption = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        encryption.load_cert_chain(boot.certificate, boot.key or None)
-    access = Access(boot.token, boot.connection.cluster_id, listener.getsockname()[0], _allowed_hosts())
-    services = Services(
-        access=access,
-        asking=Asking(boot.connection),
-        cluster_id=boot.connection.cluster_id,
-        session_dir=boot.connection.session_dir,
-        is_encrypted=encryption is not None,
-        last_look=time.monotonic(),
-    )
-    server = HTTPServer(make_application(services), ssl_options=encryption, max_body_size=_LARGEST_BODY)
-    server.add_sockets([listener])
-    over = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def look() -> None:
-        if boot.may_leave and time.monotonic() - services.last_look > _IDLE:
-            over.set()
-        else:
-            loop.call_later(_IDLE / 10, look)
-
-    look()
+    process = Process(boot)
+    process.start()
     try:
-        await over.wait()
+        await process.over.wait()
     finally:
-        server.stop()
-        services.asking.close()
+        await process.close()
+
+
+class Process:
+    """What lives as long as the process. ``over`` is set when it may end."""
+
+    def __init__(self, boot: DashboardBoot) -> None:
+        self._boot = boot
+        self._listener = socket.socket(fileno=boot.fd)
+        self._pages: Pages | None = None
+        self._server: HTTPServer | None = None
+        self.over = asyncio.Event()
+        self.services = Services(
+            access=Access(boot.token, boot.connection.cluster_id, self._listener.getsockname()[0], _allowed_hosts()),
+            asking=Asking(boot.connection),
+            pages=self._open_pages,
+            cluster_id=boot.connection.cluster_id,
+            session_dir=boot.connection.session_dir,
+            is_encrypted=bool(boot.certificate),
+            last_look=time.monotonic(),
+        )
+
+    def _open_pages(self) -> Pages:
+        if self._pages is None:
+            self._pages = Pages(self._boot.connection)
+        return self._pages
+
+    def start(self) -> None:
+        """Serve."""
+        boot = self._boot
+        encryption = None
+        if boot.certificate:
+            encryption = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            encryption.load_cert_chain(boot.certificate, boot.key or None)
+        self._server = HTTPServer(make_application(self.services), ssl_options=encryption, max_body_size=_LARGEST_BODY)
+        self._server.add_sockets([self._listener])
+        if boot.may_leave:
+            self._look()
+
+    def _look(self) -> None:
+        if self._pages is not None and self._pages.hub.viewers:
+            self.services.last_look = time.monotonic()
+        if time.monotonic() - self.services.last_look > _IDLE:
+            self.over.set()
+        else:
+            asyncio.get_running_loop().call_later(_IDLE / 10, self._look)
+
+    async def close(self) -> None:
+        """End everything."""
+        if self._server is not None:
+            self._server.stop()
+        if self._pages is not None:
+            await self._pages.close()
+        self.services.asking.close()
 
 
 def _allowed_hosts() -> list[str]:

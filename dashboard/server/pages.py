@@ -7,15 +7,16 @@ to know stands in ``<meta>`` elements, since no script may stand in the page its
 from __future__ import annotations
 
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
 
-from tornado.web import StaticFileHandler
+from tornado.web import HTTPError, StaticFileHandler
 
 from .base import FORGERY_HEADER, Guarded
 
-__all__ = ["STATIC", "PageHandler", "StaticHandler"]
+__all__ = ["STATIC", "LibraryHandler", "PageHandler", "StaticHandler"]
 
 STATIC: Final = Path(__file__).resolve().parent.parent / "static"
 _SHELL: Final = "index.html"
@@ -26,8 +27,6 @@ _FRAMES: Final = "'self' http://localhost:* http://127.0.0.1:* https://localhost
 
 class PageHandler(Guarded):
     """``/`` and ``/page/NAME``. A ``?token=`` becomes a cookie first."""
-
-    may_evaluate: ClassVar[bool] = True
 
     takes_tickets: ClassVar[bool] = True
 
@@ -63,6 +62,20 @@ class PageHandler(Guarded):
         head = "".join(f'<meta name="{name}" content="{escape(value)}">\n' for name, value in told.items())
         text = (STATIC / _SHELL).read_text(encoding="utf-8")
         return text.replace("{{ base }}", self.way_home).replace("<head>\n", f"<head>\n{head}", 1)
+
+
+class LibraryHandler(Guarded, StaticFileHandler):
+    """BokehJS, out of the installed Bokeh, which is not imported for that."""
+
+    def initialize(self, services: Any) -> None:  # type: ignore[override]
+        Guarded.initialize(self, services)
+        found = find_spec("bokeh")
+        if found is None or not found.submodule_search_locations:
+            raise HTTPError(404, "Bokeh is not installed where the cluster runs: pip install 'himalia[dashboard]'")
+        StaticFileHandler.initialize(self, f"{found.submodule_search_locations[0]}/server/static/js")
+
+    def set_extra_headers(self, path: str) -> None:
+        self.set_header("Cache-Control", "no-cache")
 
 
 class StaticHandler(Guarded, StaticFileHandler):
