@@ -43,8 +43,12 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     start.add_argument("--block", action="store_true", help="stay in the foreground; the node ends with this command")
     start.set_defaults(run=_start)
 
-    stop = commands.add_parser("stop", help="stop the nodes of yours that run on this machine")
-    stop.add_argument("--address", help="only of this cluster")
+    stop = commands.add_parser("stop", help="stop the nodes of a cluster that run on this machine")
+    which = stop.add_mutually_exclusive_group()
+    which.add_argument("--address", help="of the cluster (default: the newest on this machine)")
+    which.add_argument(
+        "--all", action="store_true", help="all clusters of yours, also those of notebooks that are open"
+    )
     stop.set_defaults(run=_stop)
 
     status = commands.add_parser("status", help="show nodes, resources, and what waits")
@@ -145,11 +149,17 @@ def _start(arguments: argparse.Namespace) -> int:
 
 def _stop(arguments: argparse.Namespace) -> int:
     from himalia.cluster.launchers.local import stop_all
+    from himalia.cluster.launchers.session import running_sessions
 
-    count = stop_all(arguments.address)
-    print(
-        f"Stopped {count} {'node' if count == 1 else 'nodes'}." if count else "No node of yours runs on this machine."
-    )
+    if not running_sessions():
+        stop_all()  # what killed nodes left behind
+        print("No node of yours runs on this machine.")
+        return 0
+    count = stop_all(None if arguments.all else arguments.address or "auto")
+    print(f"Stopped {count} {'node' if count == 1 else 'nodes'}.")
+    others = {info.cluster_id: info.session_dir for info in running_sessions()}
+    if others:
+        print(f"Still running: {', '.join(others.values())}  (himalia stop --all ends all)")
     return 0
 
 

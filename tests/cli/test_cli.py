@@ -122,13 +122,30 @@ def test_of_two_clusters_the_newest_is_meant_unless_an_address_names_one(session
 
         assert cpus() == 2
         assert cpus(f"--address={first}") == 1
-        assert run("stop", f"--address={first}", tmp=sessions).stdout == "Stopped 1 node.\n"
+        stopped = run("stop", f"--address={first}", tmp=sessions).stdout
         assert not first.exists()
+        (second,) = sessions.glob("*/session-*")
+        assert stopped == f"Stopped 1 node.\nStill running: {second}  (himalia stop --all ends all)\n"
         assert cpus() == 2
     finally:
-        stop = run("stop", tmp=sessions)
+        stop = run("stop", "--all", tmp=sessions)
     assert stop.stdout == "Stopped 1 node.\n"
     assert run("stop", tmp=sessions).stdout == "No node of yours runs on this machine.\n"
+
+
+def test_stop_ends_the_newest_cluster_and_all_only_when_told_to(sessions: Path) -> None:
+    try:
+        for cpus in (1, 2, 3):
+            assert run("start", "--head", f"--num-cpus={cpus}", tmp=sessions).returncode == 0
+        stopped = run("stop", tmp=sessions).stdout
+        assert stopped.startswith("Stopped 1 node.\nStill running: ")
+        status = json.loads(run("status", "--format=json", tmp=sessions).stdout)
+        assert status["resources"]["CPU"]["total"] == 2
+        assert run("stop", "--all", "--address=auto", tmp=sessions).returncode == 2
+    finally:
+        stop = run("stop", "--all", tmp=sessions)
+    assert stop.stdout == "Stopped 2 nodes.\n"
+    assert not list(sessions.glob("*/session-*"))
 
 
 def test_a_program_on_the_cluster_is_seen_by_all_commands(sessions: Path) -> None:
