@@ -131,10 +131,16 @@ def map_unordered(
     ------
     ValueError
         A size is not positive.
+    TypeError
+        ``fn`` has no ``remote``.
     """
     if backpressure_size is not None and backpressure_size < 1:
         raise ValueError(f"backpressure_size must be positive, got {backpressure_size}")
     _check(chunk_size, wait_options)
+    if not hasattr(fn, "remote"):
+        raise TypeError(
+            f"map_unordered() calls fn.remote for each item, and {fn!r:.100} has none: make it a remote function"
+        )
     return _map_unordered(fn, iter(items), backpressure_size, chunk_size, yield_obj_refs, wait_options)
 
 
@@ -187,6 +193,8 @@ def map(  # noqa: A001 - it is the parallel `map`
 
     Raises
     ------
+    TypeError
+        ``fn`` can not be called; an iterable is not one, or there is none.
     RayTaskError
         A call failed. The tasks that were submitted and have not ended are cancelled.
 
@@ -199,6 +207,10 @@ def map(  # noqa: A001 - it is the parallel `map`
     if chunksize < 1:
         raise ValueError(f"chunksize must be at least 1, got {chunksize}")
     is_remote = hasattr(fn, "remote")
+    if not is_remote and not callable(fn):
+        raise TypeError(f"map() calls its first argument for each item, and {fn!r:.100} can not be called")
+    if not iterables:
+        raise TypeError("map() needs at least one iterable of arguments")
     if is_remote and chunksize != 1:
         raise ValueError("chunksize is for plain functions: a remote function gets one call for each item")
     calls = builtins.list(zip(*iterables, strict=False))

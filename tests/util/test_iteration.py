@@ -53,6 +53,18 @@ def test_map_groups_calls() -> None:
         parallel_map(himalia.remote(square), [1], chunksize=2)
 
 
+def test_what_can_not_be_called_is_refused_at_the_call() -> None:
+    for wrong in (5, None, "square", [square]):
+        with pytest.raises(TypeError, match="can not be called"):
+            parallel_map(wrong, [1, 2])
+        with pytest.raises(TypeError, match="remote"):
+            map_unordered(wrong, [1, 2])
+    with pytest.raises(TypeError, match="at least one iterable"):
+        parallel_map(square)
+    with pytest.raises(TypeError, match="not iterable"):
+        parallel_map(square, 5)  # type: ignore[arg-type]
+
+
 def test_map_takes_remote_functions_and_actor_methods() -> None:
     @himalia.remote
     class Adder:
