@@ -107,6 +107,8 @@ class Actors:
         self.everybody: Callable[[], tuple[bytes, ...]] | None = (
             None  # set after a restart: who watched what is not known
         )
+        self.changed: Callable[[Actor, ActorState, int], None] = lambda actor, before, restarts: None
+        """Told of each edge: the actor, the state before, and how often it had restarted."""
         self._now = 0.0
 
     # -- the table -----------------------------------------------------------------------------------------------------
@@ -242,8 +244,9 @@ class Actors:
         edge = self._EDGES.get((actor.state, type(fact)))
         if edge is None:
             raise IllegalTransition(f"actor {actor.actor_id.hex()}", actor.state, repr(fact), tuple(actor.history))
-        before, told = actor.state, actor.info()
+        before, restarts, told = actor.state, actor.restarts, actor.info()
         actor.state = edge(self, actor, fact)
+        self.changed(actor, before, restarts)
         actor.history.append(Step(self._now, type(fact).__name__, before, actor.state))
         self._out.persist(TABLE, actor.actor_id, actor.record())
         info = actor.info()

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from ..protocol.cluster_events import ReportEvent
 from ..protocol.common import PROTOCOL_VERSION, Death, DeathKind, from_units
 from ..protocol.constraints import affinity
 from ..protocol.gcs_messages import (
@@ -54,6 +55,7 @@ from .actors_machine import SPEC_TABLE, Actors
 from .actors_machine import TABLE as ACTOR_TABLE
 from .commands import Command, End, Event, Outbox, PeerLost, Received
 from .config import GcsConfig
+from .event_log_machine import EventLog
 from .event_ring import EventRing
 from .jobs_machine import CORE_TABLE, JOB_TABLE, LAST_JOB, META_TABLE, Core, Job, JobRecord, Jobs, Processes
 from .kv_machine import TABLE as KV_TABLE
@@ -69,6 +71,9 @@ __all__ = ["GcsMachine", "Tables"]
 
 Tables = dict[str, dict[bytes, bytes]]
 """What storage kept: msgpack of the records of `Persist`, by table and key."""
+
+
+_REMOVED = "it was removed from the cluster"
 
 
 def _other_protocol(theirs: int) -> str:
@@ -91,6 +96,8 @@ class GcsMachine:
         self.kv = Kv(self._out)
         self.events = EventRing(self.config)
         self.surveys = Surveys(self._out, self.nodes)
+        self.log = EventLog(self.config, self._wall)
+        self.actors.changed = self.log.actor_changed
         self._now = 0.0
         self._stop_reason: str | None = None
         self._stop_at: float | None = None
@@ -117,6 +124,7 @@ class GcsMachine:
             RemoveNode: self._remove_node,
             AskProcess: self._ask_process,
             NodeAnswer: self._node_answer,
+            ReportEvent: self._report_event,
         }
 
     def _wall(self, now: float) -> float:
@@ -134,6 +142,7 @@ class GcsMachine:
             returns: one confused raylet must not take down the cluster.
         """
         self._now = now
+        self.log.at(now)
         if isinstance(event, Received):
             self.messages += 1
             self._handlers[type(event.message)](event.peer, event.message)
@@ -190,6 +199,7 @@ class GcsMachine:
 
     def _node_hello(self, peer: bytes, message: NodeHello) -> None:
         info = message.node
+        is_new = info.node_id not in self.nodes.by_id
         error = ""
         if message.protocol != PROTOCOL_VERSION:
             error = _other_protocol(message.protocol)
@@ -201,6 +211,8 @@ class GcsMachine:
             self._out.send(peer, Welcome(self.cluster_id, [], error=error))
             return
         node = self.nodes.by_id[info.node_id]
+        if is_new:
+            self.log.node_joined(node)
         living = [other.info for other in self.nodes.living()]
         self._out.send(peer, Welcome(self.cluster_id, living))
         others = tuple(other for other in self.nodes.peers() if other != peer)
@@ -234,6 +246,8 @@ class GcsMachine:
             worker_id = worker.get("worker_id")
             if isinstance(worker_id, bytes):
                 workers[worker_id] = None
+        was_asked = self._stop_reason is not None or node.state is NodeState.DRAINING or death.detail == _REMOVED
+        self.log.node_died(node, death, was_asked=was_asked)
         # A raylet that only cannot be reached must not go on with what is now done elsewhere.
         self._out.raylet(node.node_id, StopRaylet(death.detail))
         self.nodes.die(node, death, self.processes.peers(), self._now)
@@ -252,8 +266,9 @@ class GcsMachine:
             return
         if message.graceful:
             self.nodes.drain(node, "the node was removed", self._now)
+            self.log.node_drains(node)
         else:
-            self._node_died(node, Death(DeathKind.NODE_DIED, "it was removed from the cluster"))
+            self._node_died(node, Death(DeathKind.NODE_DIED, _REMOVED))
         self._out.answer(peer, message.request, True)
 
     def _peer_lost(self, peer: bytes) -> None:
@@ -285,7 +300,11 @@ class GcsMachine:
         job_id = b""
         if message.job is not None:
             info = msgspec.structs.replace(message.job, driver=message.address)
-            job_id = self.jobs.begin(info, self._now).info.job_id
+            is_new = info.driver.worker_id not in self.jobs.by_driver
+            job = self.jobs.begin(info, self._now)
+            job_id = job.info.job_id
+            if is_new:
+                self.log.job_started(job.info)
         self.processes.hello(Core(peer, message.address, job_id, is_driver=message.job is not None))
         living = [other.info for other in self.nodes.living()]
         self._out.send(peer, Welcome(self.cluster_id, living, job_id, request=message.request))
@@ -302,6 +321,7 @@ class GcsMachine:
         driver = job.info.driver.worker_id
         if not self.jobs.end(job, death, self._now, said_goodbye=said_goodbye):
             return
+        self.log.job_ended(job.info, death, said_goodbye=said_goodbye)
         reason = f"its job {job.info.job_id.hex()} ended ({death.detail}); make it detached to let it live longer"
         self.actors.job_ended(job.info.job_id, Death(DeathKind.OWNER_DIED, reason), self._now)
         self._process_died(driver, death)
@@ -314,6 +334,8 @@ class GcsMachine:
             return
         if node is not None:
             self.nodes.heard(node, self._now)
+            if message.worker_id not in self.processes.dead:
+                self.log.worker_died(message, node.node_id)
         self._process_died(message.worker_id, message.death)
         job = self.jobs.by_id.get(message.job_id)
         if job is not None and message.is_driver:
@@ -373,6 +395,7 @@ class GcsMachine:
             " It stays pending until such a node joins; ask for less, or add a node."
         )
         self._out.log("warning", text)
+        self.log.actor_infeasible(actor, text)
         job = self.jobs.by_id.get(actor.spec.job_id)
         if job is not None:
             driver = self.processes.by_worker.get(job.info.driver.worker_id)
@@ -444,6 +467,10 @@ class GcsMachine:
         if node is not None:
             self.nodes.heard(node, self._now)
             self.surveys.answered(node.node_id, message, self._now)
+
+    def _report_event(self, peer: bytes, message: ReportEvent) -> None:
+        node, event = self.nodes.by_peer.get(peer), message.event
+        self.log.add(msgspec.structs.replace(event, node_id=node.node_id) if node is not None else event)
 
     def _list_state(self, peer: bytes, message: ListState) -> None:
         if message.what in NODE_QUESTIONS:

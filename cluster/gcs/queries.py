@@ -120,6 +120,10 @@ def _named_actors(gcs: GcsMachine, message: ListState) -> list[dict[str, Any]]:
     return [{"name": name, "namespace": space, "actor_id": actor_id} for (space, name), actor_id in named]
 
 
+def _events(gcs: GcsMachine, message: ListState) -> dict[str, Any]:
+    return gcs.log.since(message.after, message.limit)
+
+
 def _jobs(gcs: GcsMachine, message: ListState) -> list[dict[str, Any]]:
     return [
         {
@@ -214,6 +218,7 @@ def _stats(gcs: GcsMachine, message: ListState) -> dict[str, Any]:
 
 QUERIES = {
     "actors": _actors,
+    "events": _events,
     "jobs": _jobs,
     "named_actors": _named_actors,
     "nodes": _nodes,

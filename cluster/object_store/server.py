@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+from ..protocol.cluster_events import EventKind
 from ..protocol.raylet_messages import Chunk, StoreStats
 from .arena import SHARED_MEMORY, Arena, read_range, write_range
 from .events import (
@@ -75,6 +76,8 @@ class ObjectStoreServer:
         given to `handle` with the node's id as peer.
     name_of
         How a process is named to people (``driver, pid 4711``), by its worker id.
+    happened
+        Told of what belongs into the cluster's log: the kind, the size of the object that it is about, a text.
     spill_to
         A folder or an fsspec URL in place of the session folder.
     shared_memory
@@ -98,10 +101,12 @@ class ObjectStoreServer:
         send_to_node: Callable[[bytes, StoreRequest], None],
         name_of: Callable[[bytes], str] = bytes.hex,
         spill_to: str = "",
+        happened: Callable[[EventKind, int, str], None] = lambda kind, size, text: None,
         shared_memory: str | os.PathLike[str] = SHARED_MEMORY,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._send = send
+        self._tell = happened
         self._send_to_node = send_to_node
         self._loop = loop or asyncio.get_running_loop()
         folder = Path(session_dir)
@@ -116,12 +121,12 @@ class ObjectStoreServer:
             SendNode: lambda c: self._send_to_node(c.node, c.message),
             SendChunk: self._send_chunk,
             Extend: lambda c: self._in_thread(self._extend, c),
-            WriteSpill: lambda c: self._in_thread(self._write_spill, c),
+            WriteSpill: self._spill_later,
             ReadSpill: lambda c: self._in_thread(self._read_spill, c),
-            MakeFallback: lambda c: self._in_thread(self._make_fallback, c),
+            MakeFallback: self._fall_back_later,
             WriteChunk: lambda c: self._in_thread(self._write_chunk, c),
             DeleteFile: self._delete_later,
-            Warn: lambda c: _log.warning("%s", c.text),
+            Warn: self._warn,
         }
         self._timer = self._loop.call_later(TICK, self._tick)
 
@@ -169,6 +174,18 @@ class ObjectStoreServer:
             return
         for command in self._machine.handle(event, time.monotonic()):
             self._carry[type(command)](command)
+
+    def _spill_later(self, command: WriteSpill) -> None:
+        self._in_thread(self._write_spill, command)
+        self._tell(EventKind.STORE_SPILLING, command.size, "")
+
+    def _fall_back_later(self, command: MakeFallback) -> None:
+        self._in_thread(self._make_fallback, command)
+        self._tell(EventKind.STORE_FULL, command.size, "")
+
+    def _warn(self, command: Warn) -> None:
+        _log.warning("%s", command.text)
+        self._tell(EventKind.STORE_TROUBLE, 0, command.text)
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK, self._tick)

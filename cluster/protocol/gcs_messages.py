@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from .cluster_events import ReportEvent
 from .common import Address, Cell, Death, NodeInfo, Resources
 from .node_messages import NodeAnswer
 
@@ -137,12 +138,14 @@ class NodeReport(msgspec.Struct, array_like=True, tag=2):
 
 
 class ReportProcessDeath(msgspec.Struct, array_like=True, tag=3):
-    """A worker or driver of this node is no more."""
+    """A worker or driver of this node is no more. ``ran``: the function that the worker noted last, and its cell."""
 
     worker_id: bytes
     death: Death
     job_id: bytes = b""  # of a driver: its job ends
     is_driver: bool = False
+    ran: str = ""
+    cell: int = 0
 
 
 class ReportActor(msgspec.Struct, array_like=True, tag=4):
@@ -278,11 +281,13 @@ class ListState(msgspec.Struct, array_like=True, tag=21):
 
     ``what``: nodes, actors, jobs, workers, named_actors, task_events, resources, stats; or one of `NODE_QUESTIONS`, for
     which all nodes are asked: ``nodes`` are then the rows of each, ``missing`` the ids of those that did not answer.
+    ``events`` are those after number ``after`` (0: the newest); see `gcs/event_log_machine.py`.
     """
 
     what: str
     limit: int = 10_000
     request: int = 0
+    after: int = 0
 
 
 class ReadTaskEvents(msgspec.Struct, array_like=True, tag=26):
@@ -358,6 +363,7 @@ GcsMessage = (
     | RemoveNode
     | AskProcess
     | NodeAnswer
+    | ReportEvent
 )
 """What the GCS receives. (It sends raylets `StartActor`, `StopActor`, `StopRaylet` and `NodeQuestion` on its own
 connection to them.)"""

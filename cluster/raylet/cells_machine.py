@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+from ..protocol.cluster_events import ClusterEvent, EventKind, Severity
 from ..protocol.common import CancelCell, Cell
 from .events import Context, TellNode
 from .policy import ClusterView
@@ -40,6 +41,7 @@ class NodeCells:
                 self._context.reply(worker.worker_id, CancelCell(cell))
         if not message.forwarded:
             self._first_hand.append(cell)
+            self._context.event(_cancelled(peer, cell))
             for node_id in self._view.others():
                 self._context.add(TellNode(node_id, CancelCell(cell, True)))
 
@@ -53,3 +55,16 @@ class NodeCells:
         """Another node has joined the cluster."""
         for cell in self._first_hand:
             self._context.add(TellNode(node_id, CancelCell(cell, True)))
+
+
+def _cancelled(driver: bytes, cell: Cell) -> ClusterEvent:
+    name = f"Cell {cell.execution}" if cell.execution else "What a driver ran"
+    return ClusterEvent(
+        kind=EventKind.CELL_CANCELLED,
+        severity=Severity.INFO,
+        source="RAYLET",
+        message=f"{name} of job {cell.job_id.hex()} was interrupted: all its tasks end.",
+        worker_id=driver,
+        job_id=cell.job_id,
+        cell=cell.execution,
+    )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from ..protocol.cluster_events import ClusterEvent, ReportEvent
 from ..protocol.common import Address, CancelCell, NodeInfo, Resources
 from ..protocol.gcs_messages import GcsMessage, GcsReply
 from ..protocol.raylet_messages import RayletMessage, RayletReply
@@ -74,12 +75,17 @@ class WorkerNotForked(msgspec.Struct, frozen=True, gc=False):
 
 
 class WorkerExited(msgspec.Struct, frozen=True, gc=False):
-    """A worker's process ended. ``by_kernel``: the kernel killed it for want of memory."""
+    """A worker's process ended. ``by_kernel``: the kernel killed it for want of memory.
+
+    ``ran``, ``cell``: what it noted last.
+    """
 
     worker_id: bytes
     code: int | None
     signal: int | None
     by_kernel: bool = False
+    ran: str = ""
+    cell: int = 0
 
 
 class DriverGone(msgspec.Struct, frozen=True, gc=False):
@@ -278,6 +284,10 @@ class Context:
 
     def log(self, level: str, text: str) -> None:
         self.commands.append(Log(level, text))
+
+    def event(self, event: ClusterEvent) -> None:
+        """Something happened that belongs into the cluster's log."""
+        self.commands.append(TellGcs(ReportEvent(event)))
 
     def add(self, command: Command) -> None:
         self.commands.append(command)

@@ -35,7 +35,7 @@ from ..protocol.raylet_messages import (
 )
 from ..protocol.transitions import IllegalTransition
 from .actors_machine import NodeActors
-from .adaptive_machine import Adaptive
+from .adaptive_machine import Adaptive, explain_setting
 from .cells_machine import NodeCells
 from .events import (
     Candidate,
@@ -61,7 +61,7 @@ from .events import (
 from .leases_machine import Leases
 from .ledger import Ledger
 from .policy import ClusterView
-from .workers_machine import PoolKey, Worker, WorkerPool
+from .workers_machine import PoolKey, WorkerPool
 
 __all__ = ["HANDLED", "Driver", "RayletMachine"]
 
@@ -306,6 +306,7 @@ class RayletMachine:
             self._context.log("error", f"a node can not have {message.cpus} units of CPU")
             return
         self._adaptive = Adaptive(message.cpus, message.most, message.idle) if message.most > message.cpus else None
+        self._context.event(explain_setting(self.ledger.total.get("CPU", 0), message))
         self.ledger.most = {"CPU": message.most} if self._adaptive is not None else {}
         if self._adaptive is None:
             self._resize(message.cpus)
@@ -327,6 +328,7 @@ class RayletMachine:
         )
         cpus = policy.decide(total, total - self.ledger.available.get("CPU", 0), wanted, self._context.now)
         if cpus != total:
+            self._context.event(policy.explain(total, cpus, total - self.ledger.available.get("CPU", 0), wanted))
             self._resize(cpus)
 
     def _actor_started(self, peer: bytes, message: ActorStarted) -> None:
@@ -352,12 +354,10 @@ class RayletMachine:
         self.leases.worker_ended(worker, death)
         self.actors.worker_ended(worker, death)
         if was_connected:
-            self._process_ended(worker, death)
-
-    def _process_ended(self, worker: Worker, death: Death) -> None:
-        self.leases.owner_ended(worker.worker_id)
-        self._context.add(ProcessEnded(worker.worker_id))
-        self._context.tell_gcs(ReportProcessDeath(worker.worker_id, death, worker.job_id))
+            self.leases.owner_ended(worker.worker_id)
+            self._context.add(ProcessEnded(worker.worker_id))
+            report = ReportProcessDeath(worker.worker_id, death, worker.job_id, ran=event.ran, cell=event.cell)
+            self._context.tell_gcs(report)
 
     def _worker_not_forked(self, event: WorkerNotForked) -> None:
         worker = self.pool.workers.get(event.worker_id)

@@ -28,6 +28,7 @@ from zmq.utils.monitor import parse_monitor_message
 from ..launchers import session, wire
 from ..launchers.boot import RayletBoot, Ready, report_ready
 from ..object_store.server import ObjectStoreServer
+from ..protocol.cluster_events import EventKind, ReportEvent
 from ..protocol.common import PROTOCOL_VERSION, Address, NodeInfo
 from ..protocol.gcs_messages import GcsReply, NodeHello, NodeReport, SayHello, Welcome
 from ..protocol.log_messages import LogQuestion
@@ -70,6 +71,7 @@ from .process_files import ProcessFiles
 from .process_watch import ProcessWatch
 from .settings import node_config
 from .spying import Spies, server_pid
+from .store_events_machine import StoreEvents
 from .survey import Survey
 
 __all__ = ["RayletServer", "run_raylet"]
@@ -100,6 +102,7 @@ class RayletServer:
         self._loop = asyncio.get_running_loop()
         self._gcs = boot.gcs.worker_id
         self._is_closed = False
+        self._store_events = StoreEvents()
         self.store = ObjectStoreServer(
             boot.node_id,
             boot.spill_dir,
@@ -108,6 +111,7 @@ class RayletServer:
             send_to_node=self._send_to_node,
             name_of=self._name_of,
             spill_to=boot.options.spill_dir,
+            happened=self._store_happened,
         )
         config = node_config(boot, address, self.store.arena_path, self.store.arena_bytes)
         self.machine = RayletMachine(config, os.urandom)
@@ -267,8 +271,10 @@ class RayletServer:
             self._kernel_kills = kills
         if message.worker_id == self._victim:
             self._victim = b""
-        self._survey.worker_ended(message.worker_id)
-        self._handle(WorkerExited(message.worker_id, message.code, message.signal, by_kernel))
+        notes = self._survey.worker_ended(message.worker_id)
+        running = notes.running if notes is not None else None
+        ran, cell = (running.name, running.cell) if running is not None else ("", 0)
+        self._handle(WorkerExited(message.worker_id, message.code, message.signal, by_kernel, ran, cell))
         self._files.remove(message.worker_id)
 
     def _on_timer(self) -> None:
@@ -348,9 +354,18 @@ class RayletServer:
             case Log():
                 _log.log(getattr(logging, command.level.upper()), "%s", command.text)
 
-    def _tell_gcs(self, message: NodeAnswer) -> None:
+    def _tell_gcs(self, message: NodeAnswer | ReportEvent) -> None:
         if not self._is_closed:
             self._io.send(self._gcs, message)
+
+    def _store_happened(self, kind: EventKind, size: int, text: str) -> None:
+        def use() -> tuple[int, int]:
+            stats = self.store.stats()
+            return stats.used, stats.capacity
+
+        event = self._store_events.happened(kind, self._loop.time(), use, size, text)
+        if event is not None:
+            self._tell_gcs(ReportEvent(event))
 
     def _send_for_store(self, peer: bytes, message: Any, frames: Sequence[bytes]) -> None:
         self._io.reply(peer, message, list(frames))

@@ -15,6 +15,7 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from ..protocol.cluster_events import ClusterEvent, EventKind, Severity
 from ..protocol.common import Address, Death, DeathKind
 from ..protocol.raylet_messages import Exit
 from ..protocol.transitions import History, IllegalTransition, Step, new_history
@@ -191,7 +192,18 @@ class WorkerPool:
     def _start_failed(self, worker: Worker, text: str) -> None:
         failures = self.failures.setdefault(worker.key, [])
         failures.append((self._context.now, text))
-        self._context.log("error", f"worker {worker.worker_id.hex()} could not start: {text}")
+        text = f"worker {worker.worker_id.hex()} could not start: {text}"
+        self._context.log("error", text)
+        self._context.event(
+            ClusterEvent(
+                kind=EventKind.WORKER_NOT_STARTED,
+                severity=Severity.ERROR,
+                source="RAYLET",
+                message=text[:1].upper() + text[1:],
+                worker_id=worker.worker_id,
+                job_id=worker.job_id,
+            )
+        )
 
     def failure(self, key: PoolKey) -> str:
         """Why no worker of this kind can be made, once it was tried often enough a moment ago; else empty."""

@@ -12,19 +12,14 @@ from himalia.cli._output import print_rows, print_table, print_value
 __all__ = ["add_commands"]
 
 _KINDS = ("actors", "jobs", "nodes", "objects", "tasks", "workers")
-_MEASURED = (
-    "function-memory",
-    "gpu-stats",
-    "node-stats",
-    "worker-stats",
-)  # what nodes tell when asked, and none has an id to get
+_OTHERS = ("cluster-events", "function-memory", "gpu-stats", "node-stats", "worker-stats")  # not asked for by id
 _SUMMARIES = ("actors", "objects", "tasks")
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands to the parser."""
     listing = commands.add_parser("list", help="list tasks, actors, objects, nodes, workers, jobs, or what these use")
-    listing.add_argument("kind", choices=(*_KINDS, *_MEASURED))
+    listing.add_argument("kind", choices=(*_KINDS, *_OTHERS))
     listing.add_argument(
         "--filter",
         "-f",
@@ -38,6 +33,12 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     listing.add_argument("--detail", action="store_true", help="all columns")
     _common(listing)
     listing.set_defaults(run=_list)
+
+    events = commands.add_parser("events", help="follow what happens in the cluster, until interrupted")
+    events.add_argument("--since", type=int, default=0, help="begin behind the event with this number")
+    events.add_argument("--address", help="of the cluster (default: the newest on this machine)")
+    events.add_argument("--timeout", type=float, help="end after so many seconds")
+    events.set_defaults(run=_events)
 
     one = commands.add_parser("get", help="show everything about one")
     one.add_argument("kind", choices=_KINDS)
@@ -83,6 +84,15 @@ def _list(arguments: argparse.Namespace) -> int:
     print_rows(shown, kind.columns() if arguments.detail else kind.base_columns(), arguments.format)
     if len(shown) < len(rows):
         print(f"{len(shown)} of {len(rows)} shown: --limit {len(rows)} shows all", file=sys.stderr)
+    return 0
+
+
+def _events(arguments: argparse.Namespace) -> int:
+    from himalia.util.state import follow_cluster_events
+
+    for event in follow_cluster_events(arguments.address, arguments.since, arguments.timeout):
+        cell = f" [cell {event.cell}]" if event.cell else ""
+        print(f"{event.event_id:>5} {event.time} {event.severity:<7} {event.message}{cell}", flush=True)
     return 0
 
 

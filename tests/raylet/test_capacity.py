@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from himalia.cluster.protocol.cluster_events import ClusterEvent, EventKind, ReportEvent
 from himalia.cluster.protocol.common import SetCapacity
 from himalia.cluster.protocol.gcs_messages import NodeReport
-from himalia.cluster.protocol.raylet_messages import Blocked, LeaseGranted, LeaseReclaim, LeaseRefused
+from himalia.cluster.protocol.raylet_messages import Blocked, LeaseGranted, LeaseReclaim, LeaseRefused, SetDemand
 from himalia.cluster.raylet.events import Log
 from himalia.cluster.raylet.ledger import Allocation, Ledger
 from himalia.cluster.raylet.reclaim import Holder, choose_surplus
@@ -111,3 +112,31 @@ def test_surplus_counts_what_is_on_its_way_back_and_skips_who_holds_none() -> No
     assert choose_surplus(holders, [], ledger) == [3, 2]
     assert choose_surplus(holders[:3], [holders[3].allocation], ledger) == [2]
     assert choose_surplus(holders, [], Ledger(cpus(4))) == []
+
+
+def changes(node: Node) -> list[ClusterEvent]:
+    events = [report.event for report in node.told_gcs(ReportEvent)]
+    return [event for event in events if event.kind is EventKind.CAPACITY_CHANGED]
+
+
+def test_a_change_that_a_driver_asks_for_is_told(node: Node) -> None:
+    node.receive(DRIVER, SetCapacity(4 * UNIT))
+    (event,) = changes(node)
+    assert event.message == "A driver set the node's CPUs from 2 to 4."
+
+
+def test_growing_and_shrinking_are_told_with_their_reasons_and_numbers(node: Node) -> None:
+    node.receive(DRIVER, SetCapacity(2 * UNIT, 8 * UNIT, 5.0))
+    (limits,) = changes(node)
+    assert limits.message == "A driver lets the node have 2 to 8 CPUs, as work asks for them."
+    granted = node.leases(DRIVER, 5)
+    grown = changes(node)
+    assert grown
+    assert grown[0].source == "AUTOSCALER"
+    assert (grown[0].numbers["from"], grown[-1].numbers["to"]) == (2.0, 5.0)
+    assert "work that waits asks for" in grown[0].message
+    node.receive(DRIVER, SetDemand(1, 0))
+    node.give_back(DRIVER, *granted, *node.told(DRIVER, LeaseGranted))
+    node.pass_time(6.0)
+    (shrunk,) = changes(node)
+    assert shrunk.message == ("The node shrinks from 5 to 2 CPUs: for 5 s no more were needed; the limits are 2 and 8.")

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from himalia.cluster.protocol.cluster_events import EventKind, ReportEvent
 from himalia.cluster.protocol.common import PROTOCOL_VERSION, Address, DeathKind
 from himalia.cluster.protocol.gcs_messages import ReportProcessDeath
 from himalia.cluster.protocol.raylet_messages import (
@@ -376,3 +377,21 @@ def test_a_worker_that_owns_something_is_lent_when_there_are_too_many_of_them(li
     for lease in leases:
         node.demand(lease.worker.worker_id, 1, lease_spec(cpus(1, absent=1)))
     assert len(node.demand(DRIVER, 1)) == 1
+
+
+def test_a_worker_that_can_not_be_made_is_in_the_log() -> None:
+    node = Node()
+    node.demand(DRIVER, 1)
+    (start,) = node.take(StartWorker)
+    node.feed(WorkerNotForked(start.worker_id, "the system made no process: no memory"))
+    (report,) = node.told_gcs(ReportEvent)
+    assert report.event.kind is EventKind.WORKER_NOT_STARTED
+    assert report.event.message.endswith("could not start: the system made no process: no memory")
+
+
+def test_what_a_worker_ran_is_reported_with_its_death() -> None:
+    node = Node()
+    (lease,) = node.leases(DRIVER, 1)
+    node.feed(WorkerExited(lease.worker.worker_id, None, signal.SIGSEGV, ran="train", cell=4))
+    (report,) = node.told_gcs(ReportProcessDeath)
+    assert (report.ran, report.cell, report.death.signal) == ("train", 4, signal.SIGSEGV)

@@ -21,6 +21,7 @@ from himalia.util.state._api import (
     get_task,
     get_worker,
     list_actors,
+    list_cluster_events,
     list_function_memory,
     list_gpu_stats,
     list_jobs,
@@ -34,9 +35,11 @@ from himalia.util.state._api import (
     summarize_objects,
     summarize_tasks,
 )
+from himalia.util.state._events import follow_cluster_events
 from himalia.util.state._logs import get_log, list_logs, logs
 from himalia.util.state._schemas import (
     ActorState,
+    ClusterEventState,
     FunctionMemory,
     GpuStats,
     JobState,
@@ -51,6 +54,7 @@ from himalia.util.state._stacks import Profiling, StackError, get_stack, profile
 
 __all__ = [
     "ActorState",
+    "ClusterEventState",
     "FunctionMemory",
     "GcsRefusedError",
     "GcsUnreachableError",
@@ -67,6 +71,7 @@ __all__ = [
     "TaskState",
     "WorkerState",
     "WorkerStats",
+    "follow_cluster_events",
     "get_actor",
     "get_job",
     "get_log",
@@ -76,6 +81,7 @@ __all__ = [
     "get_task",
     "get_worker",
     "list_actors",
+    "list_cluster_events",
     "list_function_memory",
     "list_gpu_stats",
     "list_jobs",

@@ -11,6 +11,7 @@ from typing import Any, cast
 from himalia.util.state._filters import Filter, make_filter
 from himalia.util.state._schemas import (
     ActorState,
+    ClusterEventState,
     FunctionMemory,
     GpuStats,
     JobState,
@@ -33,6 +34,7 @@ __all__ = [
     "get_task",
     "get_worker",
     "list_actors",
+    "list_cluster_events",
     "list_function_memory",
     "list_gpu_stats",
     "list_jobs",
@@ -190,6 +192,19 @@ def list_jobs(
 ) -> list[JobState]:
     """Jobs: one for each driver. Parameters as of `list_actors`."""
     return cast(list[JobState], query("jobs", address, filters, limit, timeout, detail, raise_on_missing_output))
+
+
+def list_cluster_events(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: float = DEFAULT_TIMEOUT,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[ClusterEventState]:
+    """What happened to nodes, jobs, actors and workers, the newest first. Parameters as of `list_actors`."""
+    rows = query("cluster_events", address, filters, limit, timeout, detail, raise_on_missing_output)
+    return cast(list[ClusterEventState], rows)
 
 
 def list_node_stats(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 __all__ = [
     "ActorState",
+    "ClusterEventState",
     "FunctionMemory",
     "GpuStats",
     "JobState",
@@ -339,3 +340,28 @@ class GpuStats(StateRecord):
     memory_clock: int | None = field(default=None, metadata=_DETAIL)
     processes: list[dict[str, Any]] | None = field(default=None, metadata=_DETAIL)
     at: float = field(default=0.0, metadata=_DETAIL)
+
+
+@dataclasses.dataclass(kw_only=True)
+class ClusterEventState(StateRecord):
+    """Something that happened in the cluster. ``custom_fields``: the numbers of its reason.
+
+    ``event_id`` counts from 1 since the GCS started; ``event_type`` is a word for programs, such as NODE_DIED.
+    """
+
+    kind: ClassVar[str] = "cluster_events"
+    id_field: ClassVar[str] = "event_id"
+
+    event_id: int
+    time: str
+    severity: str
+    event_type: str
+    message: str
+    source_type: str
+    cell: int | None = None
+    node_id: str | None = field(default=None, metadata=_DETAIL)
+    worker_id: str | None = field(default=None, metadata=_DETAIL)
+    actor_id: str | None = field(default=None, metadata=_DETAIL)
+    job_id: str | None = field(default=None, metadata=_DETAIL)
+    time_ms: int = field(default=0, metadata=_DETAIL)
+    custom_fields: dict[str, Any] | None = field(default=None, metadata=_DETAIL)

@@ -19,9 +19,11 @@ from himalia.cluster.telemetry.events import TaskKind
 from himalia.cluster.telemetry.events import TaskState as Phase
 from himalia.cluster.telemetry.objects import ObjectRow, Stored, merge_reports
 from himalia.cluster.telemetry.records import TaskRecord, TaskTable
+from himalia.util.state._events import cluster_events
 from himalia.util.state._measured import function_memory, gpu_stats, node_stats, worker_stats
 from himalia.util.state._schemas import (
     ActorState,
+    ClusterEventState,
     FunctionMemory,
     GpuStats,
     JobState,
@@ -421,6 +423,7 @@ def _jobs(source: Source) -> list[StateRecord]:
 
 ROWS: dict[str, tuple[type[StateRecord], Callable[[Source], list[StateRecord]]]] = {
     "actors": (ActorState, _actors),
+    "cluster_events": (ClusterEventState, cluster_events),
     "function_memory": (FunctionMemory, function_memory),
     "gpu_stats": (GpuStats, gpu_stats),
     "jobs": (JobState, _jobs),

@@ -1,0 +1,77 @@
+"""The log of the cluster's events: listed, and followed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from himalia.cluster.protocol.gcs_messages import ListState
+from himalia.util.state._schemas import ClusterEventState, StateRecord
+
+if TYPE_CHECKING:
+    from himalia.util.state._source import Source
+
+__all__ = ["cluster_events", "follow_cluster_events"]
+
+_POLL: Final = 0.5
+"""Seconds between questions: what happens is rare, and read by people."""
+
+_AT_ONCE: Final = 1_000
+
+
+def cluster_events(source: Source) -> list[StateRecord]:
+    """The newest first."""
+    return [_row(event) for event in reversed(source.ask("events")["events"])]
+
+
+def follow_cluster_events(
+    address: str | None = None, after: int = 0, timeout: float | None = None
+) -> Iterator[ClusterEventState]:
+    """Events as they happen, the oldest first; what is there already comes first.
+
+    Parameters
+    ----------
+    address
+        Of a cluster; None: the one this process is connected to, or the newest on this machine.
+    after
+        Begin behind the event with this ``event_id``; 0: with the oldest that is remembered.
+    timeout
+        Seconds after which it ends; None: never.
+
+    Raises
+    ------
+    ConnectionError
+        The cluster is gone.
+    """
+    from himalia.util.state._source import open_source
+
+    until = None if timeout is None else time.monotonic() + timeout
+    with open_source(address, 10.0) as source:
+        first: dict[str, Any] = source.ask("events")
+        yield from (_row(event) for event in first["events"] if event["number"] > after)
+        after = first["next"]
+        while until is None or time.monotonic() < until:
+            answer = source.call(ListState("events", _AT_ONCE, after=after))
+            yield from (_row(event) for event in answer["events"])
+            after = answer["next"]
+            if len(answer["events"]) < _AT_ONCE:
+                time.sleep(_POLL)
+
+
+def _row(event: dict[str, Any]) -> ClusterEventState:
+    return ClusterEventState(
+        severity=event["severity"],
+        time=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["at"])),
+        source_type=event["source"],
+        event_id=event["number"],
+        event_type=event["kind"],
+        message=event["message"],
+        custom_fields=event["numbers"],
+        node_id=event["node_id"].hex() or None,
+        worker_id=event["worker_id"].hex() or None,
+        actor_id=event["actor_id"].hex() or None,
+        job_id=event["job_id"].hex() or None,
+        cell=event["cell"] or None,
+        time_ms=round(event["at"] * 1000),
+    )
