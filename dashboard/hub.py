@@ -118,6 +118,10 @@ class Viewer:
         self.send(view.opening())
         self.send(view.snapshot())
 
+    def opening(self) -> list[str]:
+        """The page and all its data once more, as two texts; nothing is sent."""
+        return [self._view.opening(), self._view.snapshot()] if self._view is not None else []
+
     def close(self) -> None:
         """Look no more."""
         if self._view is not None:

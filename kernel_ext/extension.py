@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +144,8 @@ class Extension:
             self.cards = self.cards or LiveCards(self.shell, self.front, self.cells)
             self.cards.attach(core)
             core.watch = session.watcher_of(core, NotebookBars(self.shell, self.front, self.cells))
+            if (widgets := sys.modules.get(f"{__package__}.widgets.page_widget")) is not None:
+                widgets.reopen(core)  # pages of a cluster before go on with this one
 
     def _announce(self, cell: Cell | None, text: str) -> None:
         found = self.cells.find(cell.message_id) if cell is not None and cell.message_id else None

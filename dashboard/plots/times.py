@@ -8,6 +8,7 @@ from typing import Any
 from bokeh.models import (
     ColumnDataSource,
     DataRange1d,
+    DatetimeTickFormatter,
     FactorRange,
     HoverTool,
     NumeralTickFormatter,
@@ -26,6 +27,20 @@ Sources = Mapping[str, ColumnDataSource]
 def _following(seconds: float) -> DataRange1d:
     """The newest of time, until somebody moves it."""
     return DataRange1d(follow="end", follow_interval=seconds * 1000, range_padding=0.0)
+
+
+def _show_clock(plot: Any, ticks: int) -> None:
+    """Times of the day on the x axis, so few that they can be read."""
+    plot.xaxis.formatter = DatetimeTickFormatter(
+        milliseconds="%H:%M:%S.%3N",
+        seconds="%H:%M:%S",
+        minsec="%H:%M:%S",
+        minutes="%H:%M",
+        hourmin="%H:%M",
+        hours="%H:%M",
+        days="%d %b %H:%M",
+    )
+    plot.xaxis.ticker.desired_num_ticks = ticks
 
 
 def task_stream(sources: Sources, theme: Theme, *, seconds: float = 60.0) -> Plot:
@@ -63,6 +78,7 @@ def task_stream(sources: Sources, theme: Theme, *, seconds: float = 60.0) -> Plo
             ("time", "@took"), ("worker", "@worker"), ("task", "@task")]  # fmt: skip
     plot.add_tools(HoverTool(renderers=[done, runs], tooltips=tips, point_policy="follow_mouse"))
     plot.add_tools(TapTool(renderers=[done, runs]))
+    _show_clock(plot, 6)
     plot.ygrid.grid_line_color = None
     plot.yaxis.major_tick_line_color = None
     return plot
@@ -98,6 +114,7 @@ def lines(
         tips.append((label, f"@{column}{{{number}}}"))
     plot.add_tools(HoverTool(renderers=renderers[:1], tooltips=tips, formatters={f"@{x}": "datetime"}, mode="vline"))
     plot.yaxis.formatter = NumeralTickFormatter(format=number)
+    _show_clock(plot, 3)
     plot.xgrid.grid_line_color = None
     if len(names) > 1:
         plot.legend.location = "top_left"

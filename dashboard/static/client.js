@@ -103,6 +103,7 @@ class Shown {
       if (spec.hint) {
         const hint = element("span", "hm-hint", spec.hint);
         title.append(hint);
+        title.title = spec.hint; // where there is no room for all of it
       }
       box.append(title);
     }

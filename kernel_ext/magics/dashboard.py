@@ -1,4 +1,4 @@
-"""``%dashboard``: the way from a cell to the dashboard."""
+"""``%dashboard``: pages of the dashboard under a cell, and the way to the whole."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ from IPython.core.magic import line_magic, magics_class
 
 from ...cluster.core import session
 from ..arguments import MagicParser, UsageProblem
-from ..html import GOOD, box
+from ..html import GOOD, IDLE, box
+from ..kernels import KernelFront
 from .base import Family, answers
 
 __all__ = ["DashboardMagics", "dashboard_place"]
+
+CLUSTER: Final = "cluster"
+"""The overview with controls: a widget, but no page of its own."""
+
+_CLOSED: Final = "this cluster was started without a dashboard (include_dashboard=False)"
 
 _BEHIND_HUB: Final = "{JUPYTERHUB_SERVICE_PREFIX}proxy/{port}"
 """Where jupyter-server-proxy serves a port of the machine of a hub's kernel."""
@@ -25,12 +31,15 @@ _BEHIND_HUB: Final = "{JUPYTERHUB_SERVICE_PREFIX}proxy/{port}"
 def _parser() -> MagicParser:
     parser = MagicParser("%dashboard")
     parser.add_argument("page", nargs="?", type=_page, metavar="PAGE")
+    parser.add_argument("--link", action="store_true")
     return parser
 
 
 def _page(text: str) -> str:
-    if not text.replace("-", "").replace("_", "").isalnum():
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a page")
+    from ...dashboard.pages import PAGES  # not while the extension is loaded
+
+    if text not in PAGES and text != CLUSTER:
+        raise argparse.ArgumentTypeError(f"{text!r} is no page: there are {', '.join(PAGES)} and {CLUSTER}")
     return text
 
 
@@ -64,21 +73,35 @@ class DashboardMagics(Family):
     @line_magic
     @answers
     def dashboard(self, line: str) -> None:
-        """Show the way to the dashboard of this notebook's cluster.
+        """Show the dashboard of this notebook's cluster, or one page of it, live under the cell.
 
         %dashboard [PAGE]
-            A link to it, or to one page of it alone. It logs in for ten minutes after it was made, so a notebook that
-            is passed on does not pass the cluster on; `himalia dashboard` in a terminal makes another.
+            A widget over the kernel's own connection, and above it a link to the same in the browser. PAGE is one of
+            the dashboard's menu (overview, task_stream, ...), or `cluster`: the overview with a slider for the CPUs.
+        %dashboard [PAGE] --link
+            Only the link. It logs in for ten minutes after it was made, so a notebook that is passed on does not pass
+            the cluster on; `himalia dashboard` in a terminal makes another.
         """
+        chosen = self.parse("dashboard", line)
+        page = chosen.page or ""
+        self.core()
+        linked = self._show_link("overview" if page == CLUSTER else page)
+        if not linked and chosen.link:
+            raise UsageProblem(_CLOSED)
+        if chosen.link or self._show_widget(page):
+            return
+        if not linked:
+            raise UsageProblem(f"{_CLOSED}, and widgets can not be shown here")
+
+    def _show_link(self, page: str) -> bool:
+        """Show the way to a page, or the whole; whether there is one."""
         from ...dashboard.server.access import make_ticket
 
-        page = self.parse("dashboard", line).page or ""
-        self.core()
         live = session.current_session()
         assert live is not None
         connection = live.connection
         if not connection.dashboard_url:
-            raise UsageProblem("this cluster was started without a dashboard (include_dashboard=False)")
+            return False
         place = f"{dashboard_place(connection.dashboard_url)}/{f'page/{page}' if page else ''}"
         ticket = make_ticket(connection.dashboard_token, time.time())
         title = f"Dashboard: {page}" if page else "Dashboard"
@@ -89,3 +112,21 @@ class DashboardMagics(Family):
                 "text/plain": f"{title}: {place}?ticket={ticket}",
             }
         )
+        return True
+
+    def _show_widget(self, page: str) -> bool:
+        """Show a page as a widget, where there are widgets."""
+        if not isinstance(self.extension.front, KernelFront):
+            return False
+        from IPython.display import display
+
+        from ..widgets import NoWidgetsError, cluster
+        from ..widgets import page as page_widget
+
+        try:
+            widget = cluster() if page == CLUSTER else page_widget(page or "overview")
+        except NoWidgetsError as error:
+            self.say(str(error), IDLE)
+            return False
+        display(widget)  # type: ignore[no-untyped-call]
+        return True

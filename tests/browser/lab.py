@@ -35,8 +35,11 @@ def chromium() -> str | None:
 
 
 @contextlib.contextmanager
-def lab_server(folder: Path) -> Iterator[str]:
-    """JupyterLab over a folder, with settings and runtime files of its own; its URL, with the token."""
+def lab_server(folder: Path, base_url: str = "/") -> Iterator[str]:
+    """JupyterLab over a folder, with settings and runtime files of its own; its URL, with the token.
+
+    ``base_url`` is where it lies on its server, as behind a hub.
+    """
     state = folder / ".jupyter-state"
     environment = {
         **os.environ,
@@ -50,7 +53,11 @@ def lab_server(folder: Path) -> Iterator[str]:
     notification.parent.mkdir(parents=True)
     notification.write_text('{"fetchNews": "false", "checkForUpdates": false}')
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.port=0"]
-    command += [f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True"]
+    command += [
+        f"--ServerApp.root_dir={folder}",
+        f"--ServerApp.base_url={base_url}",
+        "--LabApp.expose_app_in_browser=True",
+    ]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     try:

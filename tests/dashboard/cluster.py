@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ __all__ = ["PlayedCluster", "source"]
 OWNER = b"\x01owner__"
 
 
+@functools.cache  # a process has one for each template: they are compared by identity
 def source(name: str, cell: int = 0) -> Source:
     """A function that a cell submits."""
     return Source(name, OWNER, cell=Cell(b"job1", cell, "message") if cell else None)

@@ -15,7 +15,7 @@ from tests.kernel_ext.notebook import Notebook
 
 def test_the_link_logs_in_and_does_not_hold_the_token(kernel: Notebook) -> None:
     kernel.run("himalia.shutdown()\n%cluster start --cpus 1")
-    cell = kernel.run("%dashboard")
+    cell = kernel.run("%dashboard --link")
     kernel.run("from himalia.cluster.core import session")
     token = kernel.value("session.current_session().connection.dashboard_token").strip("'")
     assert len(token) == 48
@@ -32,8 +32,10 @@ def test_the_link_logs_in_and_does_not_hold_the_token(kernel: Notebook) -> None:
 
 def test_without_a_dashboard_it_says_so(kernel: Notebook) -> None:
     kernel.run("himalia.shutdown()\nhimalia.init(num_cpus=1, include_dashboard=False)")
-    assert "without a dashboard" in kernel.run("%dashboard").stream("stderr")
-    assert "no name of a page" in kernel.run("%dashboard ../etc").stream("stderr")
+    assert "without a dashboard" in kernel.run("%dashboard --link").stream("stderr")
+    assert "is no page: there are overview," in kernel.run("%dashboard ../etc").stream("stderr")
+    (widget,) = kernel.run("%dashboard").shown
+    assert "application/vnd.jupyter.widget-view+json" in widget
     kernel.run("himalia.shutdown()")
 
 

@@ -1,0 +1,18 @@
+"""Pictures that tests take, to be looked at: under a folder that git ignores, and CI keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+__all__ = ["FOLDER", "take"]
+
+FOLDER = Path(__file__).resolve().parents[2] / "build" / "screenshots"
+
+
+def take(page: Any, name: str) -> Path:
+    """Take a picture of a page of Playwright's; where it lies."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    file = FOLDER / f"{name}.png"
+    page.screenshot(path=str(file))
+    return file
