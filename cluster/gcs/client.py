@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, Self
 
 import msgspec
 
-from ..protocol.common import Address
+from ..protocol.common import RESOURCE_UNIT, Address, SetCapacity
 from ..protocol.core_messages import CoreMessage, DescribeObjects, ObjectsHeld
 from ..protocol.gcs_messages import Answer, Failed, GcsReply
 from ..protocol.ids import WORKER_ID_SIZE, process_id_from
@@ -125,13 +125,27 @@ class GcsClient:
                 return answer
         raise AssertionError("the answers end with an error")
 
-    def _ask_raylet(self, raylet: Address, message: Any, timeout: float) -> Iterator[Any]:
-        """Send a question; then what comes from there, until the time is over."""
-        what = f"The raylet at {_place(raylet)}"
+    def set_capacity(self, raylet: Address, cpus: int) -> None:
+        """Tell a raylet how many CPUs its node has from now on. It does not answer: ``nodes`` of the GCS shows it.
+
+        Raises
+        ------
+        GcsUnreachableError
+            There is no such raylet.
+        """
+        self._connect_raylet(raylet)
+        self._bus.send(raylet.worker_id, [self._encode(SetCapacity(cpus * RESOURCE_UNIT))])
+
+    def _connect_raylet(self, raylet: Address) -> None:
         try:
             self._bus.connect(raylet)
         except ConnectionError as error:
-            raise GcsUnreachableError(f"{what} cannot be reached: {error}") from error
+            raise GcsUnreachableError(f"The raylet at {_place(raylet)} cannot be reached: {error}") from error
+
+    def _ask_raylet(self, raylet: Address, message: Any, timeout: float) -> Iterator[Any]:
+        """Send a question; then what comes from there, until the time is over."""
+        what = f"The raylet at {_place(raylet)}"
+        self._connect_raylet(raylet)
         self._bus.send(raylet.worker_id, [self._encode(message)])
         deadline = time.monotonic() + timeout
         while True:

@@ -91,7 +91,7 @@ class CancelCell(msgspec.Struct, array_like=True, tag=40):
 
 
 class SetCapacity(msgspec.Struct, array_like=True, tag=41):
-    """Driver to the raylet of its node: the node has ``cpus`` units of CPU from now on.
+    """Driver or tool to a raylet: its node has ``cpus`` units of CPU from now on.
 
     What runs goes on, also if it holds more than that. With ``most``, it grows up to that while work waits, and shrinks
     to ``cpus`` again when less was enough for ``idle`` seconds.

@@ -299,8 +299,8 @@ class RayletMachine:
         self.pool.stop(worker, Death(DeathKind.KILLED, message.reason or "its owner ended it"), force=True)
 
     def _set_capacity(self, peer: bytes, message: SetCapacity) -> None:
-        if peer not in self.drivers:
-            self._context.log("error", f"{peer.hex()} may not change what this node has: it is no driver of it")
+        if peer in self.pool.workers:
+            self._context.log("error", f"{peer.hex()} may not change what this node has: it is a worker of it")
             return
         if message.cpus <= 0:
             self._context.log("error", f"a node can not have {message.cpus} units of CPU")

@@ -86,12 +86,18 @@ def test_idle_workers_beyond_the_cpus_end_after_a_while() -> None:
     assert states.count("stopping") == 3
 
 
-def test_only_a_driver_of_the_node_may_do_it_and_not_to_nothing(node: Node) -> None:
+def test_a_task_may_not_do_it_and_nobody_to_nothing(node: Node) -> None:
+    worker = node.leases(DRIVER, 1)[0].worker.worker_id
     node.take(Log)
-    node.receive(SECOND, SetCapacity(9 * UNIT))
+    node.receive(worker, SetCapacity(9 * UNIT))
     node.receive(DRIVER, SetCapacity(0))
-    assert ["no driver of it" in log.text for log in node.take(Log)] == [True, False]
+    assert ["a worker of it" in log.text for log in node.take(Log)] == [True, False]
     assert node.machine.ledger.total == cpus(2)
+
+
+def test_a_tool_that_is_no_driver_may_do_it(node: Node) -> None:
+    node.receive(SECOND, SetCapacity(9 * UNIT))
+    assert node.machine.ledger.total == cpus(9)
 
 
 def test_a_worker_that_goes_on_after_a_shrink_ends_what_it_runs(node: Node) -> None:
