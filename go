@@ -5,6 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 VENV="${HIMALIA_VENV:-.venv}"
 NOTEBOOK=notebooks/01_first_steps.ipynb
+LABEXTENSION=kernel_ext/lab/labextension/package.json
 
 usage() {
     cat <<'EOF'
@@ -17,6 +18,7 @@ usage: ./go [command] [arguments]
   fix                  let ruff repair and format what it can
   types                mypy, strictly
   pictures             run the notebooks in JupyterLab; keep their outputs and the documentation's pictures
+  lab [--check]        build the JupyterLab extension's front end (or compare), with Node from PyPI
   docs                 build the documentation into docs/_build
   check                lint, types, docs and tests
 EOF
@@ -40,7 +42,8 @@ need_venv_module() {
     fi
 }
 
-# need EXTRA: install this checkout with the extra, once for each state of pyproject.toml.
+# need EXTRA: install this checkout with the extra, once for each state of pyproject.toml and of the built JupyterLab
+# extension, which an editable installation copies.
 need() {
     if [ ! -x "$VENV/bin/python" ]; then
         need_python
@@ -48,7 +51,7 @@ need() {
         python3 -m venv "$VENV"
     fi
     local stamp="$VENV/.himalia-$1"
-    if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
+    if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ "$LABEXTENSION" -nt "$stamp" ]; then
         echo "installing himalia[$1] into $VENV"
         "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -e ".[$1]"
         touch "$stamp"
@@ -98,6 +101,11 @@ pictures() {
     "$VENV/bin/python" -m tools.record_pictures "$@"
 }
 
+lab() {
+    need lab
+    "$VENV/bin/python" -m tools.build_lab "$@"
+}
+
 run_tests() {
     need test
     "$VENV/bin/python" -m pytest "$@"
@@ -112,6 +120,7 @@ case "$command" in
     fix) fix ;;
     types) types ;;
     docs) docs ;;
+    lab) lab "$@" ;;
     pictures) pictures "$@" ;;
     check) # not joined by &&, which would switch off `set -e` inside
         lint

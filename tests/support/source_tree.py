@@ -29,19 +29,23 @@ class SourceTree:
         The packages a wheel contains.
     data_patterns
         File name patterns of what a wheel contains besides Python files.
+    left_out
+        By package, file name patterns of what it leaves out on purpose.
     """
 
     root: Path
     mapping: dict[str, str]
     listed: list[str]
     data_patterns: list[str]
+    left_out: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def read(cls, root: Path = ROOT) -> SourceTree:
         with (root / "pyproject.toml").open("rb") as file:
             setuptools = tomllib.load(file)["tool"]["setuptools"]
         patterns = setuptools.get("package-data", {}).get("*", [])
-        return cls(root, setuptools["package-dir"], setuptools["packages"], patterns)
+        left_out = setuptools.get("exclude-package-data", {})
+        return cls(root, setuptools["package-dir"], setuptools["packages"], patterns, left_out)
 
     def folder_of(self, package: str) -> Path:
         """The folder of a package, by the longest mapped prefix of its name."""
@@ -78,10 +82,11 @@ class SourceTree:
         """Files next to Python files that no pattern of ``package-data`` would put into a wheel."""
         missing = set()
         for package in self.packages_on_disk():
+            known = [*self.data_patterns, *self.left_out.get(package, [])]
             for path in self.folder_of(package).iterdir():
                 if not path.is_file() or path.suffix in (".py", ".pyc") or path.name.startswith("."):
                     continue
-                if not any(fnmatch.fnmatch(path.name, pattern) for pattern in self.data_patterns):
+                if not any(fnmatch.fnmatch(path.name, pattern) for pattern in known):
                     missing.add(str(path.relative_to(self.root)))
         return missing
 
