@@ -37,16 +37,6 @@ from tests.object_store.steps import (
 from tests.object_store.world import Node, World, content, object_id, process_id
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def node(world: World) -> Node:
-    return world[0]
-
-
 def test_an_object_is_created_sealed_pinned_and_freed(node: Node) -> None:
     put(node, A, 100 * KB, pin_for=DRIVER)
     answer = pin(node, A, WORKER)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from himalia.cluster.object_store.events import MakeFallback, ReadSpill, WriteSpill
 from himalia.cluster.object_store.lifecycle import FREED, LOST, NO_ROOM, PINNED, SEAL_WAIT
 from himalia.cluster.object_store.records import State
@@ -33,16 +31,6 @@ from tests.object_store.steps import (
     used,
 )
 from tests.object_store.world import Node, World, content, object_id
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def node(world: World) -> Node:
-    return world[0]
 
 
 def test_unpinned_objects_are_spilled_to_make_room_and_come_back(node: Node) -> None:

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from himalia.cluster.object_store.lifecycle import PINNED
 from himalia.cluster.object_store.records import State
 from himalia.cluster.protocol.raylet_messages import FreeObjects, ObjectShared, ShareObject, UnpinObjects
 from tests.object_store.steps import DRIVER, KB, WORKER, A, B, pin, put, state, used
-from tests.object_store.world import Node, World
-
-
-@pytest.fixture
-def node() -> Node:
-    return World()[0]
+from tests.object_store.world import Node
 
 
 def share(node: Node, of: bytes, source: bytes, offset: int, pin_for: bytes = b"") -> ObjectShared:
