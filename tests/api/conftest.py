@@ -15,8 +15,12 @@ import dataclasses
 import functools
 import importlib
 import os
+import subprocess
+import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -267,3 +271,39 @@ def counter(ray: ModuleType) -> Callable[[], Any]:
 
     actor_class = ray.remote(num_cpus=0)(Counter)
     return lambda: actor_class.remote()
+
+
+@pytest.fixture
+def run_program(engine: Any, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a script as a driver of its own. Further arguments are added to its environment."""
+
+    def run(source: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        script = tmp_path / "program.py"
+        script.write_text(source)
+        inherited = {
+            name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "HIMALIA_ADDRESS")
+        }
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            capture_output=True,
+            text=True,
+            timeout=engine.patience * 2,
+            env=inherited | environment,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def run_script(engine: Any, tmp_path: Path, run_program: Any) -> Any:
+    """Run a script that knows the API as ``ray``; returns all it wrote. ``isolated``: it finds no running cluster."""
+
+    def run(source: str, isolated: bool = False) -> str:
+        elsewhere = {"RAY_TMPDIR": str(tmp_path), "TMPDIR": str(tmp_path)} if isolated else {}
+        done = run_program(f"import {engine.name} as ray\n" + textwrap.dedent(source), **elsewhere)
+        return str(done.stdout + done.stderr)
+
+    return run

@@ -218,7 +218,9 @@ def test_cancelling_a_finished_task_changes_nothing(ray: ModuleType) -> None:
     assert ray.get(ref) == 5
 
 
-def test_tasks_that_depend_on_a_cancelled_task_fail_with_its_error(ray: ModuleType, signal: Any) -> None:
+@pytest.fixture
+def waiting(ray: ModuleType, signal: Any) -> Any:
+    """A task that waits for ever."""
     gate = signal()
 
     @ray.remote
@@ -226,34 +228,31 @@ def test_tasks_that_depend_on_a_cancelled_task_fail_with_its_error(ray: ModuleTy
         ray.get(gate.wait.remote())
         return 1
 
+    yield wait.remote()
+    ray.kill(gate)
+
+
+@pytest.fixture
+def consume(ray: ModuleType) -> Any:
     @ray.remote
     def consume(x: int) -> int:
         return x
 
-    first = wait.remote()
-    ray.cancel(first)
+    return consume
+
+
+def test_tasks_that_depend_on_a_cancelled_task_fail_with_its_error(ray: ModuleType, waiting: Any, consume: Any) -> None:
+    ray.cancel(waiting)
     with pytest.raises(ray.exceptions.TaskCancelledError):
-        ray.get(first)
+        ray.get(waiting)
     with pytest.raises((ray.exceptions.TaskCancelledError, ray.exceptions.RayTaskError)):
-        ray.get(consume.remote(first))
+        ray.get(consume.remote(waiting))
 
 
 @pytest.mark.only_engine("himalia", reason="Ray 2.60 sometimes aborts the driver here")
-def test_tasks_that_wait_for_a_task_fail_when_it_is_cancelled(ray: ModuleType, signal: Any) -> None:
-    gate = signal()
-
-    @ray.remote
-    def wait() -> int:
-        ray.get(gate.wait.remote())
-        return 1
-
-    @ray.remote
-    def consume(x: int) -> int:
-        return x
-
-    first = wait.remote()
-    last = consume.remote(consume.remote(first))
-    ray.cancel(first)
+def test_tasks_that_wait_for_a_task_fail_when_it_is_cancelled(ray: ModuleType, waiting: Any, consume: Any) -> None:
+    last = consume.remote(consume.remote(waiting))
+    ray.cancel(waiting)
     with pytest.raises(ray.exceptions.TaskCancelledError):
         ray.get(last)
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import textwrap
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -273,31 +270,6 @@ def test_resources_cannot_be_given_when_attaching(stopped_ray: ModuleType, run_s
         """
     )
     assert "refused:" in out
-
-
-@pytest.fixture
-def run_script(engine: Any, tmp_path: Path) -> Any:
-    """Run a script as a driver of its own and return all it wrote."""
-
-    def run(source: str, isolated: bool = False) -> str:
-        script = tmp_path / "script.py"
-        script.write_text(f"import {engine.name} as ray\n" + textwrap.dedent(source))
-        environment = dict(os.environ)
-        if isolated:
-            # Where no cluster of this machine is announced.
-            environment["RAY_TMPDIR"] = environment["TMPDIR"] = str(tmp_path)
-        done = subprocess.run(
-            [sys.executable, str(script)],
-            capture_output=True,
-            text=True,
-            timeout=engine.patience * 2,
-            env=environment,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    return run
 
 
 def test_init_refuses_unknown_arguments(stopped_ray: ModuleType) -> None:

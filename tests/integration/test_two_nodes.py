@@ -31,10 +31,8 @@ def test_tasks_spill_over_to_the_node_with_room(two_nodes: Nodes) -> None:
     assert set(seen) == {two_nodes.head.node_id, two_nodes.other.node_id}
 
 
-def test_tasks_and_actors_go_to_the_node_that_has_the_resource_they_ask_for(
-    two_nodes: Nodes, on: Callable[..., dict[str, Any]]
-) -> None:
-    hv = two_nodes.hv
+def tellers_of_place(hv: Any) -> tuple[Any, type[Any]]:
+    """A remote function and a class for actors that tell on which node they are."""
 
     @hv.remote
     def where() -> str:
@@ -44,9 +42,19 @@ def test_tasks_and_actors_go_to_the_node_that_has_the_resource_they_ask_for(
         def where(self) -> str:
             return str(hv.get_runtime_context().get_node_id())
 
+    return where, Place
+
+
+def test_tasks_and_actors_go_to_the_node_that_has_the_resource_they_ask_for(
+    two_nodes: Nodes, on: Callable[..., dict[str, Any]]
+) -> None:
+    hv = two_nodes.hv
+
+    where, place = tellers_of_place(hv)
+
     for resource, node in (("head", two_nodes.head), ("other", two_nodes.other)):
         assert hv.get(where.options(**on(resource)).remote()) == node.node_id
-        assert hv.get(hv.remote(**on(resource))(Place).remote().where.remote()) == node.node_id
+        assert hv.get(hv.remote(**on(resource))(place).remote().where.remote()) == node.node_id
 
 
 def test_a_task_that_no_node_can_run_yet_runs_when_one_joins(
@@ -54,16 +62,10 @@ def test_a_task_that_no_node_can_run_yet_runs_when_one_joins(
 ) -> None:
     hv = one_node.hv
 
-    @hv.remote
-    def where() -> str:
-        return str(hv.get_runtime_context().get_node_id())
-
-    class Place:
-        def where(self) -> str:
-            return str(hv.get_runtime_context().get_node_id())
+    where, place = tellers_of_place(hv)
 
     ref = where.options(**on("late")).remote()
-    actor = hv.remote(**on("late"))(Place).remote()
+    actor = hv.remote(**on("late"))(place).remote()
     assert not hv.wait([ref], timeout=0.3)[0]
     late = one_node.add(resources={"late": 5})
     with took_less_than(10):
