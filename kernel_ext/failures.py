@@ -16,7 +16,7 @@ from ..cluster.core.records import Plan, Record
 from ..cluster.core.refs import ERROR, ObjectRef
 from ..cluster.protocol.error_task import RayTaskError
 from ..cluster.protocol.frames import unpack_frames
-from ..cluster.serialization.layout import unpack
+from ..cluster.serialization.layout import parts_of
 from ..cluster.serialization.values import deserialize_args
 from .own_tasks import in_leader
 from .post_mortem import PostMortem
@@ -34,8 +34,6 @@ ARGUMENT_BYTES: Final = 1 << 20
 
 OBJECT_BYTES: Final = 64 << 20
 """Of objects in a store that the arguments refer to, for one failure."""
-
-_PICKLE: Final = 0x80
 
 
 class NothingToWalk(ValueError):
@@ -118,10 +116,7 @@ class FailedTask:
             raise NothingToWalk(f"`{self.name}` can not be run again: {self.lost}")
         if not self.data:
             return (), {}
-        if self.data[0] == _PICKLE:
-            args, kwargs = deserialize_args(self.data)
-        else:
-            args, kwargs = deserialize_args(*unpack(memoryview(self.data)))
+        args, kwargs = deserialize_args(*parts_of(self.data))
         values = list(args)
         for slot, ref in zip(self.slots, self.holds, strict=False):
             if isinstance(slot, int):

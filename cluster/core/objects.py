@@ -25,7 +25,7 @@ from ..protocol.raylet_messages import (
     SealObjects,
     ShareObject,
 )
-from ..serialization.layout import pack, pack_into, pack_size, unpack
+from ..serialization.layout import PICKLE, pack, pack_into, pack_size, unpack
 from ..serialization.values import Serialized, deserialize, serialize
 from . import failures
 from .borrowing import BorrowOps
@@ -37,8 +37,6 @@ __all__ = ["INLINE_LIMIT", "ObjectOps"]
 
 INLINE_LIMIT: Final = 100 * 1024
 """Values up to this size travel inside messages and live in their owner; larger ones go to the object store."""
-
-_PICKLE: Final = 0x80  # first byte of a pickle stream; a packed region begins otherwise
 
 
 class ObjectOps(BorrowOps):
@@ -262,7 +260,7 @@ class ObjectOps(BorrowOps):
             state = ref._state
             if state == INLINE:
                 data = ref._data
-                if data[0] == _PICKLE:
+                if data[0] == PICKLE:
                     return deserialize(data) if ref._x is None else self._load(ref, data)
                 return self._load(ref, *unpack(memoryview(data)))
             if state == BUFFERS:

@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 ALIGNMENT: Final = 64
+PICKLE: Final = 0x80
+"""First byte of a pickle stream; a region begins otherwise."""
 _MAGIC: Final = b"HIMV"
 _VERSION: Final = 1
 _HEADER: Final = struct.Struct("<4sHBxIxxxxQ")  # ends at a multiple of 8, where the lengths start
@@ -152,6 +154,11 @@ def kind_of(view: memoryview) -> Kind:
         return Kind(kind)
     except ValueError:
         raise LayoutError(f"the value is of the unknown kind {kind}") from None
+
+
+def parts_of(data: bytes) -> tuple[bytes | memoryview, Sequence[memoryview]]:
+    """Stream and buffers of a small value as it travels: the bare stream if it has no buffers, else a region."""
+    return (data, ()) if data[0] == PICKLE else unpack(memoryview(data))
 
 
 def unpack(view: memoryview) -> tuple[memoryview, Sequence[memoryview]]:

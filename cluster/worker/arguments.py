@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ..core.borrowing import TASK_COVER
 from ..core.refs import STORE, Extra, ObjectRef
@@ -16,7 +16,7 @@ from ..protocol.core_messages import ARG_ERROR, ARG_INLINE, ARG_LOCAL, Dep, Resu
 from ..protocol.ids import object_counter, object_index
 from ..serialization.error_values import deserialize_error
 from ..serialization.functions import import_function
-from ..serialization.layout import unpack
+from ..serialization.layout import PICKLE, parts_of, unpack
 from ..serialization.reloading import AdoptedCode
 from ..serialization.values import deserialize, deserialize_args
 from .peers import Job, Loaded
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from ..core.runtime import Core
 
 __all__ = ["Inputs", "LocalGone"]
-
-_PICKLE: Final = 0x80
 
 
 class LocalGone(Exception):
@@ -74,7 +72,7 @@ class Inputs:
         task = job.task
         data = task.args
         if task.deps is None and task.refs is None:
-            if data[0] == _PICKLE:
+            if data[0] == PICKLE:
                 args, kwargs = deserialize_args(data)
             else:
                 args, kwargs = deserialize_args(*unpack(memoryview(data)))
@@ -82,10 +80,7 @@ class Inputs:
         made: list[Any] = []
         self.core.context.cover = TASK_COVER
         try:
-            if data[:1] == b"\x80":
-                args, kwargs = deserialize_args(data, (), made)
-            else:
-                args, kwargs = deserialize_args(*unpack(memoryview(data)), made)
+            args, kwargs = deserialize_args(*parts_of(data), made)
             if task.deps is not None:
                 values = list(args)
                 for dep in task.deps:
@@ -146,7 +141,4 @@ class Inputs:
 
 def load_value(data: bytes, made: list[Any]) -> Any:
     """A value out of inline bytes."""
-    if data[0] == _PICKLE:
-        return deserialize(data, (), made)
-    stream, buffers = unpack(memoryview(data))
-    return deserialize(stream, buffers, made)
+    return deserialize(*parts_of(data), made)
