@@ -447,9 +447,7 @@ class Core(EngineOps):
         Not the leases of it: its raylet knows which task it began last, and says so (`WorkerDied`). The GCS does not,
         and may be heard first.
         """
-        for hook in self.death_hooks:
-            hook(worker_id)
-        self.actor_calls.process_died(worker_id)
+        self._process_gone(worker_id)
         for ref in self.references.process_died(worker_id):
             if ref._state in (PENDING, STORE):  # its node frees what it owned; a value that came inline stays
                 ref._data, ref._state = failures.object_error("owner_died", ref), ERROR

@@ -271,9 +271,13 @@ class TaskOps(ObjectOps):
 
     def _on_worker_died(self, peer: bytes, message: WorkerDied) -> None:
         self.submission.worker_died(message, time.monotonic())
-        self.actor_calls.process_died(message.worker_id)
+        self._process_gone(message.worker_id)
+
+    def _process_gone(self, worker_id: bytes) -> None:
+        """Tell those who deal with processes of one that has died."""
         for hook in self.death_hooks:
-            hook(message.worker_id)
+            hook(worker_id)
+        self.actor_calls.process_died(worker_id)
 
     def _should_retry(self, record: Record, data: bytes) -> bool:
         """Whether the options of a task say to retry it after this exception."""
