@@ -30,6 +30,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import count as counter
 from pathlib import Path
 from types import FrameType, SimpleNamespace
@@ -182,7 +183,7 @@ class HotPath:
         """Take so many tasks from call to value, phase by phase."""
         for phase in PHASES[: PHASES.index(until) + 1]:
             step: Callable[[int], None] = getattr(self, phase)
-            around(phase, lambda step=step: step(tasks))  # type: ignore[misc]
+            around(phase, partial(step, tasks))
 
 
 def child(tasks: int, until: str, marked: bool) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["bare_sleep_s", "percentile", "rate", "tree_pss_mb"]
+__all__ = ["bare_sleep_s", "medians_of", "percentile", "rate", "tree_pss_mb"]
 
 
 def rate(function: Callable[[], Any], operations: int, seconds: float) -> float:
@@ -46,3 +47,8 @@ def percentile(values: list[float], part: float) -> float:
     """The value below which ``part`` (0 to 1) of all values lie."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+
+def medians_of(figures: Mapping[str, Mapping[str, list[float]]]) -> dict[str, dict[str, float]]:
+    """The median of the rounds, by figure and engine."""
+    return {name: {engine: statistics.median(each) for engine, each in by.items()} for name, by in figures.items()}

@@ -20,7 +20,6 @@ import argparse
 import json
 import math
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from pathlib import Path
 
 from floors import judge
 from machine import describe, machine
+from measure import medians_of
 
 Rounds = dict[str, dict[str, list[float]]]
 """Values by figure and engine."""
@@ -134,7 +134,7 @@ def main() -> int:
     for _ in range(options.rounds):
         for engine in engines:
             is_complete &= measure(engine, options, found)
-    medians = {name: {engine: statistics.median(v) for engine, v in by.items()} for name, by in found.items()}
+    medians = medians_of(found)
     print_table(medians, engines)
     is_met = print_floors(medians, engines[-1]) if options.floors else True
     if options.json:

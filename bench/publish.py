@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from floors import judge
 from machine import describe
+from measure import medians_of
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -98,7 +98,7 @@ def block(report: Mapping[str, Any], names: Sequence[str]) -> str:
     """A table with where, with what and when it was measured."""
     figures: Mapping[str, Mapping[str, list[float]]] = report["figures"]
     engines = list(next(iter(figures.values())))
-    medians = {name: {e: statistics.median(v) for e, v in by.items()} for name, by in figures.items()}
+    medians = medians_of(figures)
     missed = [verdict.floor.figure for verdict in judge(medians, engines[-1]) if verdict.is_met is False]
     rounds = f"Medians of {report['rounds']} rounds, the engines in turn."
     met = f" Below what is aimed at: {', '.join(missed)}." if missed else ""

@@ -13,6 +13,7 @@ import sys
 import time
 import timeit
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cloudpickle
@@ -52,10 +53,10 @@ def values() -> dict[str, dict[str, float]]:
     for name, value in VALUES.items():
         packed = serialize(value)
         found[name] = {
-            "serialize": best(lambda value=value: serialize(value)),  # type: ignore[misc]
-            "deserialize": best(lambda packed=packed: deserialize(packed.data, packed.buffers)),  # type: ignore[misc]
-            "pickle": best(lambda value=value: pickle.dumps(value, 5)),  # type: ignore[misc]
-            "cloudpickle": best(lambda value=value: cloudpickle.dumps(value)),  # type: ignore[misc]
+            "serialize": best(partial(serialize, value)),
+            "deserialize": best(partial(deserialize, packed.data, packed.buffers)),
+            "pickle": best(partial(pickle.dumps, value, 5)),
+            "cloudpickle": best(partial(cloudpickle.dumps, value)),
         }
     return found
 
