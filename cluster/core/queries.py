@@ -16,7 +16,7 @@ from .actor_class import ActorHandle, meta_of
 from .borrowing import BorrowOps
 from .commands import Reply
 from .id_types import JobID
-from .refs import INLINE
+from .refs import INLINE, ObjectRef
 from .requests import RequestFailed
 from .working_dir import archive_key
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from .generator import ObjectRefGenerator
     from .own_stacks import OwnStacks
-    from .refs import ObjectRef
 
 __all__ = ["QueryOps"]
 
@@ -164,8 +163,7 @@ class QueryOps(BorrowOps):
         deadline = None if timeout is None else time.monotonic() + timeout
 
         def ready(item: ObjectRef | ObjectRefGenerator) -> bool:
-            state = getattr(item, "_state", None)
-            return bool(state) if state is not None else item.next_ready()  # type: ignore[union-attr]
+            return bool(item._state) if isinstance(item, ObjectRef) else item.next_ready()
 
         def done() -> bool:
             return sum(1 for item in refs if ready(item)) >= num_returns

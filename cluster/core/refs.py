@@ -157,7 +157,8 @@ class ObjectRef(msgspec.Struct, eq=False, weakref=True):
         return get_core().async_future(self)
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return self.as_future().__await__()  # type: ignore[no-any-return]
+        awaiting: Generator[Any, None, Any] = self.as_future().__await__()
+        return awaiting
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         from .current import get_core

@@ -42,8 +42,8 @@ def redefinition(handle: ActorHandle) -> ActorClass | None:
         found = ActorClass(found, {})
     if not isinstance(found, ActorClass) or found._shared is shared:
         return None
-    core = find_core()
-    edited = core is not None and core.code.get(module.__name__) != handle._code.get(module.__name__)  # type: ignore[union-attr]
+    core, name = find_core(), shared.cls.__module__
+    edited = core is not None and core.code.get(name) != handle._code.get(name)
     return found if edited or not _same_definition(found._cls, shared.cls) else None
 
 

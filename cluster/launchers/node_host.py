@@ -440,10 +440,8 @@ def _import_worker(module: str) -> None:
     spec = front_door.__spec__
     if spec is not None and spec.loader is not None and "__builtins__" not in vars(front_door):
         spec.loader.exec_module(front_door)  # until now it was a package without content: see `local`
-    import cloudpickle  # noqa: F401
-    import numpy as np  # noqa: F401
-
-    importlib.import_module(module)
+    for name in ("cloudpickle", "numpy", module):
+        importlib.import_module(name)
     # Errors name this module as theirs: pickled by name only if it is there.
     importlib.import_module("himalia.exceptions")
 

@@ -202,10 +202,11 @@ class Watcher:
     def _span(self, front: Front, began: float) -> Span:
         """The span of this place, if it has shown a bar already; else a new one."""
         place = front.place()
-        last, span = getattr(self._local, "last", (None, None))
-        if span is not None and place is not None and last is place and span.shown:
+        last: tuple[Any, Span | None] = getattr(self._local, "last", (None, None))
+        span = last[1]
+        if span is not None and place is not None and last[0] is place and span.shown:
             span.resume()
-            return span  # type: ignore[no-any-return]
+            return span
         span = Span(self.core, began, settings.after, Model(began), front)
         self._local.last = (place, span)
         return span
