@@ -2,8 +2,9 @@
 
 The cluster leases workers to whoever has tasks, so there is no fixed set of them and none keeps variables. ``%%every``
 has a pool of its own: one actor for each CPU of each node, made when it is first used. Each keeps its namespace until
-the cluster stops, the notebook leaves, or ``%every --stop``. Engines hold no CPU, so tasks run as if they were not
-there; while a cell runs on them, it competes with tasks.
+the cluster stops, the notebook leaves, or ``%every --stop``; when the cluster has shrunk, those with the highest
+numbers end. Where CPUs come and go with the work (``%cluster adapt``), engines only come. They hold no CPU, so tasks
+run as if they were not there; while a cell runs on them, it competes with tasks.
 
 Rejected: running the cell once as a task on each worker there is. Which these are changes from moment to moment, two
 cells in a row would not meet the same, and idle ones end.
@@ -11,20 +12,23 @@ cells in a row would not meet the same, and idle ones end.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from ..cluster.core import api
 from ..cluster.core.actor_class import ActorClass, ActorHandle
 from ..cluster.core.strategies import NodeAffinitySchedulingStrategy
+from ..cluster.protocol.common import RESOURCE_UNIT
 from .arguments import UsageProblem
 from .engine_actor import GROUP, Engine
 
 if TYPE_CHECKING:
     from ..cluster.core.runtime import Core
 
-__all__ = ["EnginePool", "choose", "ranges"]
+__all__ = ["EnginePool", "Slot", "choose", "lacking", "places", "ranges", "surplus"]
 
 _LARGEST: Final = 1_024  # engines: more are a mistake
 
@@ -45,25 +49,36 @@ class EnginePool:
     core: Core
     slots: list[Slot] = field(default_factory=list)
 
-    def ensure(self) -> list[int]:
-        """Have one for each CPU that there is now; returns the numbers of those that had died and are new."""
-        wanted = _places(api.nodes())
-        by_node: dict[str, int] = {}
-        for slot in self.slots:
-            by_node[slot.node] = by_node.get(slot.node, 0) + 1
-        missing = [node for node, count in wanted.items() for _ in range(count - by_node.get(node, 0))]
+    def ensure(self) -> tuple[list[int], list[int]]:
+        """Have one for each CPU that there is now.
+
+        Returns
+        -------
+        renewed, removed
+            Numbers of those that had died and are new, and of those that had no CPU any more.
+        """
+        nodes = self.core.cluster_state("nodes")
+        removed = self._remove(surplus(self.slots, places(nodes, at_most=True)))
+        missing = lacking(self.slots, places(nodes))
         if len(self.slots) + len(missing) > _LARGEST:
             raise UsageProblem(f"{len(self.slots) + len(missing)} engines are more than {_LARGEST}")
-        dead = self._dead()
-        renewed = [slot.number for slot in self.slots if slot.actor._id in dead]
-        for slot in self.slots:
-            if slot.number in renewed:
-                slot.node = slot.node if slot.node in wanted else next(iter(wanted))
-                slot.actor = self._make(slot.number, slot.node)
-        for node in missing:
-            number = len(self.slots)
-            self.slots.append(Slot(number, node, self._make(number, node)))
-        return renewed
+        dead = self._dead() if self.slots else set()
+        renewed = [slot for slot in self.slots if slot.actor._id in dead]
+        for slot in renewed:
+            slot.actor = self._make(slot.number, slot.node)
+        self.slots += [Slot(number, node, self._make(number, node)) for number, node in missing]
+        self.slots.sort(key=lambda slot: slot.number)
+        return [slot.number for slot in renewed], removed
+
+    def shrink(self) -> list[int]:
+        """End those that have no CPU any more; returns their numbers."""
+        return self._remove(surplus(self.slots, places(self.core.cluster_state("nodes"), at_most=True)))
+
+    def _remove(self, slots: list[Slot]) -> list[int]:
+        for slot in slots:
+            api.kill(slot.actor)
+            self.slots.remove(slot)
+        return [slot.number for slot in slots]
 
     def _make(self, number: int, node: str) -> ActorHandle:
         made = ActorClass(
@@ -82,20 +97,41 @@ class EnginePool:
 
     def stop(self) -> int:
         """End them all; returns how many there were."""
-        count = len(self.slots)
-        for slot in self.slots:
-            api.kill(slot.actor)
-        self.slots.clear()
-        return count
+        return len(self._remove(list(self.slots)))
 
 
-def _places(nodes: Iterable[dict[str, Any]]) -> dict[str, int]:
-    """How many engines each node is to have: one a CPU, and one where there is but a part of a CPU."""
-    return {
-        node["NodeID"]: max(1, int(node["Resources"].get("CPU", 0)))
-        for node in nodes
-        if node["Alive"] and node["Resources"].get("CPU", 0)
-    }
+def places(nodes: Iterable[dict[str, Any]], *, at_most: bool = False) -> dict[str, int]:
+    """How many engines each node is to have: one a CPU, and one where there is but a part of a CPU.
+
+    ``at_most``: where the number of CPUs follows the work, as many as there can be.
+    """
+    found: dict[str, int] = {}
+    for node in nodes:
+        cpus = node["total"].get("CPU", 0)
+        if at_most:
+            cpus = max(cpus, node["most"].get("CPU", 0))
+        if node["alive"] and cpus:
+            found[node["node_id"].hex()] = max(1, cpus // RESOURCE_UNIT)
+    return found
+
+
+def surplus(slots: Iterable[Slot], allowed: dict[str, int]) -> list[Slot]:
+    """Those with the highest numbers of each node that are more than it may have."""
+    left = dict(allowed)
+    found = []
+    for slot in slots:
+        left[slot.node] = left.get(slot.node, 0) - 1
+        if left[slot.node] < 0:
+            found.append(slot)
+    return found
+
+
+def lacking(slots: Sequence[Slot], wanted: dict[str, int]) -> list[tuple[int, str]]:
+    """Numbers and nodes of the engines that are still to be made: the lowest numbers that are free."""
+    taken = {slot.number for slot in slots}
+    free = (number for number in count() if number not in taken)
+    there = Counter(slot.node for slot in slots)
+    return [(next(free), node) for node, number in wanted.items() for _ in range(number - there[node])]
 
 
 def choose(text: str, slots: Sequence[Slot]) -> list[Slot]:

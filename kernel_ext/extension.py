@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..cluster.core.runtime import Core
     from ..cluster.protocol.common import Cell
     from .cards import LiveCards
+    from .engines import EnginePool
 
 __all__ = ["Extension"]
 
@@ -45,6 +46,7 @@ class Extension:
         self.wakeup = SignalWakeup(loop) if loop is not None else None
         self.failures: FailureLog | None = None  # of the core that this kernel works with
         self.live: LiveTasks | None = None
+        self.engines: EnginePool | None = None  # of %%every
 
     def load(self) -> None:
         """Install everything."""

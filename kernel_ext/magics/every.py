@@ -21,7 +21,7 @@ from ..html import BAD, GOOD, IDLE
 from ..tables import Table, report
 from .base import Family, answers, user_variables
 
-__all__ = ["EveryMagics"]
+__all__ = ["EveryMagics", "tell_of_removed"]
 
 _GRACE: Final = 2.0  # seconds that an engine has to stop when the cell is interrupted
 
@@ -69,7 +69,6 @@ class EveryMagics(Family):
     """``%%every``."""
 
     parsers: ClassVar = {"every": _parser}
-    _pool: EnginePool | None = None
 
     @line_cell_magic
     @answers
@@ -79,7 +78,7 @@ class EveryMagics(Family):
         %%every [--targets WHICH] [--group-outputs engine|type] [--push A,B] [--pull C,D]
             The engines run the cell at the same time, each in its own namespace, which later %%every cells find as it
             was left. The cell does not see the notebook's variables, except those that were pushed. It has engine_id
-            (0, 1, …) and engine_count.
+            (0, 1, …) and engine_count. When the cluster has fewer CPUs, as many engines end.
         %every [--push A,B] [--pull C,D] [--targets WHICH]
             Give variables of the notebook to the engines, or get theirs: x = %every --pull x is the list of the
             engines' values (a dictionary of such lists, for several names). Without options: what engines there are.
@@ -111,22 +110,24 @@ class EveryMagics(Family):
 
     def ended(self) -> None:
         """The extension is unloaded: nobody can reach the engines any more."""
-        pool, self._pool = self._pool, None
+        pool, self.extension.engines = self.extension.engines, None
         if pool is not None and pool.core.fatal is None and not pool.core.closed:
             pool.stop()
 
     def _engines(self) -> list[Slot]:
         core = self.core()
-        if self._pool is None or self._pool.core is not core:
-            self._pool = EnginePool(core)
-        renewed = self._pool.ensure()
+        pool = self.extension.engines
+        if pool is None or pool.core is not core:
+            pool = self.extension.engines = EnginePool(core)
+        renewed, removed = pool.ensure()
+        tell_of_removed(self, removed)
         if renewed:
             had = "had died: its variables are" if len(renewed) == 1 else "had died: their variables are"
             self.say(f"{_title(renewed)} {had} lost, and new ones took their place.", BAD)
-        return self._pool.slots
+        return pool.slots
 
     def _stop(self) -> None:
-        pool, self._pool = self._pool, None
+        pool, self.extension.engines = self.extension.engines, None
         count = pool.stop() if pool is not None and pool.core is self.core() else 0
         self.say(f"Ended {count} engines." if count else "There were no engines to end.", IDLE)
 
@@ -134,7 +135,7 @@ class EveryMagics(Family):
 
     def _run(self, code: CellCode, slots: list[Slot], grouped: str | None) -> None:
         body = CellBody(code.source, code.filename, code.flags, shows="display" in code.names.reads)
-        count = len(self._pool.slots) if self._pool is not None else len(slots)
+        count = len(self.extension.engines.slots) if self.extension.engines is not None else len(slots)
         calls = [(slot, slot.actor.run.remote(body, count, grouped is not None, code.quiet)) for slot in slots]
         refs = [ref for _, ref in calls]
         try:
@@ -212,6 +213,14 @@ class EveryMagics(Family):
         nodes = len({slot.node for slot in slots})
         on = "this machine" if nodes == 1 else f"{nodes} nodes"
         self.show(report("Engines", f"{len(slots)} on {on}", GOOD, [table]))
+
+
+def tell_of_removed(magics: Family, removed: list[int]) -> None:
+    """Say which engines had to go, if any."""
+    if removed:
+        lost = "its variables" if len(removed) == 1 else "their variables"
+        verb = "was" if len(removed) == 1 else "were"
+        magics.say(f"The cluster has fewer CPUs now: {_title(removed)} {verb} ended, with {lost}.", BAD)
 
 
 def _check(arguments: argparse.Namespace, code: CellCode | None) -> None:

@@ -49,6 +49,11 @@ def _scale(magics: Family, arguments: argparse.Namespace) -> None:
     if free < 0:
         held = f"What runs holds {cpus - free:g} CPUs. It goes on"
         magics.say(f"{held}, and nothing new starts until it holds fewer than {cpus}.", BUSY)
+    pool = magics.extension.engines
+    if pool is not None and pool.core is core:
+        from .every import tell_of_removed
+
+        tell_of_removed(magics, pool.shrink())
     _warn_of_many(magics, cpus)
 
 

@@ -92,6 +92,29 @@ def test_there_are_more_engines_when_the_cluster_has_grown(three: Notebook) -> N
     three.run("%every --stop\n%cluster scale 3")
 
 
+def test_the_last_engines_end_when_the_cluster_has_shrunk(three: Notebook) -> None:
+    three.run("%%every\nkept = engine_id")
+    three.run("from himalia.util.state import list_actors")
+    said = three.run("%cluster scale 1").text
+    assert "The cluster has fewer CPUs now: engines 1-2 were ended, with their variables." in said
+    assert three.run("%%every\nengine_count, kept").text == "engine 0: (1, 0)"
+    alive = "[a.pid for a in list_actors() if a.state == 'ALIVE']"
+    assert three.value(f"while len({alive}) != 1: time.sleep(0.01)\nlen({alive})") == "1"
+    three.run("%cluster scale 3")
+    assert three.run("%%every\n'kept' in globals()").text == "engine 0: True\nengines 1-2: False"
+
+
+def test_engines_stay_where_cpus_come_and_go_with_the_work(three: Notebook) -> None:
+    three.run("%%every\nkept = engine_id")
+    said = three.run("%cluster adapt --min 1 --max 3 --idle 0.1").text
+    total = "himalia.cluster_resources()['CPU']"
+    assert three.value(f"while {total} != 1: time.sleep(0.01)\n{total}") == "1.0"
+    assert "ended" not in said
+    assert three.run("%%every\nengine_count, kept").text == "\n".join(f"engine {n}: (3, {n})" for n in range(3))
+    assert "engine 2 was ended, with its variables" in three.run("%cluster scale 2").text
+    three.run("%cluster scale 3")
+
+
 def test_engines_leave_the_cpus_to_tasks_and_end_when_told(three: Notebook) -> None:
     three.run("%%every\n1")
     assert three.value("himalia.available_resources()['CPU']") == "3.0"
