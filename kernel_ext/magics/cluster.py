@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 from IPython.core.magic import line_magic, magics_class
 
 from ...cluster.core import api, current, session
+from ...cluster.core.progress.watching import settings
 from ...cluster.launchers.boot import NodeOptions
 from ...cluster.launchers.local import stop_all
 from ..arguments import MagicParser, UsageProblem, byte_count, positive
@@ -130,6 +131,28 @@ def _autoreload(magics: Family, arguments: argparse.Namespace) -> None:
     magics.say(watcher.describe(), GOOD if watcher.is_on else IDLE)
 
 
+def _progress_parser() -> MagicParser:
+    parser = MagicParser("%cluster progress")
+    parser.add_argument("state", nargs="?", default="status", choices=("on", "off", "status"))
+    parser.add_argument("--after", type=positive, metavar="SECONDS")
+    return parser
+
+
+def _progress(magics: Family, arguments: argparse.Namespace) -> None:
+    if arguments.after is not None:
+        if arguments.state == "off":
+            raise UsageProblem(
+                "--after says when bars appear, and with off they do not\nusage: %cluster progress on --after SECONDS"
+            )
+        settings.after = arguments.after
+    if arguments.state != "status":
+        settings.enabled = arguments.state == "on"
+    if settings.enabled:
+        magics.say(f"What blocks a cell for {settings.after:g} seconds shows how far it is.", GOOD)
+    else:
+        magics.say("Nothing shows by itself how far it is; himalia.util.progress(refs) does all the same.", IDLE)
+
+
 def _show_status(magics: Family) -> None:
     if magics.say_if_gone():
         return
@@ -153,6 +176,7 @@ ACTIONS: Final = {
     "adapt": ADAPT,
     "stop": Action(lambda: MagicParser("%cluster stop"), _stop),
     "autoreload": Action(_autoreload_parser, _autoreload),
+    "progress": Action(_progress_parser, _progress),
 }
 """What follows ``%cluster``. An action may live in a module of its own; its help stands below."""
 
@@ -191,6 +215,8 @@ class ClusterMagics(Family):
         %cluster autoreload [on|off|status]
             Reload edited modules, here before each cell and in workers before the tasks that are submitted then.
             Tasks that run, and actors, keep the code they have. Installed packages are not looked at.
+        %cluster progress [on|off|status] [--after SECONDS]
+            Whether a cell that waits for tasks shows how far they are, and after how long (2 seconds).
         """
         name, rest = self.action_of("cluster", line)
         ACTIONS[name].run(self, self.parse(f"cluster {name}", rest))

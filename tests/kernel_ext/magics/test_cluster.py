@@ -10,6 +10,7 @@ import pytest
 
 from himalia.cluster.launchers.boot import NodeOptions
 from himalia.cluster.launchers.local import start_head
+from himalia.kernel_ext.magics.cluster import ACTIONS
 from tests.kernel_ext.notebook import Notebook
 
 
@@ -96,6 +97,8 @@ def test_connecting_to_nothing_says_where_it_looked(loaded: Notebook, tmp_path: 
         ("strat", "has no 'strat'; did you mean 'start'?"),
         ("", "usage: %cluster start|status|connect|scale|adapt|stop"),
         ("stop --force", "has no option --force"),
+        ("progress maybe", "invalid choice: 'maybe' (choose from"),
+        ("progress off --after 3", "with off they do not"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_would(loaded: Notebook, line: str, said: str) -> None:
@@ -155,6 +158,17 @@ def test_no_cluster_has_no_cpus(loaded: Notebook) -> None:
     assert "a cluster has 1 to 10000 CPUs, not 0" in loaded.run("%cluster scale 0").stream("stderr")
 
 
+def test_progress_is_turned_off_and_on(loaded: Notebook) -> None:
+    settings = "from himalia.cluster.core.progress.watching import settings\n(settings.enabled, settings.after)"
+    assert "for 2 seconds shows how far it is" in loaded.run("%cluster progress").text
+    assert "Nothing shows by itself" in loaded.run("%cluster progress off").text
+    assert loaded.value(settings) == "(False, 2.0)"
+    assert "Nothing shows by itself" in loaded.run("%cluster progress status").text
+    assert "for 0.5 seconds" in loaded.run("%cluster progress on --after 0.5").text
+    assert loaded.value(settings) == "(True, 0.5)"
+    assert loaded.value("himalia.is_initialized()") == "False"
+
+
 def test_help_describes_every_action(loaded: Notebook) -> None:
     text = loaded.run("print(get_ipython().find_line_magic('cluster').__doc__)").stream()
-    assert all(f"%cluster {action}" in text for action in ("start", "status", "connect", "scale", "adapt", "stop"))
+    assert all(f"%cluster {action}" in text for action in ACTIONS)
