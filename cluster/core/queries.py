@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..protocol.common import NodeInfo, from_units
+from ..protocol.control_messages import CancelOwned, EndJob
 from ..protocol.core_messages import RefInfo
 from ..protocol.gcs_messages import ActorInfo, ActorSpec, GetActor, KvPut, ListState
 from ..protocol.ids import make_object_id, task_counter
@@ -49,6 +50,8 @@ class QueryOps(BorrowOps):
         self.handlers[StackQuestion] = lambda peer, message: self._stacks().on_question(peer, message)
         self.handlers[StackStop] = lambda peer, message: self._stacks().on_stop(peer, message)
         self.handlers[NameFiles] = self._on_name_files
+        self.handlers[CancelOwned] = self._on_control
+        self.handlers[EndJob] = self._on_control
 
     def _stacks(self) -> OwnStacks:
         if self._own_stacks is None:
@@ -56,6 +59,14 @@ class QueryOps(BorrowOps):
 
             self._own_stacks = OwnStacks(self)  # type: ignore[arg-type]  # the whole core
         return self._own_stacks
+
+    def _on_control(self, peer: bytes, message: CancelOwned | EndJob) -> None:
+        from .control import cancel_owned, end_job  # asked for by hand, now and then
+
+        if isinstance(message, CancelOwned):
+            cancel_owned(self, peer, message)  # type: ignore[arg-type]  # the whole core
+        else:
+            end_job(self, peer, message)  # type: ignore[arg-type]
 
     def _on_name_files(self, peer: bytes, message: NameFiles) -> None:
         names = self.name_files(message.files) if self.name_files is not None else {}

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from .common import Address, CancelCell, Cell, Resources
+from .control_messages import CancelOwned, ControlDone, EndJob
 from .debug_messages import BreakpointLine, BreakpointText
 from .stack_messages import FilesNamed, NameFiles, StackAnswer, StackQuestion, StackStop
 
@@ -464,4 +465,7 @@ CoreMessage = (
     | StackAnswer
     | NameFiles
     | FilesNamed
+    | CancelOwned
+    | EndJob
+    | ControlDone
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from .asking import Asking
 if TYPE_CHECKING:
     from .stream import Pages
 
-__all__ = ["FORGERY_HEADER", "ApiHandler", "Guarded", "Missing", "Services"]
+__all__ = ["FORGERY_HEADER", "ApiHandler", "Guarded", "Missing", "MissingApi", "Services"]
 
 FORGERY_HEADER: Final = "X-Himalia-Request"
 """Of a request that changes something: the value that our pages were given."""
@@ -174,7 +173,7 @@ class ApiHandler(Guarded):
     def answer(self, value: Any) -> None:
         """Finish with a value as JSON."""
         self.set_header("Content-Type", "application/json")
-        self.end(json.dumps(value, default=str, allow_nan=False))
+        self.end(msgspec.json.encode(value))
 
     def answer_error(self, status: int, kind: str, text: str) -> None:
         """Finish with an error: ``kind`` for programs, ``text`` for people."""
@@ -185,3 +184,7 @@ class ApiHandler(Guarded):
         error = kwargs.get("exc_info", (None, None, None))[1]
         text = error.log_message if isinstance(error, HTTPError) and error.log_message else self._reason
         self.answer_error(status_code, self._reason.lower().replace(" ", "_"), text or "")
+
+
+class MissingApi(ApiHandler, Missing):
+    """What the API does not have."""

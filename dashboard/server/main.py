@@ -22,9 +22,10 @@ from tornado.web import Application
 from ...cluster.launchers.boot import DashboardBoot
 from .access import Access
 from .asking import Asking
-from .base import Missing, Services
+from .base import Missing, MissingApi, Services
 from .login import LoginHandler, LogoutHandler
 from .pages import STATIC, LibraryHandler, PageHandler, StaticHandler
+from .rest import routes
 from .stream import Pages, StreamHandler
 
 __all__ = ["make_application", "run_dashboard"]
@@ -47,6 +48,8 @@ def make_application(services: Services) -> Application:
             (r"/logout", LogoutHandler, told),
             (r"/static/(bokeh\.min\.js)", LibraryHandler, told),
             (r"/api/v1/stream", StreamHandler, told),
+            *routes(services),
+            (r"/api/.*", MissingApi, told),
             (r"/static/(.*)", StaticHandler, {**told, "path": str(STATIC)}),
         ],
         default_handler_class=Missing,
