@@ -104,7 +104,7 @@ class Leases:
         cls.asked[there] = cls.asked.get(there, 0) + message.count
         self.out.append(Connect(message.raylet))
         spec = cls.spec if fresh else None
-        self.out.append(Send(there, SetDemand(cls.class_id, cls.asked[there], spec, message.hops)))
+        self.out.append(Send(there, SetDemand(cls.class_id, cls.asked[there], spec, message.hops, 0, *_first(cls))))
 
     def lease_refused(self, raylet: bytes, message: LeaseRefused) -> None:
         """No node can meet this: warn once, or fail the tasks where it can never be."""
@@ -199,7 +199,10 @@ class Leases:
             rounded = 1 << (want - 1).bit_length()
             cls.asked[self.raylet] = (here or 0) + rounded - asked
             spec = cls.spec if here is None else None
-            self.out.append(Send(self.raylet, SetDemand(cls.class_id, cls.asked[self.raylet], spec, 0, waiting)))
+            name, cell = _first(cls)
+            self.out.append(
+                Send(self.raylet, SetDemand(cls.class_id, cls.asked[self.raylet], spec, 0, waiting, name, cell))
+            )
         elif not waiting and want <= held < asked:
             for raylet, there in list(cls.asked.items()):
                 mine = self._held(cls, raylet)
@@ -221,6 +224,15 @@ class Leases:
             if count >= MAX_WANT:
                 break
         return min(count, max(1, int(seconds / USEFUL))) + busy if count else 0
+
+
+def _first(cls: SchedulingClass) -> tuple[str, int]:
+    """Name and cell of the task that waits first, for people; said when demand grows, so a task costs nothing."""
+    if not cls.queue:
+        return "", 0
+    plan = cls.queue[0].plan
+    cell = plan.template.cell
+    return plan.name or plan.template.name, cell.execution if cell is not None else 0
 
 
 def lease_key(spec: LeaseSpec) -> LeaseKey:

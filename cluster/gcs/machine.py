@@ -63,7 +63,7 @@ from .kv_machine import Kv
 from .nodes_machine import TABLE as NODE_TABLE
 from .nodes_machine import Node, NodeRecord, Nodes, NodeState
 from .placement import needed
-from .queries import QUERIES, query, read_events
+from .queries import QUERIES, pending, query, read_events
 from .recovery_machine import reconcile, restore
 from .surveys_machine import Surveys
 
@@ -96,6 +96,7 @@ class GcsMachine:
         self.kv = Kv(self._out)
         self.events = EventRing(self.config)
         self.surveys = Surveys(self._out, self.nodes)
+        self.surveys.shapes["pending"] = lambda rows, missing: pending(self, rows, missing)
         self.log = EventLog(self.config, self._wall)
         self.actors.changed = self.log.actor_changed
         self._now = 0.0
@@ -129,6 +130,10 @@ class GcsMachine:
 
     def _wall(self, now: float) -> float:
         return now + self._wall_offset
+
+    def wall(self) -> float:
+        """The date of this step."""
+        return self._wall(self._now)
 
     # -- the interface ------------------------------------------------------------------------------------------------
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from ..protocol.common import RESOURCE_UNIT, Death, Resources
 from ..protocol.gcs_messages import EventsRead, ListState, ReadTaskEvents
-from .actor_record import Actor
+from .actor_record import Actor, ActorState
 from .nodes_machine import Node
+from .pending import explain_pending
 
 if TYPE_CHECKING:
     from .machine import GcsMachine
 
-__all__ = ["QUERIES", "query", "read_events"]
+__all__ = ["QUERIES", "pending", "query", "read_events"]
 
 _DEATHS_BETWEEN: Final = 256  # of processes that who asks again for what is new may have missed: a node full of them
 
@@ -185,6 +188,13 @@ def _sum(parts: list[Resources]) -> Resources:
         for name, units in part.items():
             out[name] = out.get(name, 0) + units
     return out
+
+
+def pending(gcs: GcsMachine, rows: list[msgspec.Raw], missing: list[bytes]) -> dict[str, Any]:
+    """The answer to ``ListState("pending")``, of what raylets said: what waits, and why."""
+    told = [row for part in rows for row in msgspec.msgpack.decode(part)]
+    waiting = [actor for actor in gcs.actors.by_id.values() if actor.state in (ActorState.WAITING, ActorState.STARTING)]
+    return {"pending": explain_pending(told, gcs.nodes.living(), waiting, gcs.wall()), "missing": missing}
 
 
 def _resources(gcs: GcsMachine, message: ListState) -> dict[str, Resources]:

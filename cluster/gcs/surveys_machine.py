@@ -11,7 +11,8 @@ themselves (each would need a connection to each node).
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 
@@ -32,9 +33,10 @@ PATIENCE: Final = 3.0
 class _Survey:
     """All rounds of one question. ``asked``: nodes that have not answered this round; empty between rounds."""
 
-    __slots__ = ("answers", "asked", "due", "missing", "round", "waiting")
+    __slots__ = ("answers", "asked", "due", "missing", "round", "waiting", "what")
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
+        self.what = what
         self.round = 0
         self.asked: set[bytes] = set()
         self.answers: dict[bytes, msgspec.Raw] = {}
@@ -50,27 +52,29 @@ class Surveys:
         self._out = out
         self._nodes = nodes
         self._by_name: dict[str, _Survey] = {}
+        self.shapes: dict[str, Callable[[list[msgspec.Raw], list[bytes]], Any]] = {}
+        """By question: makes the answer of the nodes' rows and of those missing, where rows alone are not enough."""
 
     def ask(self, peer: bytes, request: int, what: str, now: float) -> None:
         """Somebody wants to know; the answer comes at once, or when the nodes have answered."""
         survey = self._by_name.get(what)
         if survey is None:
-            survey = self._by_name[what] = _Survey()
+            survey = self._by_name[what] = _Survey(what)
         if not survey.asked and survey.due is not None and now < survey.due:
             self._answer(survey, peer, request)
             return
         survey.waiting.append((peer, request))
         if not survey.asked:
-            self._begin(survey, what, now)
+            self._begin(survey, now)
 
-    def _begin(self, survey: _Survey, what: str, now: float) -> None:
+    def _begin(self, survey: _Survey, now: float) -> None:
         survey.round += 1
         survey.answers = {}
         survey.missing = []
         survey.due = now + PATIENCE
         survey.asked = {node.node_id for node in self._nodes.living()}
         for node_id in survey.asked:
-            self._out.raylet(node_id, NodeQuestion(what, survey.round))
+            self._out.raylet(node_id, NodeQuestion(survey.what, survey.round))
         if not survey.asked:
             self._end(survey, now)
 
@@ -100,7 +104,10 @@ class Surveys:
             self._answer(survey, peer, request)
 
     def _answer(self, survey: _Survey, peer: bytes, request: int) -> None:
-        self._out.answer(peer, request, {"nodes": list(survey.answers.values()), "missing": survey.missing})
+        rows = list(survey.answers.values())
+        shape = self.shapes.get(survey.what)
+        answer = {"nodes": rows, "missing": survey.missing} if shape is None else shape(rows, survey.missing)
+        self._out.answer(peer, request, answer)
 
     def tick(self, now: float) -> None:
         """Wait no longer for who is late, and keep nothing that is old."""

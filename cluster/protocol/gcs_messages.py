@@ -281,6 +281,7 @@ class ListState(msgspec.Struct, array_like=True, tag=21):
 
     ``what``: nodes, actors, jobs, workers, named_actors, task_events, resources, stats; or one of `NODE_QUESTIONS`, for
     which all nodes are asked: ``nodes`` are then the rows of each, ``missing`` the ids of those that did not answer.
+    Of ``pending`` the answer is what waits and why: see `gcs/pending.py`.
     ``events`` are those after number ``after`` (0: the newest); see `gcs/event_log_machine.py`.
     """
 

@@ -11,7 +11,7 @@ import msgspec
 
 __all__ = ["NODE_QUESTIONS", "NodeAnswer", "NodeQuestion"]
 
-NODE_QUESTIONS: Final = frozenset({"function_memory", "gpu_stats", "node_stats", "worker_stats"})
+NODE_QUESTIONS: Final = frozenset({"function_memory", "gpu_stats", "node_stats", "pending", "worker_stats"})
 """What a node can be asked: see `raylet/survey.py`."""
 
 

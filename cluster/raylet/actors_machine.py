@@ -266,6 +266,14 @@ class NodeActors:
             if actor.state == "alive" and actor.address is not None
         ]
 
+    def unplaced(self) -> list[NodeActor]:
+        """Those that wait for resources or for a worker."""
+        return list(self._unplaced.values())
+
+    def holding(self) -> list[tuple[ActorSpec, Allocation]]:
+        """What each holds that has its resources."""
+        return [(life.spec, life.allocation) for life in self._lives.values() if life.allocation is not None]
+
     def allocations(self) -> int:
         """How many lives hold resources."""
         return sum(actor.allocation is not None for actor in self._lives.values())

@@ -24,13 +24,12 @@ from ..protocol.raylet_messages import (
     LeaseGranted,
     LeaseReclaim,
     LeaseRefused,
-    LeaseSpec,
     LeaseSpill,
     SetDemand,
     WorkerDied,
 )
-from ..protocol.transitions import History, IllegalTransition, Step, new_history
 from .events import Context, ResetStarted
+from .lease_records import LEASE_EDGES, Demand, Lease
 from .ledger import Allocation, Ledger
 from .policy import ClusterView
 from .reclaim import Holder, Waiter, choose_reclaims, choose_surplus
@@ -38,94 +37,9 @@ from .workers_machine import PoolKey, Worker, WorkerPool
 
 __all__ = ["LEASE_EDGES", "Demand", "Lease", "Leases"]
 
-LEASE_EDGES: Final[dict[tuple[str, str], str]] = {
-    ("granted", "reclaim"): "reclaimed",
-    ("granted", "return"): "ended",
-    ("granted", "worker ended"): "ended",
-    ("granted", "owner ended"): "ended",
-    ("reclaimed", "return"): "ended",
-    ("reclaimed", "worker ended"): "ended",
-    ("reclaimed", "owner ended"): "ended",
-}
-
 _HOLD_AFTER: Final = 0.2
 _HOLD_PERIOD: Final = 2.0
 """After 0.2 s of waiting, and then in the first half of each 2 s, what comes free is kept for the longest wait."""
-
-
-class Lease:
-    """A worker in the use of an owner. ``reclaimed``: its owner was asked to give it up.
-
-    ``weight``: the largest share of any of the node's resources that it holds, in millionths.
-    """
-
-    __slots__ = ("allocation", "demand", "granted_at", "history", "lease_id", "state", "weight", "worker")
-
-    def __init__(self, lease_id: int, demand: Demand, worker: Worker, allocation: Allocation, now: float) -> None:
-        self.lease_id = lease_id
-        self.demand = demand
-        self.worker = worker
-        self.allocation = allocation
-        self.granted_at = now
-        self.state = "granted"
-        self.weight = 0
-        self.history: History = new_history()
-
-    def move(self, fact: str, now: float) -> None:
-        after = LEASE_EDGES.get((self.state, fact))
-        if after is None:
-            raise IllegalTransition(f"lease {self.lease_id}", self.state, fact, tuple(self.history))
-        self.history.append(Step(now, fact, self.state, after))
-        self.state = after
-
-
-class Demand:
-    """What one owner wants of one class. ``waiting_since``: since when it has less than it wants; None when it has all.
-
-    ``refused``: what the owner was told last, so that it is told once. ``turn``: when it was served last. ``need``:
-    equal for demands that the same leases could meet.
-    """
-
-    __slots__ = (
-        "class_id",
-        "held",
-        "hops",
-        "need",
-        "owner",
-        "queued",
-        "refused",
-        "spec",
-        "turn",
-        "waiting_since",
-        "want",
-    )
-
-    def __init__(self, owner: bytes, class_id: int, spec: LeaseSpec) -> None:
-        self.owner = owner
-        self.class_id = class_id
-        self.spec = spec
-        self.need = (
-            frozenset(spec.resources.items()),
-            spec.strategy,
-            frozenset(spec.labels.items()),
-            spec.job_id,
-            spec.runtime_env,
-        )
-        self.want = 0
-        self.held: dict[int, Lease] = {}
-        self.hops = 0
-        self.queued = 0
-        self.refused = ""
-        self.turn = 0
-        self.waiting_since: float | None = None
-
-    @property
-    def unmet(self) -> int:
-        return self.want - len(self.held)
-
-    @property
-    def key(self) -> PoolKey:
-        return self.spec.job_id, self.spec.runtime_env
 
 
 class Leases:
@@ -164,6 +78,8 @@ class Leases:
         demand.want = message.want
         demand.hops = message.hops
         demand.queued = message.queued
+        if message.name:
+            demand.name, demand.cell = message.name, message.cell
         self._sort_in(demand)
 
     def _sort_in(self, demand: Demand) -> None:
@@ -261,7 +177,7 @@ class Leases:
         """Serve all who can be served now, in turns."""
         if not self._unmet:
             return
-        kept = self._kept_for_longest()
+        kept = self.kept_for_longest()
         full: set[object] = set()  # demands that got nothing in this call, and what they need
         while self._serve_first(full, kept):
             pass
@@ -292,7 +208,7 @@ class Leases:
         What it lacks then, all who need the same lack too, and go into ``full``: a thousand of them cost one look.
         """
         spec = demand.spec
-        fits_here = self._ledger.fits(spec.resources) and not self._is_kept(demand, kept)
+        fits_here = self._ledger.fits(spec.resources) and not self.is_kept(demand, kept)
         choice = self._view.choose(spec, fits_here, demand.hops)
         if choice.node is not None:
             self._spill(demand, choice.node)
@@ -365,12 +281,12 @@ class Leases:
         needs: dict[PoolKey, int] = {}
         if not self._unmet:
             return needs
-        kept = self._kept_for_longest()
+        kept = self.kept_for_longest()
         taken: list[Allocation] = []
         full: set[object] = set()
         for classes in self._unmet.values():
             for demand in classes.values():
-                if demand.need in full or self._is_kept(demand, kept) or self._pool.failure(demand.key):
+                if demand.need in full or self.is_kept(demand, kept) or self._pool.failure(demand.key):
                     continue
                 pool = self._pool.kind(demand.key)
                 for _ in range(demand.unmet):
@@ -388,10 +304,10 @@ class Leases:
 
     # -- fairness -----------------------------------------------------------------------------------------------------
 
-    def _kept_for_longest(self) -> tuple[Demand, Resources] | None:
+    def kept_for_longest(self) -> tuple[Demand, Resources] | None:
         """The demand for which what comes free is kept at this time, if any."""
         now = self._context.now
-        longest = min(self._all_unmet(), key=lambda demand: demand.waiting_since or now, default=None)
+        longest = min(self.waiting(), key=lambda demand: demand.waiting_since or now, default=None)
         if longest is None or longest.waiting_since is None:
             return None
         waited = now - longest.waiting_since
@@ -401,7 +317,7 @@ class Leases:
             return None
         return longest, longest.spec.resources
 
-    def _is_kept(self, demand: Demand, kept: tuple[Demand, Resources] | None) -> bool:
+    def is_kept(self, demand: Demand, kept: tuple[Demand, Resources] | None) -> bool:
         """Whether it asks for what is kept for another."""
         if kept is None or kept[0] is demand:
             return False
@@ -412,7 +328,8 @@ class Leases:
             for name, units in demand.spec.resources.items()
         )
 
-    def _all_unmet(self) -> Iterator[Demand]:
+    def waiting(self) -> Iterator[Demand]:
+        """All demand that is not met."""
         for classes in self._unmet.values():
             yield from classes.values()
 
@@ -454,7 +371,7 @@ class Leases:
             return
         self._reclaim_at = None
         waiters = self.waiting_actors()
-        for demand in self._all_unmet():
+        for demand in self.waiting():
             waited = 0.0 if demand.waiting_since is None else now - demand.waiting_since
             if waited < self._context.config.reclaim_after * 0.99:
                 continue
@@ -475,7 +392,7 @@ class Leases:
 
     def pending(self) -> list[tuple[Resources, int]]:
         """What waits, for the report to the GCS."""
-        return [(demand.spec.resources, demand.unmet) for demand in self._all_unmet()]
+        return [(demand.spec.resources, demand.unmet) for demand in self.waiting()]
 
     def lease_of(self, worker: Worker) -> Lease | None:
         return self.leases.get(worker.lease_id)
@@ -494,7 +411,7 @@ class Leases:
             assert self._shares.get(owner, 0) == weight
         held = sum(len(demand.held) for classes in self._demands.values() for demand in classes.values())
         assert held == len(self.leases)
-        unmet = {id(demand) for demand in self._all_unmet()}
+        unmet = {id(demand) for demand in self.waiting()}
         for classes in self._demands.values():
             for demand in classes.values():
                 assert (demand.unmet > 0) == (id(demand) in unmet), f"class {demand.class_id}: unmet {demand.unmet}"

@@ -26,6 +26,7 @@ from ..telemetry.system_sampler import Sampler
 from .machine import RayletMachine
 from .memory_monitor import MemoryState
 from .process_files import ProcessFiles
+from .waiting_rows import waiting_row
 
 __all__ = ["Survey", "gpu_rows", "process_rows"]
 
@@ -165,6 +166,8 @@ class Survey:
         """The GCS wants to know."""
         if question.what == "function_memory":
             self._reply(question, self._function_memory())
+        elif question.what == "pending":
+            self._reply(question, [waiting_row(self._machine, self._loop.time())])
         elif question.what in self._answers:
             self._waiting.append(question)
             if self._loop.time() < self._until:

@@ -420,6 +420,10 @@ class WorkerPool:
         for stack in self._idle.values():
             yield from stack
 
+    @property
+    def starting_count(self) -> int:
+        return self._starting_count
+
     def idle_count(self) -> int:
         return sum(map(len, self._idle.values()))
 

@@ -12,7 +12,15 @@ from himalia.cli._output import print_rows, print_table, print_value
 __all__ = ["add_commands"]
 
 _KINDS = ("actors", "jobs", "nodes", "objects", "tasks", "workers")
-_OTHERS = ("cluster-events", "function-memory", "gpu-stats", "node-stats", "worker-stats")  # not asked for by id
+#: What is not asked for by an id.
+_OTHERS = (
+    "cluster-events",
+    "function-memory",
+    "gpu-stats",
+    "node-stats",
+    "pending",
+    "worker-stats",
+)
 _SUMMARIES = ("actors", "objects", "tasks")
 
 
@@ -39,6 +47,11 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     events.add_argument("--address", help="of the cluster (default: the newest on this machine)")
     events.add_argument("--timeout", type=float, help="end after so many seconds")
     events.set_defaults(run=_events)
+
+    reason = commands.add_parser("why", help="tell why a task or actor does not run yet, or what waits at all")
+    reason.add_argument("id", nargs="?", help="of a task or actor (default: all that waits)")
+    _common(reason)
+    reason.set_defaults(run=_why)
 
     one = commands.add_parser("get", help="show everything about one")
     one.add_argument("kind", choices=_KINDS)
@@ -93,6 +106,31 @@ def _events(arguments: argparse.Namespace) -> int:
     for event in follow_cluster_events(arguments.address, arguments.since, arguments.timeout):
         cell = f" [cell {event.cell}]" if event.cell else ""
         print(f"{event.event_id:>5} {event.time} {event.severity:<7} {event.message}{cell}", flush=True)
+    return 0
+
+
+def _why(arguments: argparse.Namespace) -> int:
+    from himalia.util.state import why
+    from himalia.util.state._api import query
+
+    if arguments.id:
+        text = why(arguments.id, arguments.address, arguments.timeout)
+        if arguments.format == "json":
+            print_value({"id": arguments.id, "why": text})
+        else:
+            print(text)
+        return 0
+    rows = query("pending", arguments.address, None, None, arguments.timeout, complete=False)
+    if arguments.format == "json":
+        print_value([row.asdict() for row in rows])
+        return 0
+    for row in rows:
+        cell = f", cell {row['cell']}" if row["cell"] else ""
+        tasks = f"{row['tasks']} task{'s' if row['tasks'] != 1 else ''}"
+        count = f" ({tasks}{cell})" if row["kind_of_work"] == "tasks" else f" (actor{cell})"
+        print(f"{row['name']}{count}: {row['verdict']} for {row['waited_s']:.1f} s\n  {row['reason']}")
+    if not rows:
+        print("Nothing waits.")
     return 0
 
 

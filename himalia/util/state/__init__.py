@@ -28,6 +28,7 @@ from himalia.util.state._api import (
     list_node_stats,
     list_nodes,
     list_objects,
+    list_pending,
     list_tasks,
     list_worker_stats,
     list_workers,
@@ -37,6 +38,7 @@ from himalia.util.state._api import (
 )
 from himalia.util.state._events import follow_cluster_events
 from himalia.util.state._logs import get_log, list_logs, logs
+from himalia.util.state._pending import why
 from himalia.util.state._schemas import (
     ActorState,
     ClusterEventState,
@@ -46,6 +48,7 @@ from himalia.util.state._schemas import (
     NodeState,
     NodeStats,
     ObjectState,
+    PendingState,
     TaskState,
     WorkerState,
     WorkerStats,
@@ -63,6 +66,7 @@ __all__ = [
     "NodeState",
     "NodeStats",
     "ObjectState",
+    "PendingState",
     "Profile",
     "Profiling",
     "StackError",
@@ -89,6 +93,7 @@ __all__ = [
     "list_node_stats",
     "list_nodes",
     "list_objects",
+    "list_pending",
     "list_tasks",
     "list_worker_stats",
     "list_workers",
@@ -97,4 +102,5 @@ __all__ = [
     "summarize_actors",
     "summarize_objects",
     "summarize_tasks",
+    "why",
 ]

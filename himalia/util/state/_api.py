@@ -18,6 +18,7 @@ from himalia.util.state._schemas import (
     NodeState,
     NodeStats,
     ObjectState,
+    PendingState,
     StateRecord,
     TaskState,
     WorkerState,
@@ -41,6 +42,7 @@ __all__ = [
     "list_node_stats",
     "list_nodes",
     "list_objects",
+    "list_pending",
     "list_tasks",
     "list_worker_stats",
     "list_workers",
@@ -267,6 +269,18 @@ def list_function_memory(
         list[FunctionMemory],
         query("function_memory", address, filters, limit, timeout, detail, raise_on_missing_output),
     )
+
+
+def list_pending(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: float = DEFAULT_TIMEOUT,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[PendingState]:
+    """Tasks and actors that wait, and why, the longest wait first. Parameters as of `list_actors`."""
+    return cast(list[PendingState], query("pending", address, filters, limit, timeout, detail, raise_on_missing_output))
 
 
 def _get(what: str, id: str, address: str | None, timeout: float) -> list[StateRecord]:

@@ -16,6 +16,7 @@ __all__ = [
     "NodeState",
     "NodeStats",
     "ObjectState",
+    "PendingState",
     "StateRecord",
     "TaskState",
     "WorkerState",
@@ -365,3 +366,34 @@ class ClusterEventState(StateRecord):
     job_id: str | None = field(default=None, metadata=_DETAIL)
     time_ms: int = field(default=0, metadata=_DETAIL)
     custom_fields: dict[str, Any] | None = field(default=None, metadata=_DETAIL)
+
+
+@dataclasses.dataclass(kw_only=True)
+class PendingState(StateRecord):
+    """Work that waits, and why. ``kind_of_work`` is tasks or actor; ``wanted``: how many workers were asked for.
+
+    ``verdict``: NEVER (no node of this cluster could ever run it), BUSY (what it needs is in use), STARTING (a worker
+    starts), KEPT (others that wait longer come first), LIMIT (of worker processes), FAILED (no worker can be started),
+    GRANTING and MOVING (it is about to run), ARGUMENTS (tasks that make its arguments have not ended). ``nodes``: what
+    each node lacks, by the keys ``node_id``, ``host``, ``verdict`` and ``reason``.
+    """
+
+    kind: ClassVar[str] = "pending"
+    id_field: ClassVar[str] = "owner_id"
+
+    kind_of_work: str
+    name: str
+    cell: int | None
+    tasks: int
+    waited_s: float
+    verdict: str
+    reason: str
+    resources: dict[str, float] = field(default_factory=dict, metadata=_DETAIL)
+    wanted: int = field(default=0, metadata=_DETAIL)
+    strategy: str = field(default="", metadata=_DETAIL)
+    labels: dict[str, str] | None = field(default=None, metadata=_DETAIL)
+    node_id: str | None = field(default=None, metadata=_DETAIL)
+    job_id: str = field(default="", metadata=_DETAIL)
+    owner_id: str = field(default="", metadata=_DETAIL)
+    actor_id: str | None = field(default=None, metadata=_DETAIL)
+    nodes: list[dict[str, Any]] | None = field(default=None, metadata=_DETAIL)

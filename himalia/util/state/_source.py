@@ -21,6 +21,7 @@ from himalia.cluster.telemetry.objects import ObjectRow, Stored, merge_reports
 from himalia.cluster.telemetry.records import TaskRecord, TaskTable
 from himalia.util.state._events import cluster_events
 from himalia.util.state._measured import function_memory, gpu_stats, node_stats, worker_stats
+from himalia.util.state._pending import pending
 from himalia.util.state._schemas import (
     ActorState,
     ClusterEventState,
@@ -30,6 +31,7 @@ from himalia.util.state._schemas import (
     NodeState,
     NodeStats,
     ObjectState,
+    PendingState,
     StateRecord,
     TaskState,
     WorkerState,
@@ -430,6 +432,7 @@ ROWS: dict[str, tuple[type[StateRecord], Callable[[Source], list[StateRecord]]]]
     "node_stats": (NodeStats, node_stats),
     "nodes": (NodeState, _nodes),
     "objects": (ObjectState, _objects),
+    "pending": (PendingState, pending),
     "tasks": (TaskState, _tasks),
     "worker_stats": (WorkerStats, worker_stats),
     "workers": (WorkerState, _workers),

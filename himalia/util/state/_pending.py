@@ -1,0 +1,213 @@
+"""Why tasks and actors wait: what the cluster says of its demand, and what telemetry says of arguments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from himalia.cluster.protocol.common import from_units
+from himalia.cluster.telemetry.events import TaskState as Phase
+from himalia.cluster.telemetry.records import TaskRecord, TaskTable
+from himalia.util.state._measured import surveyed
+from himalia.util.state._schemas import PendingState, StateRecord
+
+if TYPE_CHECKING:
+    from himalia.util.state._source import Source
+
+__all__ = ["explain_task", "pending", "why"]
+
+_WORDS = {
+    Phase.PENDING_ARGS: "waiting for arguments",
+    Phase.PENDING_NODE: "waiting for a worker",
+    Phase.SUBMITTED_TO_WORKER: "next at a worker",
+    Phase.RUNNING: "running",
+}
+
+_UNKNOWN = (
+    "No task or actor of this id is recorded. A new one is known within a second, and of a long queue only the first "
+    "two thousand are; records of one that ended long ago are gone."
+)
+
+
+def pending(source: Source) -> list[StateRecord]:
+    """The longest wait first."""
+    rows: list[StateRecord] = [*_placed(source, table := source.records()), *_arguments(table)]
+    return sorted(rows, key=lambda row: -row["waited_s"])
+
+
+def _placed(source: Source, table: TaskTable) -> list[PendingState]:
+    answer = source.ask("pending")
+    source.missing += [f"node {node_id.hex()} is missing: it did not answer in time" for node_id in answer["missing"]]
+    return [_row(row, *_tasks_of(row, answer["pending"], table)) for row in answer["pending"]]
+
+
+def _tasks_of(row: dict[str, Any], rows: list[dict[str, Any]], table: TaskTable) -> tuple[str, int]:
+    """Names of the functions that wait by this demand, and how many tasks: as their owner counted them last."""
+    if row["kind"] == "actor":
+        return row["name"], 1
+    counts: dict[str, int] = {}
+    for source, state, count in table.waiting.get(row["owner"], ()):
+        if state is Phase.PENDING_NODE:
+            counts[source.name] = counts.get(source.name, 0) + count
+    alone = sum(other["owner"] == row["owner"] and other["kind"] == "tasks" for other in rows) == 1
+    if alone and counts:  # all that its owner has in the queue waits for this
+        return ", ".join(sorted(counts, key=lambda name: -counts[name])), sum(counts.values())
+    return row["name"], counts.get(row["name"], max(row["queued"], row["wanted"]))
+
+
+def _row(row: dict[str, Any], name: str, tasks: int) -> PendingState:
+    return PendingState(
+        kind_of_work=row["kind"],
+        name=name,
+        cell=row["cell"] or None,
+        tasks=tasks,
+        waited_s=round(row["waited"], 3),
+        verdict=row["verdict"].upper().replace(" ", "_"),
+        reason=row["reason"],
+        resources=from_units(row["resources"]),
+        wanted=row["wanted"],
+        strategy=row["strategy"],
+        labels=row["labels"],
+        node_id=row["node_id"].hex() or None,
+        job_id=row["job_id"].hex(),
+        owner_id=row["owner"].hex(),
+        actor_id=row["actor_id"].hex() or None,
+        nodes=[{**node, "node_id": node["node_id"].hex()} for node in row["nodes"]],
+    )
+
+
+def _arguments(table: TaskTable) -> list[PendingState]:
+    """Tasks whose arguments are not ready, by function."""
+    oldest: dict[tuple[bytes, str], float] = {}
+    for record in table:
+        if record.state is Phase.PENDING_ARGS and record.submitted:
+            key = (record.owner, record.name)
+            oldest[key] = min(record.submitted, oldest.get(key, record.submitted))
+    rows: list[PendingState] = []
+    for owner, counted in table.waiting.items():
+        for source, state, count in counted:
+            if state is not Phase.PENDING_ARGS:
+                continue
+            since = oldest.get((owner, source.name))
+            rows.append(
+                PendingState(
+                    kind_of_work="tasks",
+                    name=source.name,
+                    cell=source.cell.execution or None if source.cell is not None else None,
+                    tasks=count,
+                    waited_s=round(time.time() - since, 3) if since is not None else 0.0,
+                    verdict="ARGUMENTS",
+                    reason=_for_arguments(source.name, table),
+                    resources={},
+                    wanted=0,
+                    strategy="",
+                    labels={},
+                    node_id=None,
+                    job_id=source.job_id.hex(),
+                    owner_id=owner.hex(),
+                    actor_id=source.actor_id.hex() or None,
+                    nodes=[],
+                )
+            )
+    return rows
+
+
+def _for_arguments(name: str, table: TaskTable) -> str:
+    makers = sorted(table.makers.get(name, ()))
+    if not makers:
+        return "It waits for its arguments, which are results of tasks that have not ended."
+    states: dict[str, dict[str, int]] = {}
+    for record in table:
+        if record.name in makers and not record.is_over:
+            counts = states.setdefault(record.name, {})
+            counts[_WORDS[record.state]] = counts.get(_WORDS[record.state], 0) + 1
+    told = [
+        f"{maker} ({', '.join(f'{count} {word}' for word, count in sorted(states[maker].items()))})"
+        for maker in makers
+        if maker in states
+    ]
+    return f"It waits for its arguments: results of {', '.join(told or makers)}."
+
+
+# -- one task ----------------------------------------------------------------------------------------------------------
+
+
+def why(task: str | Any, address: str | None = None, timeout: float = 30.0) -> str:
+    """Why a task or an actor does not run (yet), in a few sentences.
+
+    Parameters
+    ----------
+    task
+        The id of a task or actor in hexadecimal, a reference to a result, or an actor's handle.
+    address
+        Of a cluster; None: the one this process is connected to, or the newest on this machine.
+    timeout
+        Seconds to wait for each answer.
+    """
+    from himalia.util.state._source import open_source
+
+    with open_source(address, timeout) as source:
+        return explain_task(source, bytes.fromhex(_id_of(task)))
+
+
+def _id_of(task: str | Any) -> str:
+    if isinstance(task, str):
+        return task
+    actor_id = getattr(task, "_actor_id", None)
+    return str(actor_id.hex() if actor_id is not None else task.task_id().hex())
+
+
+def explain_task(source: Source, task_id: bytes) -> str:
+    """The text of `why`."""
+    table = source.records()
+    rows = _placed(source, table)
+    for row in rows:
+        if row.actor_id == task_id.hex():
+            return _paragraph(row)
+    for actor in source.ask("actors"):
+        if actor["actor_id"] == task_id:
+            detail = f": {actor['death']['detail']}" if actor["death"] is not None else ""
+            return f"Actor {actor['class_name']} is {actor['state']}{detail}"
+    attempts = table.of(task_id)
+    if not attempts:
+        return _UNKNOWN
+    record = attempts[-1]
+    if record.state is Phase.PENDING_ARGS:
+        return f"{record.name}: {_for_arguments(record.name, table)}"
+    if record.state is Phase.PENDING_NODE:
+        return _in_queue(record, rows)
+    if record.state is Phase.SUBMITTED_TO_WORKER:
+        return _behind(record, surveyed(source, "worker_stats"))
+    if record.state is Phase.RUNNING:
+        return f"{record.name} runs since {time.time() - record.started:.1f} s (pid {record.pid})."
+    error = f": {record.error}" if record.error else ""
+    return f"{record.name} is over: {record.state.name}{error}."
+
+
+def _in_queue(record: TaskRecord, rows: Iterable[PendingState]) -> str:
+    mine = [row for row in rows if row.owner_id == record.owner.hex() and row.kind_of_work == "tasks"]
+    named = [row for row in mine if record.name in row.name.split(", ")] or mine
+    if not named:
+        return (
+            f"{record.name} is in its owner's queue: it waits for the next of the workers that run such tasks at this "
+            "moment, and no more of these are asked for."
+        )
+    return "\n".join(_paragraph(row) for row in named)
+
+
+def _paragraph(row: PendingState) -> str:
+    several = len(row.nodes or ()) > 1  # of one, the reason has said it
+    nodes = [f"  node {node['node_id']} ({node['host']}): {node['reason']}" for node in row.nodes or () if several]
+    return "\n".join([f"{row.name} waits since {row.waited_s:.1f} s. {row.reason}", *nodes])
+
+
+def _behind(record: TaskRecord, workers: list[dict[str, Any]]) -> str:
+    for worker in workers:
+        if worker["worker_id"] == record.worker_id and worker["function"]:
+            since = time.time() - worker["task_started"]
+            return (
+                f"{record.name} was sent to a worker (pid {worker['pid']}) and is next in its queue, behind "
+                f"{worker['function']}, which runs since {since:.1f} s. A worker that comes free sooner gets it."
+            )
+    return f"{record.name} was sent to a worker, and is about to begin."
