@@ -134,6 +134,13 @@ def test_what_is_not_recorded_is_told_as_that() -> None:
     assert "No task or actor of this id" in Asked().why()
 
 
+def test_of_a_task_that_is_too_new_the_demand_of_its_owner_is_told() -> None:
+    asked = Asked()
+    asked.answers["pending"]["pending"] = [placed()]
+    assert asked.why().splitlines()[1:] == ["train waits since 2.0 s. It waits for 1 CPU."]
+    assert "No task or actor of this id" in asked.why(make_task_id(b"\x01another", 1))
+
+
 def test_tasks_are_counted_as_their_owner_does() -> None:
     waiting = [(F, TaskState.PENDING_NODE, 70), (G, TaskState.PENDING_NODE, 30), (G, TaskState.PENDING_ARGS, 5)]
     asked = Asked(waiting=waiting)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from himalia.cluster.protocol.common import from_units
+from himalia.cluster.protocol.ids import task_owner
 from himalia.cluster.telemetry.events import TaskState as Phase
 from himalia.cluster.telemetry.records import TaskRecord, TaskTable
 from himalia.util.state._measured import surveyed
@@ -25,9 +26,10 @@ _WORDS = {
 }
 
 _UNKNOWN = (
-    "No task or actor of this id is recorded. A new one is known within a second, and of a long queue only the first "
-    "two thousand are; records of one that ended long ago are gone."
+    "No task or actor of this id is recorded. A new one is known within two seconds, and of a long queue only the "
+    "first two thousand are; records of one that ended long ago are gone."
 )
+_NOT_YET = "No task of this id is recorded (yet). This is what its owner waits for:"
 
 
 def pending(source: Source) -> list[StateRecord]:
@@ -171,7 +173,8 @@ def explain_task(source: Source, task_id: bytes) -> str:
             return f"Actor {actor['class_name']} is {actor['state']}{detail}"
     attempts = table.of(task_id)
     if not attempts:
-        return _UNKNOWN
+        told = [_paragraph(row) for row in rows if row.owner_id == task_owner(task_id).hex()]
+        return "\n".join([_NOT_YET, *told]) if told else _UNKNOWN
     record = attempts[-1]
     if record.state is Phase.PENDING_ARGS:
         return f"{record.name}: {_for_arguments(record.name, table)}"
