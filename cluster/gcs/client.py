@@ -19,7 +19,7 @@ from ..protocol.common import RESOURCE_UNIT, Address, SetCapacity
 from ..protocol.core_messages import CoreMessage, DescribeObjects, ObjectsHeld
 from ..protocol.gcs_messages import Answer, Failed, GcsReply
 from ..protocol.ids import WORKER_ID_SIZE, process_id_from
-from ..protocol.log_messages import LogAnswer, LogQuestion
+from ..protocol.log_messages import FoundLines, LogAnswer, LogQuestion, LogSearch
 from ..protocol.raylet_messages import RayletReply, StoreStats, StoreStatsRequest
 from ..transport.bus import Bus
 from ..transport.keys import CurveKeys
@@ -120,6 +120,22 @@ class GcsClient:
         question.request = self._next_request()
         for answer in self._ask_raylet(raylet, question, timeout):
             if isinstance(answer, LogAnswer) and answer.request == question.request:
+                if answer.error:
+                    raise ValueError(answer.error)
+                return answer
+        raise AssertionError("the answers end with an error")
+
+    def search_logs(self, raylet: Address, search: LogSearch, *, timeout: float = TIMEOUT) -> FoundLines:
+        """Ask a raylet for lines of its node's logs.
+
+        Raises
+        ------
+        ValueError
+            It cannot be searched so; says why.
+        """
+        search.request = self._next_request()
+        for answer in self._ask_raylet(raylet, search, timeout + search.seconds):
+            if isinstance(answer, FoundLines) and answer.request == search.request:
                 if answer.error:
                     raise ValueError(answer.error)
                 return answer

@@ -122,12 +122,14 @@ class NodeHost:
     def _make_node(self) -> Servers:
         """Fork the servers; they start while this process goes on."""
         from ..raylet.resources import arena_size
+        from ..telemetry.task_log import log_limits
 
         session.sweep_stale_sessions()
         options = self.options
         try:
             self.session_dir = session.create_session(self.node_id)
             self._arena_bytes = arena_size(options.object_store_memory)
+            log_limits()  # what a user misspelt is said here, and not by each worker
             self._open_door()
         except (OSError, ValueError, DoorError) as error:
             raise StartError(str(error)) from error

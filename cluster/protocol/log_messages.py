@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["LogAnswer", "LogPiece", "LogQuestion", "LogSelection", "LogSource"]
+__all__ = ["FoundLines", "LogAnswer", "LogLine", "LogPiece", "LogQuestion", "LogSearch", "LogSelection", "LogSource"]
 
 
 class LogSelection(msgspec.Struct, array_like=True, frozen=True):
@@ -67,6 +67,65 @@ class LogSource(msgspec.Struct, array_like=True):
     at: float  # when the last run of text began
 
 
+class LogSearch(msgspec.Struct, array_like=True, tag=90):
+    """To a raylet: lines of what is selected, or of its files, from where the last answer ended.
+
+    ``pattern`` is text that lines contain, or a regular expression. ``level``: only lines whose level is known, and at
+    least this. ``files``: names of plain files, with wildcards, instead of what tasks printed. ``since``: seconds of
+    the clock. ``cursor``: of the last answer. ``tail``: only the last so many lines of what there is (-1: all).
+    ``seconds``: how long the search may take.
+    """
+
+    selection: LogSelection = LogSelection()
+    pattern: str = ""
+    is_regex: bool = False
+    ignore_case: bool = False
+    level: str = ""
+    files: str = ""
+    since: float = 0.0
+    cursor: dict[str, int] = {}
+    tail: int = -1
+    limit: int = 1_000
+    limit_bytes: int = 1 << 20
+    seconds: float = 5.0
+    request: int = 0
+
+
+class LogLine(msgspec.Struct, array_like=True):
+    """A line, and who printed it. ``source`` is the worker or file, ``start`` its place there.
+
+    ``level`` is empty where it is not known; ``is_open``: it has no end yet.
+    """
+
+    text: str
+    source: str
+    start: int
+    at: float = 0.0
+    task: str = ""
+    name: str = ""
+    cell: int = 0
+    stream: int = 0
+    pid: int = 0
+    attempt: int = 0
+    level: str = ""
+    is_open: bool = False
+    node: str = ""  # filled in by who asks
+
+
+class FoundLines(msgspec.Struct, array_like=True, tag=90):
+    """Answer to `LogSearch`. ``is_end``: there is no more at this moment. ``cursor``: where to go on.
+
+    ``dropped``: bytes that are there no more between the cursor that was given and the first line that was looked at.
+    """
+
+    request: int
+    lines: list[LogLine] = []
+    cursor: dict[str, int] = {}
+    is_end: bool = True
+    dropped: int = 0
+    error: str = ""
+
+
 class LogAnswer(msgspec.Struct, array_like=True, tag=80):
     """A raylet's answer. ``is_end``: there is no more at this moment. ``error``: why there is nothing."""
 
@@ -76,3 +135,4 @@ class LogAnswer(msgspec.Struct, array_like=True, tag=80):
     sources: list[LogSource] = []
     is_end: bool = True
     error: str = ""
+    dropped: int = 0  # bytes that the workers printed before, and that are there no more

@@ -19,7 +19,7 @@ from .lease_messages import (
     ReturnLeases,
     SetDemand,
 )
-from .log_messages import LogAnswer, LogQuestion
+from .log_messages import FoundLines, LogAnswer, LogQuestion, LogSearch
 from .node_messages import NodeQuestion
 from .stack_messages import ListProcesses, Processes, StackAnswer, StackQuestion, StackStop
 
@@ -283,6 +283,7 @@ RayletMessage = (
     | PullObject
     | ChunkCredit
     | LogQuestion
+    | LogSearch
     | NodeQuestion
     | StackQuestion
     | StackStop
@@ -438,6 +439,7 @@ RayletReply = (
     | SlabCreated
     | Chunk
     | LogAnswer
+    | FoundLines
     | StackAnswer
     | Processes
 )

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ..protocol.log_messages import LogAnswer, LogPiece, LogQuestion
-from ..telemetry.task_log import Span, find_sources, find_spans, last_spans, read_spans
+from ..telemetry.task_log import Span, dropped_bytes, find_sources, find_spans, last_spans, read_spans
 
 __all__ = ["answer"]
 
@@ -21,9 +21,21 @@ def answer(session_dir: str, question: LogQuestion) -> LogAnswer:
         if question.sources:
             return LogAnswer(question.request, sources=find_sources(folder, question.selection))
         spans = _file(folder, question.filename) if question.filename else find_spans(folder, question.selection)
-        return _read(spans, question)
+        found = _read(spans, question)
+        if not question.filename:
+            found.dropped = _dropped(folder, question.selection.worker, spans)
+        return found
     except (OSError, ValueError) as error:
         return LogAnswer(question.request, error=str(error))
+
+
+def _dropped(folder: Path, worker: str, spans: list[Span]) -> int:
+    """Bytes that are there no more of what these workers printed; of all, if it is not known who is meant."""
+    gone = dropped_bytes(folder, worker)
+    if not spans:
+        return sum(gone.values())
+    meant = {os.path.basename(span.path).removeprefix("worker-").partition(".")[0] for span in spans}
+    return sum(count for name, count in gone.items() if name in meant)
 
 
 def _file(folder: Path, name: str) -> list[Span]:

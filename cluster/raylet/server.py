@@ -31,7 +31,7 @@ from ..object_store.server import ObjectStoreServer
 from ..protocol.cluster_events import EventKind, ReportEvent
 from ..protocol.common import PROTOCOL_VERSION, Address, NodeInfo
 from ..protocol.gcs_messages import GcsReply, NodeHello, NodeReport, SayHello, Welcome
-from ..protocol.log_messages import LogQuestion
+from ..protocol.log_messages import LogQuestion, LogSearch
 from ..protocol.node_messages import NodeAnswer, NodeQuestion
 from ..protocol.raylet_messages import Chunk, KillWorker, RayletMessage, RayletReply, WorkerDied
 from ..protocol.stack_messages import ListProcesses, NodeProcess, Processes, StackQuestion, StackStop
@@ -39,7 +39,6 @@ from ..protocol.transitions import IllegalTransition
 from ..transport.bus import Bus, Frames
 from ..transport.keys import CurveKeys
 from ..transport.loop import BusLoop
-from . import log_reader
 from .events import (
     Command,
     DriverGone,
@@ -65,6 +64,7 @@ from .events import (
     WorkerNotForked,
 )
 from .host_link import HostLink
+from .log_desk import LogDesk
 from .machine import HANDLED, RayletMachine
 from .memory_monitor import MemoryMonitor, explain_kill, kernel_kills, pick_victim
 from .process_files import ProcessFiles
@@ -142,6 +142,7 @@ class RayletServer:
         self._memory_timer = self._loop.call_later(self._memory.delay(), self._check_memory)
         self._victim = b""
         self._files = ProcessFiles(boot.session_dir)
+        self._logs = LogDesk(boot.session_dir, self._io.reply, self._living)
         self._spies = Spies(boot.session_dir, self._pid_of, self._io.reply)
         self._kernel_kills = kernel_kills()
         self._survey = Survey(
@@ -226,9 +227,8 @@ class RayletServer:
             self._handle(Received(peer, message))
         elif type(message) in HANDLED:
             self._handle(Received(peer, message))
-        elif isinstance(message, LogQuestion):
-            answering = self._loop.run_in_executor(None, log_reader.answer, self._boot.session_dir, message)
-            answering.add_done_callback(lambda done: None if self._is_closed else self._io.reply(peer, done.result()))
+        elif isinstance(message, LogQuestion | LogSearch):
+            self._logs.ask(peer, message)
         elif isinstance(message, NodeQuestion):
             self._survey.ask(message)
         elif isinstance(message, StackQuestion):
@@ -276,6 +276,7 @@ class RayletServer:
         ran, cell = (running.name, running.cell) if running is not None else ("", 0)
         self._handle(WorkerExited(message.worker_id, message.code, message.signal, by_kernel, ran, cell))
         self._files.remove(message.worker_id)
+        self._logs.worker_ended()
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -386,6 +387,9 @@ class RayletServer:
         worker = self.machine.pool.workers.get(process_id)
         return f"process {process_id.hex()}" if worker is None else f"worker, pid {worker.pid}"
 
+    def _living(self) -> set[str]:
+        return {worker_id.hex() for worker_id in self.machine.pool.workers}
+
     def _processes(self) -> list[NodeProcess]:
         drivers, workers = self.machine.drivers.items(), self.machine.pool.workers.values()
         found = [NodeProcess(worker_id, driver.pid, True, driver.address) for worker_id, driver in drivers]
@@ -443,6 +447,7 @@ class RayletServer:
         """Close everything; the store deletes its files."""
         self._is_closed = True
         self._spies.close()
+        self._logs.close()
         for timer in (self._timer, self._memory_timer, self._away_timer):
             if timer is not None:
                 timer.cancel()

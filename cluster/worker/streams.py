@@ -6,13 +6,17 @@ import contextlib
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
     from .output import Output
     from .peers import Job
 
 __all__ = ["OpenFiles", "TaskStream", "install"]
+
+
+_RAW_KEPT: Final = 16 << 20
+"""Bytes that a file behind a descriptor may have: who writes to it appends, so that it can be emptied."""
 
 
 class TaskStream(io.TextIOBase):
@@ -96,6 +100,9 @@ class OpenFiles:
                 file.seek(begin)
                 text = file.read(size - begin).decode("utf-8", "replace")
                 self._output.write(job, fd, text)
+            if size > _RAW_KEPT and os.fstat(fd).st_size == size:
+                os.ftruncate(fd, 0)  # all of it stands in the log of tasks now, which is bounded
+                self._seen[fd - 1] = 0
 
 
 def install(output: Output) -> None:
