@@ -9,7 +9,7 @@ from typing import Final
 from ..cluster.protocol.log_messages import LogPiece, LogSource
 from .html import BAD, quantity
 
-__all__ = ["lines_bundle", "lines_of", "sources_bundle"]
+__all__ = ["Line", "lines_bundle", "lines_of", "sources_bundle", "visible"]
 
 _CONTROL: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _PRE: Final = "margin:2px 0;padding:0 5px;background:none;font-size:13px;line-height:1.5;overflow-x:auto"
@@ -36,7 +36,12 @@ def lines_of(pieces: list[LogPiece]) -> list[Line]:
             else:
                 lines.append((who, piece.stream, part))
         open_line = bool(parts[-1])
-    return [(who, stream, _CONTROL.sub("", text.rstrip("\r").rpartition("\r")[2])) for who, stream, text in lines]
+    return [(who, stream, visible(text)) for who, stream, text in lines]
+
+
+def visible(text: str) -> str:
+    """A line as it is seen: its last state, without what controls a terminal."""
+    return _CONTROL.sub("", text.rstrip("\r").rpartition("\r")[2])
 
 
 def lines_bundle(head: str, lines: list[Line]) -> dict[str, str]:

@@ -37,6 +37,7 @@ from himalia.util.state._api import (
     summarize_tasks,
 )
 from himalia.util.state._events import follow_cluster_events
+from himalia.util.state._log_search import LogPage, search_logs
 from himalia.util.state._logs import get_log, list_logs, logs
 from himalia.util.state._pending import why
 from himalia.util.state._schemas import (
@@ -63,6 +64,7 @@ __all__ = [
     "GcsUnreachableError",
     "GpuStats",
     "JobState",
+    "LogPage",
     "NodeState",
     "NodeStats",
     "ObjectState",
@@ -99,6 +101,7 @@ __all__ = [
     "list_workers",
     "logs",
     "profile",
+    "search_logs",
     "summarize_actors",
     "summarize_objects",
     "summarize_tasks",

@@ -6,7 +6,6 @@ import codecs
 import fnmatch
 import heapq
 import re
-import time
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -16,13 +15,13 @@ from himalia.cluster.core.actor_class import ActorHandle
 from himalia.cluster.core.generator import ObjectRefGenerator
 from himalia.cluster.core.refs import ObjectRef
 from himalia.cluster.gcs.client import GcsClient, GcsUnreachableError
-from himalia.cluster.protocol.common import NodeInfo
+from himalia.cluster.protocol.common import Address, NodeInfo
 from himalia.cluster.protocol.gcs_messages import ListState
 from himalia.cluster.protocol.ids import OBJECT_ID_SIZE, TASK_ID_SIZE
-from himalia.cluster.protocol.log_messages import LogPiece, LogQuestion, LogSelection, LogSource
+from himalia.cluster.protocol.log_messages import FoundLines, LogPiece, LogQuestion, LogSearch, LogSelection, LogSource
 from himalia.util.state._source import reachable
 
-__all__ = ["LogReader", "get_log", "list_logs", "logs", "selections_of", "stream_number"]
+__all__ = ["LogReader", "dropped_note", "get_log", "list_logs", "logs", "selections_of", "stream_number"]
 
 _STREAMS = {"out": 1, "err": 2, "all": 0}
 _PART = 1 << 20  # bytes asked for at a time
@@ -48,6 +47,7 @@ class LogReader:
 
     def __init__(self, address: str | None = None, node: str = "", timeout: float = 30.0) -> None:
         self._timeout = timeout
+        self.dropped: dict[bytes, int] = {}  # by node, of what was read: bytes that are kept no more
         self._client = GcsClient(reachable(address))
         try:
             rows = self._client.call(ListState("nodes", 1_000_000), timeout)
@@ -99,22 +99,23 @@ class LogReader:
                 return pieces
         return []
 
-    def follow(self, selection: LogSelection, filename: str, tail: int, interval: float) -> Iterator[LogPiece]:
-        """What was printed, and then what is printed from now on, until nobody wants more.
+    def chosen(self, selections: list[LogSelection]) -> LogSelection:
+        """The first of these that has printed, else the first."""
+        return next((one for one in selections if self.sources(one)), selections[0])
 
-        One worker's text only grows at its end; so each node is asked from where its last answer ended.
-        """
-        places: dict[bytes, int] = {}
-        for node in self.nodes:
-            question = LogQuestion(selection, filename)
-            places[node.node_id] = 0
-            shown = list(self._of_node(node, question, places))
-            yield from shown if tail < 0 else _last_lines(shown, tail)
-        while True:
-            for node in self.nodes:
-                start = places[node.node_id]
-                yield from self._of_node(node, LogQuestion(selection, filename, start), places)
-            time.sleep(interval)
+    def follow(self, selection: LogSelection, filename: str, tail: int, interval: float) -> Iterator[LogPiece]:
+        """What was printed, and then what is printed from now on, until nobody wants more."""
+        from himalia.util.state._log_search import follow_logs
+
+        files = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in filename)
+        for page in follow_logs(self, LogSearch(selection, files=files, tail=tail), interval):
+            for line in page.lines:
+                data = line.text.encode("utf-8", "surrogateescape") + (b"" if line.is_open else b"\n")
+                yield LogPiece(line.task, line.name, line.stream, line.pid, line.attempt, line.at, data)
+
+    def search(self, raylet: Address, search: LogSearch) -> FoundLines:
+        """Lines of one node's logs."""
+        return self._client.search_logs(raylet, search, timeout=self._timeout)
 
     def _of_file(self, filename: str, tail: int) -> Iterator[LogPiece]:
         errors = []
@@ -127,9 +128,7 @@ class LogReader:
                 return
         raise ValueError(errors[0])
 
-    def _of_node(
-        self, node: NodeInfo, question: LogQuestion, places: dict[bytes, int] | None = None
-    ) -> Iterator[LogPiece]:
+    def _of_node(self, node: NodeInfo, question: LogQuestion) -> Iterator[LogPiece]:
         question.limit = _PART
         while True:
             try:
@@ -137,8 +136,7 @@ class LogReader:
             except GcsUnreachableError as error:
                 raise GcsUnreachableError(f"node {node.node_id.hex()}: {error}") from error
             question.start += sum(len(piece.data) for piece in answer.pieces)
-            if places is not None:
-                places[node.node_id] = question.start
+            self.dropped[node.node_id] = max(answer.dropped, self.dropped.get(node.node_id, 0))
             yield from answer.pieces
             if answer.is_end or not answer.pieces:
                 return
@@ -190,6 +188,8 @@ def selections_of(thing: Any) -> list[LogSelection]:
 def logs(of: Any, *, tail: int = -1, stream: str = "all", address: str | None = None) -> str:
     """Everything that a task or actor has printed, also what was left out of a notebook.
 
+    Logs are bounded: where the oldest part of them is kept no more, the text begins with a line that says so.
+
     Parameters
     ----------
     of
@@ -209,7 +209,17 @@ def logs(of: Any, *, tail: int = -1, stream: str = "all", address: str | None = 
     number = stream_number(stream)
     with LogReader(address) as reader:
         pieces = reader.first(selections_of(of), number, tail)
-        return b"".join(piece.data for piece in pieces).decode("utf-8", "backslashreplace")
+        text = b"".join(piece.data for piece in pieces).decode("utf-8", "backslashreplace")
+        dropped = sum(reader.dropped.values()) if tail < 0 else 0
+        return f"{dropped_note(dropped)}\n{text}" if dropped else text
+
+
+def dropped_note(dropped: int) -> str:
+    """What is said where output is read of which a part is kept no more."""
+    return (
+        f"[himalia: up to {dropped:,} bytes that were printed before are kept no more: logs are bounded by "
+        "HIMALIA_LOG_WORKER_BYTES and HIMALIA_LOG_NODE_BYTES]"
+    )
 
 
 def stream_number(name: str) -> int:

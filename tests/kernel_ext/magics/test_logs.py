@@ -73,3 +73,46 @@ def test_errors_say_what_would_be_right(kernel: Notebook) -> None:
     assert "did you mean --tail?" in kernel.run("%logs --tial 3").stream("stderr")
     assert "no count" in kernel.run("%logs 3 --tail x").stream("stderr")
     assert "nothing was printed" in kernel.value("%logs 99999")
+
+
+def test_lines_are_found_by_text_expression_and_level(kernel: Notebook) -> None:
+    kernel.run(
+        "import logging\n@himalia.remote\ndef fruit():\n    logging.basicConfig(level=logging.INFO, force=True)\n"
+        "    for n in range(30): print('plum', n)\n    logging.warning('overripe')\n"
+        "plums = fruit.remote()\nhimalia.get(plums)"
+    )
+    assert lines(kernel.value("%logs plums --grep 'm 2'"))[1:] == ["plum 2", *(f"plum {n}" for n in range(20, 30))]
+    assert lines(kernel.value(r"%logs --grep 'plum \d$' --regex --tail 3"))[1:] == ["plum 7", "plum 8", "plum 9"]
+    assert lines(kernel.value("%logs plums --level warning"))[1:] == ["WARNING:root:overripe"]
+    assert "no regular expression" in kernel.run("%logs --grep ( --regex").stream("stderr")
+    assert "--grep" in kernel.run("%logs plums --regex").stream("stderr")
+
+
+def test_following_shows_what_comes_in_one_place_until_the_task_is_done(kernel: Notebook) -> None:
+    kernel.run(
+        "@himalia.remote\ndef count(n, seconds):\n    for i in range(n):\n        print('count', i)\n"
+        "        time.sleep(seconds)\n    return n"
+    )
+    cell = kernel.run("counting = count.remote(8, 0.3)\n%logs counting --follow --tail 5")
+    shown = [m["content"] for m in cell.messages if m["msg_type"] in ("display_data", "update_display_data")]
+    shown = [one for one in shown if one["transient"].get("display_id", "").startswith("himalia-logs-")]
+    assert len({one["transient"]["display_id"] for one in shown}) == 1
+    assert len(shown) > 2
+    assert lines(shown[-1]["data"]["text/plain"]) == [
+        "counting: the last 5 of 8 lines",
+        *(f"count {i}" for i in range(3, 8)),
+    ]
+    assert "interrupt the cell to stop" in shown[0]["data"]["text/plain"]
+
+
+def test_following_ends_with_an_interrupt_and_leaves_the_tasks_alone(kernel: Notebook) -> None:
+    kernel.run(
+        "@himalia.remote\nclass Ticker:\n    def tick(self):\n        print('tick')\n        return 1\n"
+        "ticker = Ticker.remote()\nhimalia.get(ticker.tick.remote())"
+    )
+    cell = kernel.send("%logs ticker --follow")
+    cell.wait_for(lambda cell: any("tick" in bundle["text/plain"] for bundle in cell.shown))
+    kernel.interrupt()
+    cell.wait_for(lambda cell: cell.done)
+    assert not cell.error
+    assert kernel.value("himalia.get(ticker.tick.remote())") == "1"
