@@ -14,7 +14,9 @@ Ways of counting, best first: ``perf`` (the processor counts; few virtual machin
 counts, fifty times slower), ``bytecodes`` (the interpreter's own instructions, blind to what C code does). Numbers of
 different ways, or of different versions of Python, do not compare.
 
-Usage: python bench/hot_path.py [--method NAME] [--tasks N]
+``--explained`` counts the same while both sides are measured as for ``%%explain``.
+
+Usage: python bench/hot_path.py [--method NAME] [--tasks N] [--explained]
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from itertools import count as counter
 from pathlib import Path
@@ -48,19 +51,21 @@ _WARM_UP = (
 
 
 class HotPath:
-    """An owner and a worker in one process."""
+    """An owner and a worker in one process. ``explained``: both measure what they do."""
 
-    def __init__(self) -> None:
+    def __init__(self, explained: bool = False) -> None:
         from himalia.cluster.core.cells import EndedCells
         from himalia.cluster.core.completion import Completion
         from himalia.cluster.core.objects import ObjectOps
         from himalia.cluster.core.references import References
         from himalia.cluster.core.submission import Submission
-        from himalia.cluster.core.tasks import TaskOps
+        from himalia.cluster.core.tasks import TIMED, TaskOps
+        from himalia.cluster.core.timing import CoreTiming
         from himalia.cluster.protocol.common import Address
         from himalia.cluster.protocol.core_messages import CoreMessage
         from himalia.cluster.protocol.raylet_messages import LeaseGranted
         from himalia.cluster.serialization import functions
+        from himalia.cluster.telemetry.phases import PhaseLog
         from himalia.cluster.telemetry.recorder import WorkerRecorder
         from himalia.cluster.worker.executor import Executor
         from himalia.cluster.worker.output import Output
@@ -79,6 +84,7 @@ class HotPath:
         core: Any = SimpleNamespace(
             fatal=None,
             worker_id=owner.worker_id,
+            node_id=node,
             next_counter=counter(1).__next__,
             inbox=self.inbox,
             reactor=SimpleNamespace(sleeping=False),
@@ -87,11 +93,15 @@ class HotPath:
             job_id=b"",
             pinned_refs=[],
             code={},
-            _with_root=lambda options: options,
+            _with_root=lambda options: {**options, TIMED: True} if explained else options,
         )
         for mixin, names in ((TaskOps, ("submit", "_task_with_args", "make_plan")), (ObjectOps, ("_value",))):
             for name in names:
                 setattr(core, name, getattr(mixin, name).__get__(core))
+        core.submit_function = core.submit  # for `f.remote()` it finds the plan, which is here at hand
+        self._add_measured(core)
+        if explained:
+            CoreTiming(core, PhaseLog()).install()
         self.core = core
         self.worker_out: list[Any] = []
         worker_core: Any = SimpleNamespace(
@@ -107,7 +117,11 @@ class HotPath:
             gcs_send=self.encode,
             tick_hooks=[],
             cells=SimpleNamespace(ended=EndedCells()),
+            timing=None,
+            _value=None,
+            submit_function=None,
         )
+        self._add_measured(worker_core)
         self.executor = Executor(worker_core, memoryview(bytearray(8)).cast("Q"))
         WorkerRecorder.install(worker_core, self.executor)
         output = Output(worker_core, "", lambda: self.executor.running)  # of tasks that print nothing: no file is made
@@ -123,17 +137,24 @@ class HotPath:
         self.refs: list[Any] = []
         self.messages: list[bytes] = []
 
+    @staticmethod
+    def _add_measured(core: Any) -> None:
+        """Methods of a core that measuring replaces, and that a task without references does not come through."""
+        for name in ("call_method", "get", "put", "_put_large", "_read", "write_object", "_ask_raylet", "_hold_pin"):
+            setattr(core, name, None)
+        core.blocking = nullcontext
+
     @classmethod
-    def warm(cls) -> HotPath:
+    def warm(cls, explained: bool = False) -> HotPath:
         """One that has run, in a process whose older objects the garbage collector leaves alone, as in a worker."""
-        path = cls()
+        path = cls(explained)
         path.run(_WARM_UP, lambda phase, step: step())
         gc.collect()  # else it is chance in which phase all objects are looked at
         gc.freeze()
         return path
 
     def submit(self, tasks: int) -> None:
-        submit, plan = self.core.submit, self.plan
+        submit, plan = self.core.submit_function, self.plan
         self.refs = [submit(plan, (1, 2), {}) for _ in range(tasks)]
 
     def push(self, tasks: int) -> None:
@@ -186,9 +207,9 @@ class HotPath:
             around(phase, partial(step, tasks))
 
 
-def child(tasks: int, until: str, marked: bool) -> None:
+def child(tasks: int, until: str, marked: bool, explained: bool) -> None:
     """What a counter watches: the path, warmed up, once. ``marked``: a system call of its own before each phase."""
-    path = HotPath.warm()
+    path = HotPath.warm(explained)
 
     def around(phase: str, step: Callable[[], None]) -> None:
         if marked:
@@ -226,11 +247,11 @@ def _perf_works() -> bool:
     return shutil.which("perf") is not None and _perf(["true"]) is not None
 
 
-def by_perf(tasks: int) -> dict[str, float]:
+def by_perf(tasks: int, *options: str) -> dict[str, float]:
     """Two sizes tell what a task costs apart from start-up, and runs that end after each phase tell these apart."""
     counts, before = {}, 0.0
     for phase in PHASES:
-        few, many = (_perf(_child_command(n, "--until", phase)) for n in (tasks // 2, tasks))
+        few, many = (_perf(_child_command(n, "--until", phase, *options)) for n in (tasks // 2, tasks))
         assert few is not None and many is not None
         total = (many - few) / (tasks - tasks // 2)
         counts[phase] = total - before
@@ -238,12 +259,12 @@ def by_perf(tasks: int) -> dict[str, float]:
     return counts
 
 
-def by_callgrind(tasks: int) -> dict[str, float]:
+def by_callgrind(tasks: int, *options: str) -> dict[str, float]:
     """One run; the marks between phases have Callgrind write what it has counted, and begin anew."""
     with tempfile.TemporaryDirectory(prefix="himalia-bench-") as folder:
         out = Path(folder) / "out"
-        options = ["--tool=callgrind", "--dump-before=getppid", f"--callgrind-out-file={out}"]
-        _run(["valgrind", *options, *_child_command(tasks, "--marked")])
+        counting = ["--tool=callgrind", "--dump-before=getppid", f"--callgrind-out-file={out}"]
+        _run(["valgrind", *counting, *_child_command(tasks, "--marked", *options)])
         counts = {}
         for number, phase in enumerate(PHASES, 2):  # the first part is what came before the first mark
             found = re.search(r"^(?:totals|summary): (\d+)", Path(f"{out}.{number}").read_text(), re.MULTILINE)
@@ -252,9 +273,9 @@ def by_callgrind(tasks: int) -> dict[str, float]:
     return counts
 
 
-def by_bytecodes(tasks: int) -> dict[str, float]:
+def by_bytecodes(tasks: int, *options: str) -> dict[str, float]:
     """In this process: each phase once more, with the interpreter telling of every instruction."""
-    path = HotPath.warm()
+    path = HotPath.warm("--explained" in options)
     counts: dict[str, float] = {}
 
     def around(phase: str, step: Callable[[], None]) -> None:
@@ -282,7 +303,7 @@ def _bytecodes(step: Callable[[], None]) -> int:
     return executed
 
 
-def count(method: str = "auto", tasks: int = 1_000) -> tuple[str, dict[str, float]]:
+def count(method: str = "auto", tasks: int = 1_000, explained: bool = False) -> tuple[str, dict[str, float]]:
     """Instructions of a task by phase, and in which way they were counted.
 
     Parameters
@@ -291,6 +312,8 @@ def count(method: str = "auto", tasks: int = 1_000) -> tuple[str, dict[str, floa
         One of `METHODS`; ``auto`` is the first that works here.
     tasks
         How many are counted, 1,000 at most: as many as travel in one message.
+    explained
+        While both sides measure what they do.
     """
     if importlib.util.find_spec("himalia") is None:
         raise SystemExit("himalia is not installed for this interpreter: pip install -e .")
@@ -301,7 +324,8 @@ def count(method: str = "auto", tasks: int = 1_000) -> tuple[str, dict[str, floa
         raise SystemExit("perf is not installed, or the processor's counters can not be read here (virtual machine?)")
     elif method == "callgrind" and not shutil.which("valgrind"):
         raise SystemExit("callgrind is a part of Valgrind, which is not installed")
-    counts = {"perf": by_perf, "callgrind": by_callgrind, "bytecodes": by_bytecodes}[method](tasks)
+    by = {"perf": by_perf, "callgrind": by_callgrind, "bytecodes": by_bytecodes}[method]
+    counts = by(tasks, *(["--explained"] if explained else []))
     return method, {**counts, "total": sum(counts.values())}
 
 
@@ -309,13 +333,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", default="auto", choices=["auto", *METHODS])
     parser.add_argument("--tasks", type=int, default=1_000)
+    parser.add_argument("--explained", action="store_true", help="while both sides are measured, as for %%%%explain")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--marked", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--until", default=PHASES[-1], choices=PHASES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(options.tasks, options.until, options.marked)
-    method, counts = count(options.method, options.tasks)
+        child(options.tasks, options.until, options.marked, options.explained)
+    method, counts = count(options.method, options.tasks, options.explained)
     for phase, number in counts.items():
         print(f"{phase:10}{number:12,.0f} {'' if method == 'bytecodes' else 'instructions, by '}{method}")
 

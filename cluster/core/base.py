@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .runtime import CoreOptions
     from .script_output import OutputSink
     from .submission import Submission
+    from .timing import CoreTiming
     from .unseen import Unseen
 
 __all__ = ["CoreBase"]
@@ -83,6 +84,7 @@ class CoreBase:
     actor_restarts: int
     job_runtime_env: str
     code: Code  # the edited modules that tasks are to run with; replaced, never changed
+    timing: CoreTiming | None  # while a cell is explained
 
     if TYPE_CHECKING:  # what a part needs of one that builds on it
 

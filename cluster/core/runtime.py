@@ -154,6 +154,7 @@ class Core(EngineOps):
         self.actor_restarts = 0
         self.job_runtime_env = ""
         self.code = {}
+        self.timing = None
         self.tick_hooks += [self.submission.insist, self._tick_output]
         self._init_tasks()
         self._init_actors()

@@ -41,9 +41,12 @@ from .sites import call_site
 if TYPE_CHECKING:
     from ..serialization.functions import Exported
 
-__all__ = ["TaskOps", "cell_var", "task_var"]
+__all__ = ["TIMED", "TaskOps", "cell_var", "task_var"]
 
 STREAMING: Final = -1
+
+TIMED: Final = "timed"
+"""Option of a template whose tasks are measured: see timing.py."""
 
 cell_var: ContextVar[Cell | None] = ContextVar("himalia_cell", default=None)
 """The cell on whose behalf the current thread or coroutine of a worker runs."""
@@ -130,6 +133,8 @@ class TaskOps(ObjectOps):
 
     def _with_root(self, options: dict[str, object]) -> dict[str, object]:
         root = self.output_root()
+        if self.timing is not None:
+            options = {**options, TIMED: True}
         return {**options, "root": [root.worker_id, root.node_id, root.ipc, root.tcp]} if root else options
 
     def submit(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -70,8 +70,11 @@ class EventRing:
     def since(self, after: int, limit: int) -> EventsRead:
         """The oldest batches after number ``after``: one, and more while they have no more than ``limit`` bytes.
 
-        A number that was never given is that of a ring before this one: reading begins anew.
+        A number that was never given is that of a ring before this one: reading begins anew. A negative one asks for
+        the place of what is still to come.
         """
+        if after < 0:
+            return EventsRead([], self._last, self._added, self._added, self.unsent)
         batches = self._batches
         first = batches[0].number if batches else self._last + 1
         start = first if after > self._last else max(after + 1, first)

@@ -292,7 +292,7 @@ class ListState(msgspec.Struct, array_like=True, tag=21):
 
 
 class ReadTaskEvents(msgspec.Struct, array_like=True, tag=26):
-    """The task events that came after batch ``after`` (0: all there are), about ``limit`` bytes of them.
+    """The task events that came after batch ``after`` (0: all there are; -1: none), about ``limit`` bytes of them.
 
     Answer: `EventsRead`.
     """

@@ -19,6 +19,7 @@ import msgspec
 from ..protocol.core_messages import R_CANCELLED, R_ERROR, R_INLINE, R_MANY, R_STREAM_END
 from ..protocol.gcs_messages import TaskEvents
 from .events import FORMAT, Batch, Children, Count, Row, Source, TaskKind, TaskState, Waiting
+from .phases import Interval, Phase, Sum
 
 __all__ = ["FLUSH_AT", "RETELL", "WIDTH", "TaskEventBuffer"]
 
@@ -80,6 +81,8 @@ class TaskEventBuffer:
         Given the first child of the newest row, what the process has counted to since. None: rows do not tell children.
     waiting
         Of an owner: what the next message is to say.
+    phases
+        Of a worker whose cell is explained: tells what it measured since the last flush. None: nothing is measured.
     dropped
         Rows lost since the last message, as they came faster than the rate limit.
     """
@@ -100,6 +103,7 @@ class TaskEventBuffer:
         self.source_of: Callable[[Any], Source | None] | None = None
         self.next_child: Callable[[int], int] | None = None
         self.waiting: list[Waiting] | None = None
+        self.phases: Callable[[], tuple[dict[tuple[Any, Phase], Sum], list[Interval]]] | None = None
         self.dropped = 0
         self._worker_id = worker_id
         self._node_id = node_id
@@ -163,10 +167,31 @@ class TaskEventBuffer:
         news = len(self._links) > self._told_links or (
             self.waiting is not None and (self.waiting or self._told_waiting)
         )
-        if not count and not self.dropped and not self.children and not self._changed and not news:
+        sums, intervals = self.phases() if self.phases is not None else ({}, [])
+        if not count and not self.dropped and not self.children and not self._changed and not news and not sums:
             return None
         dropped, self.dropped = self.dropped, 0
-        return TaskEvents(self._encode(self._batch(columns)), count, dropped)
+        batch = self._batch(columns)
+        if sums:
+            self._add_phases(batch, columns.number, sums, intervals)
+        batch.sources = list(columns.number)  # complete only now
+        return TaskEvents(self._encode(batch), count, dropped)
+
+    def _add_phases(
+        self,
+        batch: Batch,
+        number: dict[Source, int],
+        sums: dict[tuple[Any, Phase], Sum],
+        intervals: list[Interval],
+    ) -> None:
+        """What was measured beside the functions, of tasks that are recorded."""
+        for (whose, phase), one in sums.items():
+            if whose is not None and (source := self._source(whose)) is not None:
+                index = number.setdefault(source, len(number))
+                batch.phases.append((index, phase, one.count, one.seconds, one.nbytes))
+        for whose, phase, begin, seconds in intervals:
+            if whose is not None and (source := self._source(whose)) is not None:
+                batch.intervals.append((number.setdefault(source, len(number)), phase, begin, seconds))
 
     def _columns(self, taken: list[Any]) -> _Columns:
         keys, counters, attempts, codes, begins, spans, extras, firsts = (taken[n::WIDTH] for n in range(WIDTH))
@@ -245,7 +270,7 @@ class TaskEventBuffer:
             for source, what in changed
             if (source, what) in self._totals
         ]
-        batch = Batch(
+        return Batch(
             FORMAT,
             self._is_owner,
             self._worker_id,
@@ -267,9 +292,9 @@ class TaskEventBuffer:
             if waiting is None
             else [(number.setdefault(source, len(number)), state, count) for source, state, count in waiting],
             [tuple(number.setdefault(source, len(number)) for source in link) for link in links],  # type: ignore[misc]
+            [],
+            [],
         )
-        batch.sources = list(number)  # complete only now
-        return batch
 
 
 class _Columns:

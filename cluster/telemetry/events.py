@@ -143,6 +143,8 @@ class Batch(msgspec.Struct, array_like=True):
     totals: list[Total] = []
     waiting: list[tuple[int, int, int]] | None = None  # as `Waiting`; all there is at the owner. None: not looked
     links: list[tuple[int, int]] = []  # sources whose tasks' results are arguments of tasks of the second one
+    phases: list[tuple[int, int, int, float, int]] = []  # source, `Phase`, count, seconds, bytes; while explained
+    intervals: list[tuple[int, int, float, float]] = []  # source, `Phase`, begin, seconds: the long ones of these
 
     def rows(self) -> Iterator[tuple[int, int, int, int, float, float]]:
         """Counter, attempt, number of the source, state, begin and span of each."""
@@ -188,7 +190,8 @@ def decode_batch(blob: bytes) -> Batch:
     columns = (batch.attempts, batch.source_of, batch.states, batch.begins, batch.spans)
     if any(len(column) != count for column in columns if not isinstance(column, int)):
         raise msgspec.ValidationError("the columns of task events have different lengths")
-    named = [one[0] for column in (batch.totals, batch.waiting or (), batch.children) for one in column]
+    counted = (batch.totals, batch.waiting or (), batch.children, batch.phases, batch.intervals)
+    named = [one[0] for column in counted for one in column]
     named += [index for link in batch.links for index in link]
     if count:
         named += [batch.source_of] if isinstance(batch.source_of, int) else batch.source_of
@@ -199,4 +202,5 @@ def decode_batch(blob: bytes) -> Batch:
     clock, batch.clock = batch.clock, 0.0
     if clock:
         batch.begins = [begin + clock for begin in batch.begins]
+        batch.intervals = [(source, phase, begin + clock, span) for source, phase, begin, span in batch.intervals]
     return batch

@@ -36,7 +36,8 @@ class TaskFeed:
     ask
         Brings a message to the GCS and its answer back: `Core.gcs_call`, or `GcsClient.call`.
     after
-        The place to begin at: `place` of a feed before. 0: at the oldest that is remembered.
+        The place to begin at: `place` of a feed before. 0: at the oldest that is remembered; -1: at what comes after
+        the first question.
 
     Attributes
     ----------

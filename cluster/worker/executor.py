@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from ..core.refs import ObjectRef
-from ..core.tasks import cell_var, task_var
+from ..core.tasks import TIMED, cell_var, task_var
 from ..protocol.core_messages import (
     R_CANCELLED,
     R_EXITING,
@@ -50,6 +50,7 @@ from .outgoing import Outgoing
 from .peers import Job, Loaded, Peer
 from .results import ResultMaker
 from .snapshot import FrameTaker
+from .timing import note_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from ..telemetry.recorder import WorkerRecorder
     from .display import RichOutput
     from .output import Output
+    from .timing import WorkerTiming
 
 __all__ = ["ActorExit", "Executor"]
 
@@ -105,6 +107,7 @@ class Executor(Inputs, Interrupts):
         self.output: Output | None = None  # what tasks print and show
         self.rich: RichOutput | None = None  # what libraries need to show things
         self.exit_code = 0
+        self.timing: WorkerTiming | None = None  # while a cell is explained
         self.ended_cells = core.cells.ended.latest  # empty until a cell was cancelled
         core.tick_hooks.append(self.insist)
         core.before_flush = self.outgoing.collect
@@ -140,6 +143,8 @@ class Executor(Inputs, Interrupts):
             if template.payload is not None:
                 self.functions[template.function] = template.payload
             peer.templates[template.index] = load_template(template, peer)
+            if self.timing is not None or TIMED in template.options:
+                note_template(self, template)
         templates = peer.templates
         jobs = [Job(peer, task, templates[task.template]) for task in message.tasks]
         if self.ended_cells:

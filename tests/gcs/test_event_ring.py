@@ -81,3 +81,11 @@ def test_a_reader_that_was_too_slow_learns_how_much_it_missed() -> None:
 def test_a_place_in_a_ring_before_this_one_is_none_here() -> None:
     ring = ring_with(1, 1)
     assert len(ring.since(99, 1_000).blobs) == 2
+
+
+def test_a_reader_of_what_is_to_come_is_told_the_place_only() -> None:
+    ring = ring_with(3, 3)
+    place = ring.since(-1, 1_000)
+    assert (place.blobs, place.next, place.more) == ([], 2, False)
+    ring.add(TaskEvents(b"new", 1))
+    assert ring.since(place.next, 1_000).blobs == [b"new"]

@@ -15,6 +15,7 @@ from himalia.cluster.telemetry.events import (
     TaskState,
     decode_batch,
 )
+from himalia.cluster.telemetry.phases import Phase, Sum
 
 OWNER, WORKER, NODE = b"\x01owner__", b"\x01worker_", b"\x01node___"
 F = Source("f", OWNER, b"\0\0\0\1", cell=Cell(b"\0\0\0\1", 3, "m"))
@@ -214,3 +215,26 @@ def test_a_task_costs_well_under_a_microsecond() -> None:
         events.flush(0.0)
         best = min(best, (time.perf_counter() - began) / count)
     assert best < 1e-6  # about 0.2 on an idle machine
+
+
+def test_what_was_measured_travels_with_the_rows_by_source() -> None:
+    events = buffer()
+    events.clock = 100.0
+    events.phases = lambda: (
+        {(G, Phase.RESULT): Sum(2, 0.5, 7), (F, Phase.LOAD): Sum(1, 0.25), (None, Phase.READ): Sum(1, 9.0)},
+        [(F, Phase.LOAD, 3.0, 0.25), (None, Phase.READ, 3.0, 9.0)],
+    )
+    events.add((1, 0, F, TaskState.FINISHED, 101.0, 102.0, None))
+    batch = decode_batch(events.flush(0.0).blob)  # type: ignore[union-attr]
+    phases = {(batch.sources[of].name, Phase(phase)): (*rest,) for of, phase, *rest in batch.phases}
+    assert phases == {("A.g", Phase.RESULT): (2, 0.5, 7), ("f", Phase.LOAD): (1, 0.25, 0)}
+    assert [(batch.sources[of].name, phase, begin, span) for of, phase, begin, span in batch.intervals] == [
+        ("f", Phase.LOAD, 103.0, 0.25)
+    ]
+
+
+def test_what_was_measured_is_news_also_without_rows() -> None:
+    events = buffer()
+    assert events.flush(0.0) is None
+    events.phases = lambda: ({(F, Phase.RESULT): Sum(1, 0.5)}, [])
+    assert events.flush(0.0) is not None
