@@ -36,6 +36,11 @@ MACHINES: frozenset[str] = frozenset(
     {
         "cluster/core/progress/model.py",
         "cluster/core/progress/tally.py",
+        "dashboard/explain/accounting.py",
+        "dashboard/explain/causes.py",
+        "dashboard/explain/findings.py",
+        "dashboard/explain/path.py",
+        "dashboard/explain/record.py",
         "dashboard/graph.py",
         "dashboard/groups.py",
         "dashboard/model.py",
