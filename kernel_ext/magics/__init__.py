@@ -22,6 +22,7 @@ def families() -> tuple[type[Family], ...]:
     from .control import ControlMagics
     from .dashboard import DashboardMagics
     from .every import EveryMagics
+    from .explain import ExplainMagics
     from .logs import LogMagics
     from .memory import MemoryMagics
     from .rdebug import DebugMagics
@@ -38,6 +39,7 @@ def families() -> tuple[type[Family], ...]:
         ControlMagics,
         DebugMagics,
         DashboardMagics,
+        ExplainMagics,
     )
 
 
