@@ -16,7 +16,7 @@ import msgspec
 from himalia.util.state._source import Source
 
 from ..cluster.gcs.client import GcsClient, GcsUnreachableError
-from ..cluster.protocol.common import RESOURCE_UNIT, Address, NodeInfo, SetCapacity
+from ..cluster.protocol.common import RESOURCE_UNIT, Address, NodeInfo
 from ..cluster.protocol.control_messages import CancelOwned, ControlDone, EndJob
 from ..cluster.protocol.gcs_messages import KillActor, RemoveNode
 from ..cluster.protocol.ids import TASK_ID_SIZE, task_counter, task_owner
@@ -198,7 +198,7 @@ def _plan_scale(source: Source, wanted: Scale) -> Plan:
 
     def carry_out() -> str:
         with GcsClient(source.where) as client:
-            client.tell_raylet(node.raylet, SetCapacity(wanted.cpus * RESOURCE_UNIT))
+            client.set_capacity(node.raylet, wanted.cpus)
             # An answer to what was asked after it: it is done by then.
             client.store_stats(node.raylet, detail=False, timeout=_TIMEOUT)
         return f"Node {node.host} has {wanted.cpus} CPUs."

@@ -209,17 +209,6 @@ class GcsClient:
         self._decoders[address.worker_id] = self._decode_raylet if is_raylet else self._decode_core
         return int(message.request)
 
-    def tell_raylet(self, raylet: Address, message: Any) -> None:
-        """Send a message that has no answer.
-
-        Raises
-        ------
-        ConnectionError
-            There is nobody.
-        """
-        self._bus.connect(raylet)
-        self._bus.send(raylet.worker_id, [self._encode(message)])
-
     def answers(self, requests: Iterable[int], timeout: float = TIMEOUT) -> Iterator[Any]:
         """The answers to what was posted, as they come, until all are there or the time is over."""
         waiting = set(requests)

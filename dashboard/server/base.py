@@ -30,11 +30,15 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Services(msgspec.Struct):
-    """What handlers need of the process. ``pages()`` makes the hub when somebody wants one."""
+    """What handlers need of the process. ``pages()`` makes the hub when somebody wants one.
+
+    ``viewers()``: how many look at a page.
+    """
 
     access: Access
     asking: Asking
     pages: Callable[[], Pages]
+    viewers: Callable[[], int]
     cluster_id: str
     session_dir: str
     is_encrypted: bool = False

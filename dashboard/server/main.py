@@ -26,6 +26,7 @@ from .base import Missing, MissingApi, Services
 from .login import LoginHandler, LogoutHandler
 from .pages import STATIC, LibraryHandler, PageHandler, StaticHandler
 from .rest import routes
+from .scrape import MetricsHandler
 from .stream import Pages, StreamHandler
 
 __all__ = ["make_application", "run_dashboard"]
@@ -48,6 +49,7 @@ def make_application(services: Services) -> Application:
             (r"/logout", LogoutHandler, told),
             (r"/static/(bokeh\.min\.js)", LibraryHandler, told),
             (r"/api/v1/stream", StreamHandler, told),
+            (r"/metrics", MetricsHandler, told),
             *routes(services),
             (r"/api/.*", MissingApi, told),
             (r"/static/(.*)", StaticHandler, {**told, "path": str(STATIC)}),
@@ -105,6 +107,7 @@ class Process:
             access=Access(boot.token, boot.connection.cluster_id, self._listener.getsockname()[0], _allowed_hosts()),
             asking=Asking(boot.connection),
             pages=self._open_pages,
+            viewers=lambda: self._pages.hub.viewers if self._pages is not None else 0,
             cluster_id=boot.connection.cluster_id,
             session_dir=boot.connection.session_dir,
             is_encrypted=bool(boot.certificate),
