@@ -84,6 +84,7 @@ class NodeOptions(msgspec.Struct, kw_only=True):
     dashboard_port: int | None = None  # None: 8265, or the first after it that is free; 0: the system chooses
     dashboard_certificate: str = ""  # a PEM file: the dashboard speaks TLS then
     dashboard_key: str = ""  # empty: in the file of the certificate
+    dashboard_idle_seconds: float = 600.0  # without a look, after which one that nobody asked for ends; 0: never
     dashboard_module: str = "himalia.dashboard.server.main"  # has `run_dashboard(boot: DashboardBoot)`
     dashboard_url: str = ""
     dashboard_token: str = ""
@@ -136,8 +137,8 @@ class RayletBoot(msgspec.Struct, kw_only=True):
 class DashboardBoot(msgspec.Struct, kw_only=True):
     """For `dashboard.server.main.run_dashboard`, which serves on the listening socket ``fd`` until it is ended.
 
-    ``url`` is where the socket is bound, without a path. One that ``may_leave`` ends by itself when nobody has looked
-    for long: the next connection has it started again.
+    ``url`` is where the socket is bound, without a path. When nobody has looked for ``idle_seconds`` (0: it does not
+    matter) it ends by itself: the next connection has it started again.
     """
 
     fd: int
@@ -146,7 +147,7 @@ class DashboardBoot(msgspec.Struct, kw_only=True):
     connection: ConnectionInfo
     certificate: str = ""
     key: str = ""
-    may_leave: bool = True
+    idle_seconds: float = 0.0
     log_level: str = "INFO"
 
 

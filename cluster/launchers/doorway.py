@@ -121,7 +121,7 @@ class Keeper:
             connection=connection,
             certificate=options.dashboard_certificate,
             key=options.dashboard_key,
-            may_leave=options.include_dashboard is None,
+            idle_seconds=options.dashboard_idle_seconds if options.include_dashboard is None else 0.0,
             log_level=options.log_level,
         )
         self._main = partial(_run_dashboard, options.dashboard_module, told)

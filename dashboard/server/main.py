@@ -33,8 +33,6 @@ __all__ = ["make_application", "run_dashboard"]
 
 _log = logging.getLogger("himalia.dashboard")
 
-_IDLE: Final = 600.0
-"""Seconds without a request, and without an open page, after which the process ends: Bokeh alone holds 100 MB."""
 _LARGEST_BODY: Final = 1 << 20
 
 
@@ -128,16 +126,17 @@ class Process:
             encryption.load_cert_chain(boot.certificate, boot.key or None)
         self._server = HTTPServer(make_application(self.services), ssl_options=encryption, max_body_size=_LARGEST_BODY)
         self._server.add_sockets([self._listener])
-        if boot.may_leave:
+        if boot.idle_seconds:
             self._look()
 
     def _look(self) -> None:
-        if self._pages is not None and self._pages.hub.viewers:
+        if self.services.viewers():
             self.services.last_look = time.monotonic()
-        if time.monotonic() - self.services.last_look > _IDLE:
+        idle = self._boot.idle_seconds
+        if time.monotonic() - self.services.last_look > idle:
             self.over.set()
         else:
-            asyncio.get_running_loop().call_later(_IDLE / 10, self._look)
+            asyncio.get_running_loop().call_later(idle / 10, self._look)
 
     async def close(self) -> None:
         """End everything."""
