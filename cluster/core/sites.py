@@ -16,7 +16,8 @@ from ..protocol.common import Cell
 
 __all__ = ["Made", "Site", "call_site"]
 
-_OURS: Final = __name__.partition(".")[0]  # "himalia"
+_MACHINERY: Final = frozenset({__name__.partition(".")[0], "IPython"})
+"""Packages whose lines are nobody's: ours, and what runs a magic for the cell that has it."""
 
 
 class Site(NamedTuple):
@@ -46,11 +47,11 @@ class Made(NamedTuple):
 
 
 def call_site() -> Site | None:
-    """The line that called us: the innermost frame that is not ours; None if there is none."""
+    """The line that called us: the innermost frame of the user's; None if there is none."""
     frame = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__") or ""
-        if module.partition(".")[0] != _OURS:
+        if module.partition(".")[0] not in _MACHINERY:
             return Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
         if frame.f_back is None:
             break

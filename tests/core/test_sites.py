@@ -21,3 +21,12 @@ def test_our_own_frames_are_passed_over() -> None:
     exec(compile("\n\ndef call(through, look):\n    return through(look)", "cell", "exec"), theirs.__dict__)
     site = theirs.call(ours.through, call_site)
     assert (site.filename, site.line, site.function) == ("cell", 4, "call")
+
+
+def test_what_runs_a_magic_for_its_cell_is_passed_over() -> None:
+    runner = ModuleType("IPython.core.pretended")
+    exec("def run_cell_magic(magic):\n    return magic()", runner.__dict__)
+    cell = ModuleType("__main__")
+    exec(compile("\ndef run(runner, magic):\n    return runner(magic)", "cell", "exec"), cell.__dict__)
+    site = cell.run(runner.run_cell_magic, call_site)
+    assert (site.filename, site.line) == ("cell", 3)
