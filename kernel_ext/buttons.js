@@ -1,4 +1,4 @@
-// Puts buttons beside what the notebook shows of references and actors. See buttons.py and cards.py.
+// Puts buttons beside what the notebook shows of references, actors and memory. See buttons.py and cards.py.
 //
 // A card is replaced whenever it changes, so a button is kept and moved into the new one: it would forget that it waits
 // for a second press. It reacts to the end of a press, not to a click, which is none if the card was replaced meanwhile.
@@ -7,24 +7,25 @@ const HINTS = {
   cancel: "Cancel the task and those that it has submitted",
   release: "Free the value: get of this reference raises from then on",
   kill: "End the actor; its state is lost",
+  forget: "Delete the variable, or what IPython keeps of the cell's last line",
 };
-const ASKED_TWICE = new Set(["release", "kill"]); // what can not be undone
+const ASKED_TWICE = new Set(["release", "kill", "forget"]); // what can not be undone
 const PATIENCE = 4000; // milliseconds for the second press
 
 function initialize({ model }) {
   const prefix = model.get("prefix");
   const made = new Map();
 
-  function makeButton(token, action) {
+  function makeButton(token, action, label) {
     const button = document.createElement("button");
     const rest = () => {
-      button.textContent = action;
+      button.textContent = label;
       delete button.dataset.asked;
     };
     const press = () => {
       if (ASKED_TWICE.has(action) && !button.dataset.asked) {
         button.dataset.asked = "yes";
-        button.textContent = `really ${action}?`;
+        button.textContent = `really ${label}?`;
         setTimeout(rest, PATIENCE);
         return;
       }
@@ -47,7 +48,7 @@ function initialize({ model }) {
     if (!token.startsWith(prefix)) return;
     for (const action of (place.dataset.actions ?? "").split(" ").filter(Boolean)) {
       const key = `${token} ${action}`;
-      if (!made.has(key)) made.set(key, makeButton(token, action));
+      if (!made.has(key)) made.set(key, makeButton(token, action, place.dataset.label ?? action));
       const button = made.get(key);
       if (button.parentNode !== place) place.append(button);
     }

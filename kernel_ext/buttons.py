@@ -13,15 +13,22 @@ from __future__ import annotations
 import importlib.util
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from functools import partial
+from html import escape
 from itertools import count
 from typing import Any
 
 from .kernels import answer_beside_cells
 
-__all__ = ["Buttons"]
+__all__ = ["Buttons", "place_of_buttons"]
+
+
+def place_of_buttons(token: str, actions: Iterable[str], label: str = "") -> str:
+    """Where the page puts buttons, if it can; nothing to see by itself. ``label``: what they say, if not the action."""
+    named = f' data-label="{escape(label)}"' if label else ""
+    return f' <span data-himalia="{escape(token)}" data-actions="{escape(" ".join(actions))}"{named}></span>'
 
 
 class Buttons:

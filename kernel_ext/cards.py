@@ -16,14 +16,14 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
-from html import escape
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..cluster.core.progress.model import duration
 from ..cluster.protocol.common import from_units
 from ..cluster.protocol.gcs_messages import ListState
-from .buttons import Buttons
+from .buttons import Buttons, place_of_buttons
 from .html import IDLE
 from .own_tasks import in_leader
 from .reprs import Shown, actor_shown, ask_for_actor, describe_ref
@@ -181,7 +181,7 @@ class Card:
             self.ended = self.ended or now
             rows.append(("took", f"about {duration(self.ended - self.began)}"))
         self.drawn = replace(shown, rows=rows)
-        return self.drawn.bundle(_place_of_buttons(self.token, shown.actions))
+        return self.drawn.bundle(place_of_buttons(self.token, shown.actions) if shown.actions else "")
 
     def _with_maker(self, shown: Shown) -> list[tuple[str, str]]:
         """Its rows, and of those that a task loses when it ends the ones that say what it was."""
@@ -198,13 +198,6 @@ class Card:
         if not shown.changes:
             return replace(shown, rows=rows).bundle()
         return replace(shown, rows=rows, state=f"{shown.state}, when last seen", colour=IDLE).bundle()
-
-
-def _place_of_buttons(token: str, actions: tuple[str, ...]) -> str:
-    """Where the page puts buttons, if it can; nothing to see by itself."""
-    return (
-        f' <span data-himalia="{escape(token)}" data-actions="{escape(" ".join(actions))}"></span>' if actions else ""
-    )
 
 
 def _clock(now: float) -> str:
@@ -225,6 +218,7 @@ class LiveCards:
         self._drawn = 0  # displays and updates so far
         self._core: Core | None = None
         self.buttons = Buttons(self._pressed)
+        self.others: dict[str, Callable[[], None]] = {}  # what else has a button, by its token
 
     # -- showing: in the user's thread --------------------------------------------------------------------------------
 
@@ -304,6 +298,7 @@ class LiveCards:
         core, self._core, self._cluster = self._core, None, None
         self._cards.clear()
         self._active.clear()
+        self.others.clear()
         if core is not None and self._tick in core.tick_hooks:
             core.tick_hooks.remove(self._tick)
             core.close_hooks.remove(self._session_ends)
@@ -343,6 +338,10 @@ class LiveCards:
     # -- buttons: in the thread that takes the page's messages --------------------------------------------------------
 
     def _pressed(self, token: str, action: str) -> None:
+        other = self.others.get(token)
+        if other is not None:
+            other()
+            return
         card, core = self._cards.get(token), self._core
         if card is None or core is None or card.shown is None or action not in card.shown.actions:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from typing import Final
 
@@ -16,7 +17,9 @@ _CELL: Final = "text-align:left;vertical-align:top;padding:3px 14px 3px 0;border
 _TEXT_WIDTH: Final = 44  # characters of "made by" in plain text
 
 
-def memory_bundle(report: MemoryReport, limit: int, smallest: int) -> dict[str, str]:
+def memory_bundle(
+    report: MemoryReport, limit: int, smallest: int, button: Callable[[str], str] | None = None
+) -> dict[str, str]:
     """HTML and plain text of a report.
 
     Parameters
@@ -25,12 +28,14 @@ def memory_bundle(report: MemoryReport, limit: int, smallest: int) -> dict[str, 
         How many objects are listed.
     smallest
         Bytes: smaller ones are only counted.
+    button
+        The HTML of a button that releases a name.
     """
     listed = [line for line in report.objects if line.size >= smallest][:limit]
     rest = report.objects[len(listed) :] if not smallest else [o for o in report.objects if o not in listed]
     head = _head(report)
     feet = _feet(listed, rest, report.notes)
-    return {"text/html": _html(head, listed, feet), "text/plain": _text(head, listed, feet)}
+    return {"text/html": _html(head, listed, feet, button), "text/plain": _text(head, listed, feet)}
 
 
 def _head(report: MemoryReport) -> str:
@@ -52,10 +57,10 @@ def _feet(listed: list[ObjectLine], rest: list[ObjectLine], notes: list[str]) ->
     return feet
 
 
-def _html(head: str, listed: list[ObjectLine], feet: list[str]) -> str:
+def _html(head: str, listed: list[ObjectLine], feet: list[str], button: Callable[[str], str] | None) -> str:
     if listed:
         heads = "".join(f'<th style="{_CELL};opacity:.65;font-weight:normal">{name}</th>' for name in _HEADS)
-        rows = "".join(f"<tr>{_html_row(line)}</tr>" for line in listed)
+        rows = "".join(f"<tr>{_html_row(line, button)}</tr>" for line in listed)
         table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
         table = table.replace("<table>", f'<table style="{_TABLE}">')
     else:
@@ -68,9 +73,14 @@ def _size(line: ObjectLine) -> str:
     return f"{quantity(line.size)}, shared" if line.shared else quantity(line.size)
 
 
-def _html_row(line: ObjectLine) -> str:
+def _html_row(line: ObjectLine, button: Callable[[str], str] | None) -> str:
     kept = "<br>".join(marked(text) for text in line.kept)
-    values = (escape(line.title), escape(_size(line)), escape(line.where), marked(line.made), kept)
+    if button is not None and line.releases:
+        kept += (
+            f'<div style="margin:2px 0 0 -8px;line-height:24px">{"".join(button(name) for name in line.releases)}</div>'
+        )
+    size = f'<span style="white-space:nowrap">{escape(_size(line))}</span>'
+    values = (escape(line.title), size, escape(line.where), marked(line.made), kept)
     return "".join(f'<td style="{_CELL}">{value}</td>' for value in values)
 
 

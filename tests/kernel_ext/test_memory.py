@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -101,8 +104,65 @@ def test_what_others_hold_is_named(emptied: Notebook) -> None:
     rows = table(emptied)
     kept = {row[0]: row[-1] for row in rows.values()}
     assert re.fullmatch(r"variable `shared`; actor `Keeper` 'mine' of In \[\d+\]( \(pid \d+\))?", kept["8.0 MB"])
+    made = {row[0]: row[2] for row in rows.values()}
     assert re.fullmatch(r"actor `Keeper` 'mine' .*, which owns it", kept["4.0 MB"])
+    number = number_of(emptied) - 2
+    assert re.fullmatch(rf"put in In \[{number}\], line 4, by actor `Keeper` 'mine' of .*", made["4.0 MB"])
     assert re.fullmatch(r"a value of it in actor `Keeper` 'mine' .*", kept["1.6 MB"])
+
+
+def test_objects_of_other_drivers_tell_who_made_and_who_holds_them(emptied: Notebook, tmp_path: Path) -> None:
+    address = emptied.value("himalia.cluster.core.session.current_session().connection.session_dir").strip("'")
+    program = tmp_path / "other.py"
+    program.write_text(
+        "import himalia, numpy as np, sys\n"
+        f"himalia.init({address!r})\n"
+        "held = himalia.put(np.zeros(500_000))\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    other = subprocess.Popen([sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+        [(title, row)] = table(emptied).items()
+        assert re.fullmatch(r"Object \d+ of another process", title)
+        who = rf"another driver \(pid {other.pid}\)"
+        assert re.fullmatch(rf"put in other\.py, line 3, by {who}", row[2])
+        assert re.fullmatch(rf"{who}, which owns it", row[3])
+    finally:
+        other.communicate(timeout=30)
+
+
+def test_results_of_task_cells_name_the_line_of_the_cell(emptied: Notebook) -> None:
+    emptied.run("%%task --out big\nbig = np.zeros(1_000_000)")
+    number = number_of(emptied) - 1
+    emptied.run("himalia.wait([big])")
+    [row] = table(emptied).values()
+    assert row[2] == f"`cell [{number}]` in In [{number}], line 1"
+
+
+def test_a_button_releases_a_name_and_shows_what_is_left(emptied: Notebook) -> None:
+    emptied.run(f"a = himalia.put(np.zeros({SIZE}, np.uint8))\nb = [a]\nc = himalia.put(np.zeros(1_000_000))")
+    cell = emptied.run("%memory")
+    shown = cell.shown[0]["text/html"]
+    labels = dict(re.findall(r'data-himalia="([^"]*)" data-actions="forget" data-label="release (\w+)"', shown))
+    assert sorted(labels.values()) == ["a", "b", "c"]
+    press = "get_ipython().magics_manager.registry['MemoryMagics'].extension.cards._pressed"
+    by_name = {name: token for token, name in labels.items()}
+
+    def shows() -> str:
+        updates = [m["content"]["data"] for m in cell.messages if m["msg_type"] == "update_display_data"]
+        return str(updates[-1]["text/plain"]) if updates else ""
+
+    emptied.run(f"{press}({by_name['a']!r}, 'forget')")
+    cell.wait_for(lambda _: "is still kept by variable `b[0]`" in shows())
+    assert emptied.value("'a' in globals(), 'b' in globals()") == "(False, True)"
+    emptied.run(f"{press}({by_name['b']!r}, 'forget')")
+    cell.wait_for(lambda _: "Released b. 50.0 MB freed" in shows())
+    assert "1 object, 8.0 MB in object memory" in shows()
+    emptied.run(f"{press}({by_name['b']!r}, 'forget')")
+    cell.wait_for(lambda _: "There is no variable 'b'." in shows())
 
 
 def test_a_task_its_lineage_and_a_container_are_named(emptied: Notebook) -> None:
