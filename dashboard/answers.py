@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from himalia.util.state._source import ROWS, Source
+from himalia.util.state._source import Source
 
 from ..cluster.gcs.client import GcsClient, Reachable
+from .errands import Errands
+from .questions import answer
 
 __all__ = ["GcsAnswers"]
 
@@ -22,6 +24,7 @@ class GcsAnswers:
     def __init__(self, where: Reachable) -> None:
         self._where = where
         self._client: GcsClient | None = None
+        self._errands = Errands()
 
     def _connected(self) -> GcsClient:
         if self._client is None:
@@ -37,9 +40,8 @@ class GcsAnswers:
             raise
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """Rows of the state API, all their fields."""
-        _, rows_of = ROWS[name]
-        return [row.asdict() for row in rows_of(Source(self._connected(), self._where, _TIMEOUT))]
+        """What a page asks by name; see questions.py."""
+        return answer(Source(self._connected(), self._where, _TIMEOUT), name, self._errands)
 
     def close(self) -> None:
         """End the connection."""

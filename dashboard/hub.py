@@ -82,8 +82,10 @@ class _View:
             return self._break(f"{type(error).__name__}: {error}")
         ops = [op for source in self.page.sources.values() for op in source.changes()]
         message: dict[str, Any] = {"type": "data", "ops": ops}
-        if self.broken:
-            self.broken = message["error"] = ""
+        missing = [state.failed[name] for name in self.page.needs() if name in state.failed]
+        text = f"The cluster could not tell all of this page: {'; '.join(sorted(set(missing)))}" if missing else ""
+        if self.broken != text:
+            self.broken = message["error"] = text
         return _text(message) if ops or "error" in message else ""
 
     def _break(self, text: str) -> str:
@@ -111,9 +113,9 @@ class Viewer:
         """
         name = page or (self._view.page.name if self._view is not None else "")
         view = self._hub.view(name, params)
+        view.viewers.append(self)  # first: it may be the same one, which would be forgotten
         self.close()
         self._view = view
-        view.viewers.append(self)
         self._hub.wake()
         self.send(view.opening())
         self.send(view.snapshot())

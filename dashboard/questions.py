@@ -1,31 +1,53 @@
 """What pages ask of the cluster by name: lists of the state API, and things about one task, actor or process.
 
-A name is that of a list (``actors``), or a kind and an argument with a colon between them (``task_log:ID``).
+A name is that of a list (``actors``), or a kind and an argument with a colon between them (``task_log:ID``). An
+argument that selects by several things is written as a query: ``logs:actor=ID&search=words``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
+from himalia.util.state._logs import LogReader
 from himalia.util.state._source import ROWS, Source
+from himalia.util.state._stacks import Profiling, get_stacks
 
 from ..cluster.gcs.client import GcsClient, GcsUnreachableError
 from ..cluster.protocol.common import NodeInfo
 from ..cluster.protocol.log_messages import LogQuestion, LogSelection
+from ..cluster.telemetry.events import TaskState
+from ..cluster.telemetry.profiles import frame_text
+from ..cluster.telemetry.records import TaskRecord
+from .errands import Errands
+from .plots.flame import flame_html, hottest
 
-__all__ = ["ABOUT", "answer"]
+__all__ = ["ABOUT", "ERRANDS", "answer", "query_name"]
 
 _LOG_LINES: Final = 1_000
+_LOOKED_THROUGH: Final = 20_000
+"""Lines at the end of a log that a search looks through each second."""
+_CALLS: Final = 200
 _TIMEOUT: Final = 5.0
 
 Row = dict[str, Any]
 
 
-def answer(source: Source, name: str) -> list[Row]:
+def query_name(kind: str, **selected: str | int) -> str:
+    """The name of a question that selects by several things; what is empty does not restrict."""
+    return f"{kind}:{urlencode(sorted((key, value) for key, value in selected.items() if value)) or 'all'}"
+
+
+def answer(source: Source, name: str, errands: Errands | None = None) -> list[Row]:
     """The rows that a name stands for.
+
+    Parameters
+    ----------
+    errands
+        Where answers that take seconds are worked on; see `ERRANDS`.
 
     Raises
     ------
@@ -35,10 +57,11 @@ def answer(source: Source, name: str) -> list[Row]:
     kind, _, argument = name.partition(":")
     if argument and kind in ABOUT:
         return ABOUT[kind](source, argument)
+    if argument and kind in ERRANDS and errands is not None:
+        return errands.ask(name, lambda: ERRANDS[kind](source, argument))
     if argument or name not in ROWS:
-        raise LookupError(
-            f"there is no {name!r} to ask for, but {', '.join([*ROWS, *(f'{kind}:…' for kind in ABOUT)])}"
-        )
+        known = [*ROWS, *(f"{kind}:…" for kind in (*ABOUT, *ERRANDS))]
+        raise LookupError(f"there is no {name!r} to ask for, but {', '.join(known)}")
     return [row.asdict() for row in ROWS[name][1](source)]
 
 
@@ -62,4 +85,100 @@ def _task_log(source: Source, task: str) -> list[Row]:
     return rows[-_LOG_LINES:]
 
 
-ABOUT: Final[dict[str, Callable[[Source, str], list[Row]]]] = {"task_log": _task_log}
+def _logs(source: Source, query: str) -> list[Row]:
+    """The last lines of what a task, an actor, a cell, a worker or everybody printed, or of a file; searched."""
+    asked = dict(parse_qsl(query))
+    words = asked.pop("search", "").lower()
+    filename, node = asked.pop("file", ""), asked.pop("node", "")
+    selection = msgspec.convert(asked, LogSelection, strict=False)
+    rows: list[Row] = []
+    with LogReader(source.where, node, _TIMEOUT) as reader:
+        for piece in reader.pieces(selection, filename, _LOOKED_THROUGH if words else _LOG_LINES):
+            lines = piece.data.decode("utf-8", "backslashreplace").splitlines()
+            rows += [
+                {"text": line, "stream": piece.stream, "name": piece.name, "pid": piece.pid, "task": piece.task}
+                for line in lines
+                if words in line.lower()
+            ]
+    return rows[-_LOG_LINES:]
+
+
+def _log_files(source: Source, node: str) -> list[Row]:
+    """Files of logs with their sizes. ``all``: of all nodes."""
+    with LogReader(source.where, "" if node == "all" else node, _TIMEOUT) as reader:
+        return [{"file": name, "size": size} for name, size in reader.files() if not name.endswith(".index")]
+
+
+def _actor_calls(source: Source, actor: str) -> list[Row]:
+    """The newest calls of an actor's methods, and those that wait."""
+    actor_id = bytes.fromhex(actor)
+    records = [record for record in source.records() if record.actor_id == actor_id]
+    records.sort(key=lambda record: record.started or record.submitted or 0.0)
+    waiting = [record for record in records if record.state < TaskState.RUNNING]
+    begun = [record for record in records if record.state >= TaskState.RUNNING]
+    return [_call(record) for record in [*begun[-_CALLS:], *waiting[:_CALLS]]]
+
+
+def _call(record: TaskRecord) -> Row:
+    return {
+        "task_id": record.task_id.hex(),
+        "attempt": record.attempt,
+        "name": record.name,
+        "state": record.state.name,
+        "cell": record.cell.execution if record.cell is not None else 0,
+        "submitted": record.submitted or None,
+        "started": record.started or None,
+        "ended": record.ended or None,
+        "error": record.error,
+    }
+
+
+ABOUT: Final[dict[str, Callable[[Source, str], list[Row]]]] = {
+    "actor_calls": _actor_calls,
+    "log_files": _log_files,
+    "logs": _logs,
+    "task_log": _task_log,
+}
+
+
+# -- what takes seconds: each in a thread of its own, so only `source.where` may be used ------------------------------
+
+
+def _stack(source: Source, query: str) -> list[Row]:
+    """Where the threads of a process are: a line each, with the outermost frame first."""
+    asked = dict(parse_qsl(query))
+    found, failed = get_stacks([_process(asked)], address=source.where)
+    rows: list[Row] = [{"text": text, "mark": "error"} for text in failed.values()]
+    for stacks in found:
+        rows.append({"text": f"process {stacks.pid}, told by {stacks.by}", "mark": "faint"})
+        if stacks.note:
+            rows.append({"text": stacks.note, "mark": "warning"})
+        for thread in stacks.threads:
+            working = {True: " (at work)", False: " (waits)", None: ""}[thread.active]
+            rows.append({"text": f"thread {thread.name or thread.thread_id}{working}", "mark": ""})
+            rows += [
+                {"text": f"    {frame_text(frame)}", "mark": "faint" if frame.internal else ""}
+                for frame in reversed(thread.frames)
+            ]
+    return rows
+
+
+def _profile(source: Source, query: str) -> list[Row]:
+    """What the threads of a process did for some seconds: a flame graph, and the functions that took most."""
+    asked = dict(parse_qsl(query))
+    seconds = float(asked.get("seconds", "5"))
+    with Profiling(_process(asked), seconds=seconds, idle=asked.get("idle") == "1", address=source.where) as running:
+        profile = running.result()
+    hot = [
+        {"name": one.name, "place": one.place, "own": round(one.own, 3), "total": round(one.total, 3)}
+        for one in hottest(profile)
+    ]
+    return [{"html": flame_html(profile), "hot": hot}]
+
+
+def _process(asked: Mapping[str, str]) -> Any:
+    of = asked["of"]
+    return int(of) if of.isdecimal() and len(of) < 16 else of
+
+
+ERRANDS: Final[dict[str, Callable[[Source, str], list[Row]]]] = {"profile": _profile, "stack": _stack}

@@ -20,8 +20,15 @@ from .model import Model
 __all__ = ["ClusterAnswers", "State", "StateFeed", "StateRead"]
 
 _EVERY: Final = 1.0
-_SELDOM: Final[Mapping[str, float]] = {"objects": 2.0}
-"""Seconds between questions, where they are not `_EVERY`: every process is asked for its objects."""
+_SELDOM: Final[Mapping[str, float]] = {
+    "objects": 2.0,
+    "object": 3.0,
+    "actor_calls": 2.0,
+    "pending": 2.0,
+    "log_files": 5.0,
+}
+"""Seconds between questions, by kind, where they are not `_EVERY`: every process is asked for its objects, and calls
+are looked for among all events."""
 
 
 class ClusterAnswers(Protocol):
@@ -116,7 +123,7 @@ class StateFeed:
             now = self._clock()
             if now < self._due.get(name, float("-inf")):
                 continue
-            self._due[name] = now + _SELDOM.get(name, _EVERY)
+            self._due[name] = now + _SELDOM.get(name.partition(":")[0], _EVERY)
             try:
                 read.rows[name] = self._answers.rows(name)
             except ConnectionError:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from .actors import ActorPage, Actors
 from .base import Page
+from .jobs import Jobs
+from .logs import Logs
 from .overview import Overview
 from .task_stream import TaskStream
 
 __all__ = ["PAGES", "menu"]
 
-PAGES: Final[dict[str, type[Page]]] = {page.name: page for page in (Overview, TaskStream)}
+PAGES: Final[dict[str, type[Page]]] = {
+    page.name: page for page in (Overview, TaskStream, Actors, Jobs, Logs, ActorPage)
+}
 
 
 def menu() -> list[dict[str, Any]]:

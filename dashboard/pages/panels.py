@@ -17,11 +17,13 @@ __all__ = [
     "Control",
     "Details",
     "Factors",
+    "Flame",
     "Frame",
     "Numbers",
     "Opens",
     "Panel",
     "Plot",
+    "Press",
     "Search",
     "Switch",
     "Table",
@@ -141,6 +143,15 @@ class Frame(msgspec.Struct, tag="frame", tag_field="panel", omit_defaults=True):
     empty: str = ""
 
 
+class Flame(msgspec.Struct, tag="flame", tag_field="panel", omit_defaults=True):
+    """A flame graph: the first row's column ``html`` has what `plots.flame.flame_html` made."""
+
+    title: str
+    source: str
+    span: int = 12
+    empty: str = ""
+
+
 class Choice(msgspec.Struct, tag="choice", tag_field="control", omit_defaults=True):
     """Choose a parameter's value: rows of a source with key and label, or fixed ``values`` (value, label)."""
 
@@ -165,5 +176,14 @@ class Switch(msgspec.Struct, tag="switch", tag_field="control", omit_defaults=Tr
     title: str
 
 
-Panel = Plot | Table | Numbers | Details | Text | Frame
-Control = Choice | Search | Switch
+class Press(msgspec.Struct, tag="press", tag_field="control", omit_defaults=True):
+    """A button that sets a parameter's value. ``again`` names a parameter that gets another number with each press."""
+
+    param: str
+    title: str
+    value: str
+    again: str = ""
+
+
+Panel = Plot | Table | Numbers | Details | Text | Frame | Flame
+Control = Choice | Search | Switch | Press

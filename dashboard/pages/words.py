@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from ...cluster.protocol.common import Cell
 from ...cluster.telemetry.events import TaskState
 
-__all__ = ["cell_name", "milliseconds", "state_name", "took"]
+if TYPE_CHECKING:
+    from ..state import State
+
+__all__ = ["cell_name", "host_names", "in_cell", "milliseconds", "process_names", "seconds_of", "state_name", "took"]
 
 _NAMES = {
     TaskState.PENDING_ARGS: "waiting",
@@ -42,3 +47,32 @@ def took(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.2f} s"
     return f"{seconds / 60:.1f} min"
+
+
+def in_cell(execution: int | None) -> str:
+    """``In [3]`` of a cell by its number; empty where there is none."""
+    return f"In [{execution}]" if execution else ""
+
+
+def seconds_of(milliseconds_since: int | None) -> float | None:
+    """Seconds since the epoch, of a time of the state API."""
+    return milliseconds_since / 1000 if milliseconds_since else None
+
+
+def host_names(state: State) -> dict[str, str]:
+    """Nodes as people call them, by id: the host, with some of the id where several nodes share one."""
+    rows: list[dict[str, Any]] = state.get("nodes")
+    hosts = [row["node_name"] for row in rows]
+    return {
+        row["node_id"]: row["node_name"] + (f" {row['node_id'][:6]}" if hosts.count(row["node_name"]) > 1 else "")
+        for row in rows
+    }
+
+
+def process_names(state: State) -> dict[str, str]:
+    """Processes as people call them, by id: ``driver 4711``, ``worker 4712``, ``Counter 4713``."""
+    actors = {row["worker_id"]: row["class_name"] for row in state.get("actors") if row["worker_id"]}
+    return {
+        row["worker_id"]: f"{actors.get(row['worker_id']) or row['worker_type'].lower()} {row['pid']}"
+        for row in state.get("workers")
+    }

@@ -19,7 +19,7 @@ from bokeh.plotting import figure
 
 from ..themes import STATE_COLOURS, Theme
 
-__all__ = ["lines", "task_stream"]
+__all__ = ["bars", "lines", "stacked", "task_stream", "tracks"]
 
 Sources = Mapping[str, ColumnDataSource]
 
@@ -120,4 +120,66 @@ def lines(
         plot.legend.location = "top_left"
         plot.legend.orientation = "horizontal"
         plot.legend.click_policy = "hide"
+    return plot
+
+
+def _timed(number: str, seconds: float, **bounds: Any) -> Any:
+    plot = figure(
+        x_range=_following(seconds),
+        y_range=DataRange1d(only_visible=True, default_span=1.0, **bounds),
+        x_axis_type="datetime",
+        tools="xpan,xwheel_zoom,reset",
+        active_scroll="xwheel_zoom",
+    )
+    plot.yaxis.formatter = NumeralTickFormatter(format=number)
+    plot.xgrid.grid_line_color = None
+    return plot
+
+
+def _end(high: float | None) -> dict[str, Any]:
+    return {} if high is None else {"end": high}
+
+
+def _with_tips(plot: Any, renderer: Any, number: str) -> Any:
+    tips = [("", "@name"), ("at", "@end{%H:%M:%S}"), ("", f"@value{{{number}}}")]
+    plot.add_tools(HoverTool(renderers=[renderer], tooltips=tips, formatters={"@end": "datetime"}))
+    plot.legend.location = "top_left"
+    plot.legend.orientation = "horizontal"
+    return plot
+
+
+def tracks(
+    sources: Sources, theme: Theme, *, number: str = "0[.]0 a", seconds: float = 300.0, high: float | None = None
+) -> Any:
+    """A line for each thing of a `Tracks`; ``high``: where the axis ends."""
+    (source,) = sources.values()
+    plot = _timed(number, seconds, start=0.0, **_end(high))
+    drawn = plot.segment(
+        x0="begin", y0="before", x1="end", y1="value", source=source, line_color="colour", line_width=2,
+        line_cap="round", legend_field="name",
+    )  # fmt: skip
+    return _with_tips(plot, drawn, number)
+
+
+def stacked(sources: Sources, theme: Theme, *, number: str = "0[.]0 a", seconds: float = 300.0) -> Any:
+    """The quantities of a `Stack`, one above the other."""
+    (source,) = sources.values()
+    plot = _timed(number, seconds, start=0.0)
+    drawn = plot.quad(
+        left="begin", right="end", bottom="low", top="high", source=source, fill_color="colour", fill_alpha=0.75,
+        line_color=None, legend_field="name",
+    )  # fmt: skip
+    return _with_tips(plot, drawn, number)
+
+
+def bars(
+    sources: Sources, theme: Theme, *, x: str, value: str, colour: str, number: str = "0", high: float | None = None
+) -> Any:
+    """A bar for each row, of its height ``value``, above its name ``x``."""
+    (source,) = sources.values()
+    plot = figure(x_range=FactorRange(), y_range=DataRange1d(start=0.0, **_end(high)), tools="")
+    drawn = plot.vbar(x=x, top=value, width=0.8, source=source, fill_color=colour, line_color=None)
+    plot.add_tools(HoverTool(renderers=[drawn], tooltips=[("", f"@{x}"), ("", f"@{value}{{{number}}}")]))
+    plot.yaxis.formatter = NumeralTickFormatter(format=number)
+    plot.xgrid.grid_line_color = None
     return plot

@@ -15,9 +15,9 @@ import msgspec
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ...cluster.launchers.boot import ConnectionInfo
+from ..answers import GcsAnswers
 from ..hub import Hub, Viewer
 from ..state import StateFeed
-from .answers import Answers
 from .base import ApiHandler, Services
 
 __all__ = ["Pages", "StreamHandler"]
@@ -48,7 +48,7 @@ class Pages:
     """The hub, and what drives it: there from the first viewer on."""
 
     def __init__(self, where: ConnectionInfo) -> None:
-        self._answers = Answers(where)
+        self._answers = GcsAnswers(where)
         self._driving: asyncio.Task[None] | None = None
         self.hub = Hub(StateFeed(self._answers))
 

@@ -7,7 +7,7 @@
 // theme() says "light" or "dark".
 
 import { element } from "./format.js";
-import { DetailsPanel, FramePanel, NumbersPanel, TextPanel } from "./panels.js";
+import { DetailsPanel, FlamePanel, FramePanel, NumbersPanel, TextPanel } from "./panels.js";
 import { PlotPanel } from "./plot.js";
 import { Source } from "./source.js";
 import { TablePanel } from "./table.js";
@@ -18,6 +18,7 @@ const PANELS = {
   details: DetailsPanel,
   text: TextPanel,
   frame: FramePanel,
+  flame: FlamePanel,
   plot: PlotPanel,
 };
 
@@ -112,10 +113,11 @@ class Shown {
   }
 
   control(spec) {
-    const label = element("label", "hm-control");
-    label.append(element("span", "", spec.title));
     const value = this.page.params[spec.param] ?? "";
     const set = (fresh) => this.show(this.page.name, { ...this.page.params, [spec.param]: fresh });
+    if (spec.control === "press") return this.press(spec);
+    const label = element("label", "hm-control");
+    label.append(element("span", "", spec.title));
     let field;
     if (spec.control === "choice") {
       field = element("select");
@@ -147,6 +149,17 @@ class Shown {
     }
     label.append(field);
     return label;
+  }
+
+  press(spec) {
+    const button = element("button", "hm-button", spec.title);
+    button.type = "button";
+    button.addEventListener("click", () => {
+      const params = { ...this.page.params, [spec.param]: spec.value };
+      if (spec.again) params[spec.again] = Date.now().toString(36);
+      this.show(this.page.name, params);
+    });
+    return button;
   }
 
   take(message) {

@@ -39,7 +39,10 @@ const KINDS = {
   bytes,
   seconds,
   time: clock,
-  ago: (value) => `${seconds(Math.max(0, Date.now() / 1000 - value))} ago`,
+  ago: (value) => {
+    const past = Math.max(0, Date.now() / 1000 - value);
+    return `${past < 120 ? `${coarse.format(past)} s` : seconds(past)} ago`;
+  },
   bool: (value) => (value ? "yes" : "no"),
   watt: (value) => `${coarse.format(value)} W`,
   celsius: (value) => `${coarse.format(value)} °C`,

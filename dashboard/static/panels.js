@@ -1,5 +1,6 @@
-// Panels that are neither table nor plot: figures, named values, lines of text, documents of their own.
+// Panels that are neither table nor plot: figures, named values, lines of text, documents of their own, flame graphs.
 
+import { attach } from "./flame.js";
 import { element, fill } from "./format.js";
 
 class Panel {
@@ -137,6 +138,44 @@ export class FramePanel extends Panel {
     const html = this.source.data.html?.[0] ?? "";
     if (html !== this.html) this.frame.srcdoc = this.html = html;
     this.frame.hidden = !html;
+    this.note.textContent = html ? "" : (this.spec.empty ?? "");
+  }
+}
+
+const FLAME_TAGS = new Set(["DIV", "SPAN", "B"]);
+const FLAME_ATTRIBUTES = ["class", "style", "title"];
+
+// What plots/flame.py makes and nothing else: no element that could load or run anything comes through.
+function copied(node) {
+  if (node.nodeType === Node.TEXT_NODE) return document.createTextNode(node.data);
+  if (node.nodeType !== Node.ELEMENT_NODE || !FLAME_TAGS.has(node.tagName)) return document.createTextNode("");
+  const copy = document.createElement(node.tagName);
+  for (const name of FLAME_ATTRIBUTES) {
+    const value = node.getAttribute(name);
+    if (value !== null && !/url\s*\(/i.test(value)) copy.setAttribute(name, value);
+  }
+  copy.append(...[...node.childNodes].map(copied));
+  return copy;
+}
+
+export class FlamePanel extends Panel {
+  constructor(spec, page) {
+    super(spec, page, "hm-flame");
+    this.place = element("div");
+    this.note = element("div", "hm-empty");
+    this.node.append(this.place, this.note);
+  }
+
+  draw() {
+    const html = this.source.data.html?.[0] ?? "";
+    if (html !== this.html) {
+      this.html = html;
+      const parsed = new DOMParser().parseFromString(html, "text/html");
+      const graph = element("div");
+      graph.append(...[...parsed.body.childNodes].map(copied));
+      this.place.replaceChildren(graph);
+      attach(graph);
+    }
     this.note.textContent = html ? "" : (this.spec.empty ?? "");
   }
 }

@@ -115,6 +115,16 @@ def test_a_viewer_that_asks_for_what_is_not_there_stays_where_it_is(played: Play
     assert looker.row("table")["updates"] == 2
 
 
+def test_a_viewer_that_asks_for_the_page_it_looks_at_goes_on_looking(played: PlayedCluster) -> None:
+    hub = Hub(played.feed())
+    looker = Looker(hub, "counting")
+    looker.viewer.change({})
+    one_round(hub)
+    assert looker.row("table")["updates"] == 2
+    looker.viewer.close()
+    assert hub.viewers == 0
+
+
 def test_a_page_that_breaks_says_so_and_works_again(played: PlayedCluster) -> None:
     hub = Hub(played.feed())
     looker, other = Looker(hub, "counting"), Looker(hub, "overview")
@@ -129,10 +139,11 @@ def test_a_page_that_breaks_says_so_and_works_again(played: PlayedCluster) -> No
 
 def test_rows_that_can_not_be_asked_leave_the_others(played: PlayedCluster) -> None:
     hub = Hub(played.feed())
-    Looker(hub, "counting")
+    looker = Looker(hub, "counting")
     del played.rows_of["actors"]
     one_round(hub)
     assert hub.feed.state.failed == {"actors": "KeyError: 'actors'"}
+    assert looker.error == "The cluster could not tell all of this page: KeyError: 'actors'"
 
 
 @asynccontextmanager

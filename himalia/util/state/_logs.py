@@ -14,7 +14,7 @@ import msgspec
 from himalia.cluster.core.actor_class import ActorHandle
 from himalia.cluster.core.generator import ObjectRefGenerator
 from himalia.cluster.core.refs import ObjectRef
-from himalia.cluster.gcs.client import GcsClient, GcsUnreachableError
+from himalia.cluster.gcs.client import GcsClient, GcsUnreachableError, Reachable
 from himalia.cluster.protocol.common import Address, NodeInfo
 from himalia.cluster.protocol.gcs_messages import ListState
 from himalia.cluster.protocol.ids import OBJECT_ID_SIZE, TASK_ID_SIZE
@@ -45,7 +45,7 @@ class LogReader:
         Seconds to wait for each answer.
     """
 
-    def __init__(self, address: str | None = None, node: str = "", timeout: float = 30.0) -> None:
+    def __init__(self, address: str | Reachable | None = None, node: str = "", timeout: float = 30.0) -> None:
         self._timeout = timeout
         self.dropped: dict[bytes, int] = {}  # by node, of what was read: bytes that are kept no more
         self._client = GcsClient(reachable(address))

@@ -148,7 +148,7 @@ class Source:
 
 
 @contextlib.contextmanager
-def open_source(address: str | None, timeout: float) -> Iterator[Source]:
+def open_source(address: str | Reachable | None, timeout: float) -> Iterator[Source]:
     """The cluster at an address, or the one that this process is connected to.
 
     Raises
@@ -162,12 +162,12 @@ def open_source(address: str | None, timeout: float) -> Iterator[Source]:
     if core is not None and address in (None, "auto"):
         yield Source(_CoreCaller(core), core.options, timeout)
         return
-    where = find_connection(address or "auto")
+    where = reachable(address)
     with GcsClient(where) as client:
         yield Source(client, where, timeout)
 
 
-def reachable(address: str | None) -> Reachable:
+def reachable(address: str | Reachable | None) -> Reachable:
     """Where the cluster at an address is, or the one that this process is connected to.
 
     Raises
@@ -175,6 +175,8 @@ def reachable(address: str | None) -> Reachable:
     ClusterNotFoundError
         There is none.
     """
+    if address is not None and not isinstance(address, str):
+        return address
     core = find_core()
     return core.options if core is not None and address in (None, "auto") else find_connection(address or "auto")
 

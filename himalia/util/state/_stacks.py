@@ -18,7 +18,7 @@ from himalia.cluster.core.actor_class import ActorHandle
 from himalia.cluster.core.current import find_core
 from himalia.cluster.core.generator import ObjectRefGenerator
 from himalia.cluster.core.refs import ObjectRef
-from himalia.cluster.gcs.client import GcsClient
+from himalia.cluster.gcs.client import GcsClient, Reachable
 from himalia.cluster.protocol.common import Address, NodeInfo
 from himalia.cluster.protocol.ids import OBJECT_ID_SIZE, TASK_ID_SIZE, WORKER_ID_SIZE
 from himalia.cluster.protocol.stack_messages import (
@@ -89,7 +89,7 @@ def get_stack(of: Any, *, address: str | None = None, timeout: float = 30.0) -> 
 
 
 def get_stacks(
-    things: Iterable[Any] | None, *, address: str | None = None, timeout: float = 30.0
+    things: Iterable[Any] | None, *, address: str | Reachable | None = None, timeout: float = 30.0
 ) -> tuple[list[Stacks], dict[str, str]]:
     """Those of several processes, or of all workers; and by name, why some could not be looked at."""
     with _Asking(address, timeout) as asking:
@@ -154,7 +154,7 @@ class Profiling:
         seconds: float = 600.0,
         rate: int = 100,
         idle: bool = False,
-        address: str | None = None,
+        address: str | Reachable | None = None,
         timeout: float = 30.0,
     ) -> None:
         if seconds <= 0:
@@ -209,7 +209,7 @@ class Profiling:
 class _Asking:
     """Questions to the processes of a cluster."""
 
-    def __init__(self, address: str | None, timeout: float) -> None:
+    def __init__(self, address: str | Reachable | None, timeout: float) -> None:
         self._address = address
         self.timeout = timeout
         self.failed: dict[str, str] = {}
