@@ -23,11 +23,13 @@ from ..cluster.telemetry.phases import Phase
 from ..dashboard.explain.record import CellRecord, DriverRecord, Function, collect
 from .arguments import UsageProblem
 from .cell_code import CellSyntaxError
+from .explain_beside import CellProfile, GpuWatch
 from .own_tasks import pending_tasks
 
 if TYPE_CHECKING:
     from ..cluster.core.runtime import Core
     from ..cluster.protocol.common import Cell
+    from ..cluster.protocol.stack_messages import Profile
 
 __all__ = ["CellRun", "past_cell"]
 
@@ -49,6 +51,13 @@ class CellRun:
         The cell's text below the magic's line.
     number
         The n of ``In [n]``.
+    flame
+        Take a profile, too.
+
+    Attributes
+    ----------
+    profile
+        That, if it was wanted and could be had; ``problem`` says why not.
 
     Raises
     ------
@@ -58,7 +67,7 @@ class CellRun:
         It is empty, or awaits at top level.
     """
 
-    def __init__(self, core: Core, shell: Any, code: str, number: int) -> None:
+    def __init__(self, core: Core, shell: Any, code: str, number: int, *, flame: bool = False) -> None:
         if not code.strip():
             raise UsageProblem("there is no code below %%explain")
         self.core = core
@@ -76,6 +85,10 @@ class CellRun:
                 raise UsageProblem("await at top level is not possible below %%explain: use himalia.get()") from None
             raise CellSyntaxError(error, shell) from None
         self.timing = DriverTiming(core, self.filename)
+        self.profile: Profile | None = None
+        self.problem = ""
+        self._flame = flame
+        self._gpus = GpuWatch(core)
         self._feed = TaskFeed(core.gcs_call, after=-1, limit=_READ_BYTES)
         self._cell: Cell | None = None
         self._begin = self._end = 0.0
@@ -88,15 +101,22 @@ class CellRun:
         self._feed.read()
         before, slots = _spilled(core), _cpus(core)
         self._cell = core.current_cell()
+        profiling = CellProfile(core) if self._flame else None
+        self._gpus.start()
         self.timing.install()
         self._begin = time.time()
         try:
             value = self._execute()
             self._end = time.time()
             self._wait_for_tasks()
+            if profiling is not None:
+                self.profile, self.problem = profiling.stop(), profiling.problem
         finally:
             self._end = self._end or time.time()
             self.timing.remove()
+            self._gpus.stop()
+            if profiling is not None:
+                profiling.close()
         after = _spilled(core)
         self._slots = (slots + _cpus(core)) / 2  # it may have grown meanwhile
         if before is not None and after is not None:
@@ -153,6 +173,7 @@ class CellRun:
         record.lost = self._feed.missed
         if self._moved is not None:
             record.spilled, record.restored = self._moved
+        record.gpus = [sample for sample in self._gpus.samples if sample.at <= record.end]
         record.nodes = sum(node.alive for node in self.core.nodes.values())
         return record
 

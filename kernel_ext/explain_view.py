@@ -10,6 +10,7 @@ from .html import BAD, BUSY, GOOD, card
 from .tables import Table
 
 if TYPE_CHECKING:
+    from ..cluster.protocol.stack_messages import Profile
     from ..dashboard.explain.findings import Diagnosis, Finding
     from ..dashboard.explain.path import Step
 
@@ -55,21 +56,26 @@ _WORDS: Final = {
 _STEPS: Final = {"task": "#009e73", "driver": "#b8860b", "wait": "#8a8a8a"}
 
 
-def explain_bundle(diagnosis: Diagnosis, notes: list[str] | None = None, extra_html: str = "") -> dict[str, str]:
+def explain_bundle(
+    diagnosis: Diagnosis, notes: list[str] | None = None, profile: Profile | None = None
+) -> dict[str, str]:
     """HTML and plain text.
 
     Parameters
     ----------
     notes
         Said at the end, with what is not known.
-    extra_html
-        A picture to stand below: a flame graph.
+    profile
+        Shown below, as a flame graph and as its hottest functions.
     """
     said = [*diagnosis.gaps, *(notes or [])]
-    return {
-        "text/html": _html(diagnosis, said) + extra_html,
-        "text/plain": _text(diagnosis, said),
-    }
+    html, text = _html(diagnosis, said), _text(diagnosis, said)
+    if profile is not None:
+        from ..dashboard.plots.flame import flame_html, flame_text
+
+        html += flame_html(profile, title="Flame graph")
+        text += f"\n{flame_text(profile, _SHOWN)}"
+    return {"text/html": html, "text/plain": text}
 
 
 def _summary(diagnosis: Diagnosis) -> str:

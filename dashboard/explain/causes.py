@@ -358,7 +358,7 @@ def explain_gpus(record: CellRecord) -> Finding | None:
     held = [sample for sample in record.gpus if sample.held > 0 and sample.utilisation]
     if not held:
         return None
-    used = float(np.mean([np.mean(sorted(one.utilisation)[-math.ceil(one.held) :]) for one in held]))
+    used = float(np.mean([np.mean(one.utilisation) for one in held]))
     if used >= _LOW_GPU:
         return None
     share = len(held) / len(record.gpus) * (1 - used)

@@ -69,7 +69,7 @@ class Wait(msgspec.Struct, frozen=True):
 
 
 class GpuSample(msgspec.Struct, frozen=True):
-    """All GPUs at one moment: how many are held by leases, and their utilisation from 0 to 1, of each."""
+    """GPUs at one moment: how many tasks held, and the utilisation (0 to 1) of each device that they held."""
 
     at: float
     held: float

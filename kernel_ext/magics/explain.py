@@ -26,6 +26,7 @@ def _parser() -> MagicParser:
     parser = MagicParser("%explain")
     parser.add_argument("cell", nargs="?", type=count, metavar="N")
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--flame", action="store_true")
     return parser
 
 
@@ -44,7 +45,7 @@ class ExplainMagics(Family):
     def explain(self, line: str, cell: str | None = None) -> Any:
         """Run this cell, measure it, and say why it took as long as it did, the costliest reason first.
 
-        %%explain [--json FILE]
+        %%explain [--json FILE] [--flame]
             Run the code below and explain it: what each CPU did in each second, what of that was lost and why
             (serialization, stragglers, tiny tasks, data that moves or is spilled, dependencies, too few tasks, the
             notebook's own code, GPUs that are held and idle), with the numbers, the functions and lines, and what to
@@ -55,6 +56,9 @@ class ExplainMagics(Family):
 
         --json FILE
             Write the diagnosis there too.
+        --flame
+            Show a flame graph, too: which functions took the CPU time of the tasks and of this process. By py-spy
+            where it is installed and allowed to look, else by the processes themselves, which costs them some percent.
         """
         arguments = self.parse("explain", line)
         if cell is None:
@@ -72,7 +76,7 @@ class ExplainMagics(Family):
             raise UsageProblem(f"the diagnosis can not be written to {file}: there is no folder {file.parent}")
         if core.timing is not None:
             raise UsageProblem("%%explain is at work already: it can not explain a cell within another one")
-        run = CellRun(core, self.shell, cell, self.cell_number())
+        run = CellRun(core, self.shell, cell, self.cell_number(), flame=arguments.flame)
         try:
             value = run.run()
         except BaseException as error:
@@ -86,13 +90,15 @@ class ExplainMagics(Family):
 
         diagnosis = diagnose(run.record())
         self._keep(diagnosis)
-        self._show(diagnosis, arguments)
+        self._show(diagnosis, arguments, run)
 
     def _explain_past(self, arguments: argparse.Namespace) -> None:
         from ...dashboard.explain.findings import diagnose
         from ..explain import past_cell
         from ..task_history import TaskHistory, cell_of, job_of
 
+        if arguments.flame:
+            raise UsageProblem("--flame is for a cell that runs: put %%explain --flame above it")
         core = self.core()
         number = arguments.cell
         if number is None:
@@ -111,7 +117,7 @@ class ExplainMagics(Family):
         if len(self._known) > _KEPT:
             del self._known[next(iter(self._known))]
 
-    def _show(self, diagnosis: Diagnosis, arguments: argparse.Namespace) -> None:
+    def _show(self, diagnosis: Diagnosis, arguments: argparse.Namespace, run: CellRun | None = None) -> None:
         from ..explain_view import explain_bundle
 
         notes: list[str] = []
@@ -122,7 +128,9 @@ class ExplainMagics(Family):
             except OSError as error:
                 raise UsageProblem(f"the diagnosis can not be written: {error}") from None
             notes.append(f"Written to {path}")
-        self.show(explain_bundle(diagnosis, notes))
+        if run is not None and run.problem:
+            notes.append(run.problem)
+        self.show(explain_bundle(diagnosis, notes, run.profile if run is not None else None))
 
     def _only_the_cells_frames(self, error: BaseException, run: CellRun) -> None:
         """Let IPython show an error without the frames of the magic that ran the cell."""

@@ -172,11 +172,11 @@ def test_lost_events_are_told() -> None:
 
 def test_gpus_that_are_held_and_idle_are_found_and_busy_ones_are_not() -> None:
     made = clean()
-    made.gpus = [GpuSample(BEGAN + at / 10, 1.0, (0.04, 0.0)) for at in range(20)]
+    made.gpus = [GpuSample(BEGAN + at / 10, 1.0, (0.04,)) for at in range(20)]
     found = diagnose(made)
     assert causes(found) == ["gpu idle"]
     assert "these computed 4 % of it" in found.findings[0].evidence
-    made.gpus = [GpuSample(BEGAN + at / 10, 1.0, (0.9, 0.0)) for at in range(20)]
+    made.gpus = [GpuSample(BEGAN + at / 10, 1.0, (0.9,)) for at in range(20)]
     assert not diagnose(made).findings
 
 

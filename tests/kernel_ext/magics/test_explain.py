@@ -107,6 +107,39 @@ PLANTED = {
 }
 
 
+TWO_NODES = """%load_ext himalia
+import himalia, numpy as np
+from himalia.testing import Cluster
+cluster = Cluster()
+cluster.add_node(num_cpus=0, resources={"far": 1}, object_store_memory=700_000_000)
+cluster.add_node(num_cpus=2, resources={"near": 2}, object_store_memory=700_000_000)
+himalia.init(address=cluster.address)
+@himalia.remote(num_cpus=0, resources={"far": 0.1})
+def make(n):
+    return np.full(5_000_000, n, dtype=np.float64)
+@himalia.remote
+def first(x):
+    return float(x[0])
+big = [make.remote(n) for n in range(10)]
+himalia.wait(big, num_returns=10, fetch_local=False)
+himalia.get([himalia.remote(lambda: 0).remote() for _ in range(4)])
+"""
+
+GPUS = """%load_ext himalia
+import himalia, json, os, tempfile, time
+file = tempfile.NamedTemporaryFile("w", suffix=".json", delete=False)
+json.dump([[{"uuid": "GPU-1", "name": "recorded", "utilization": 3}]], file)
+file.close()
+os.environ["HIMALIA_GPU_RECORDING"] = file.name
+himalia.init(num_cpus=1, num_gpus=1)
+@himalia.remote(num_gpus=1)
+def train(n):
+    end = time.perf_counter() + 0.7
+    while time.perf_counter() < end:
+        pass
+"""
+
+
 @pytest.fixture(scope="module")
 def kernel(leak_guard: LeakGuard) -> Iterator[Notebook]:
     folder = Path(tempfile.mkdtemp(prefix="hk-"))
@@ -231,3 +264,47 @@ def test_a_cell_that_was_explained_is_shown_again(kernel: Notebook) -> None:
     first = kernel.run("%explain").text
     assert "Nothing stands out" in first
     assert "ran without being measured" not in first
+
+
+def test_data_that_moves_between_nodes_is_found(fresh: Notebook, tmp_path: Path) -> None:
+    cell = fresh.run(TWO_NODES)
+    assert not cell.error, cell.traceback
+    found = explained(fresh, "himalia.get([first.remote(x) for x in big])", tmp_path)
+    assert [finding["cause"] for finding in found["findings"]][:1] == ["transfer"], found["text"]
+    assert "waited for objects of other nodes" in found["text"]
+    assert sum(found["seconds"].values()) == pytest.approx(found["wall"] * found["slots"], rel=0.05)
+    cell = fresh.run("himalia.shutdown()\ncluster.shutdown()")
+    assert not cell.error, cell.traceback
+
+
+def test_a_gpu_that_is_held_and_idle_is_found(fresh: Notebook, tmp_path: Path) -> None:
+    cell = fresh.run(GPUS)
+    assert not cell.error, cell.traceback
+    found = explained(fresh, "himalia.get([train.remote(n) for n in range(5)])", tmp_path)
+    assert [finding["cause"] for finding in found["findings"]][:1] == ["gpu idle"], found["text"]
+    assert "These computed 3 % of it" in found["text"]
+    fresh.run("os.unlink(file.name)")
+
+
+def test_a_flame_graph_shows_the_hottest_function_of_the_tasks(kernel: Notebook) -> None:
+    code = """
+@himalia.remote
+def hottest():
+    compute(1.0)
+himalia.get([hottest.remote() for _ in range(2)])"""
+    cell = kernel.run(f"%%explain --flame\n{code.strip()}")
+    assert not cell.error, cell.traceback
+    (bundle,) = (bundle for bundle in cell.shown if "himalia-flame" in bundle.get("text/html", ""))
+    assert "compute" in bundle["text/html"]
+    hot = bundle["text/plain"].partition("function\n")[2]
+    assert "compute" in hot.splitlines()[0], bundle["text/plain"]
+    assert "--flame is for a cell that runs" in kernel.run("%explain --flame").stream("stderr")
+
+
+def test_an_interrupt_ends_what_is_explained(kernel: Notebook) -> None:
+    cell = kernel.send("%%explain\nprint('begun', flush=True)\nhimalia.get(himalia.remote(compute).remote(60))")
+    cell.wait_for(lambda cell: "begun" in cell.stream())
+    kernel.interrupt()
+    cell.wait_for(lambda cell: cell.done)
+    assert cell.error == "KeyboardInterrupt"
+    assert kernel.value("from himalia.cluster.core.current import get_core; get_core().timing is None") == "True"

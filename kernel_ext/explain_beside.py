@@ -1,0 +1,113 @@
+"""What is looked at beside a cell that is explained: GPUs, and for a flame graph the stacks of its processes.
+
+Neither is looked at where there is nothing to see: a cluster without GPUs is not asked for them, and a profile is taken
+only when it was asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from ..dashboard.explain.record import GpuSample
+
+if TYPE_CHECKING:
+    from himalia.util.state._stacks import Profiling
+
+    from ..cluster.core.runtime import Core
+    from ..cluster.protocol.stack_messages import Profile
+
+__all__ = ["CellProfile", "GpuWatch"]
+
+_LOOK: Final = 1.0  # seconds: nodes remember what they measured for as long
+_JOIN: Final = 5.0
+_LONGEST: Final = 600.0  # seconds of a profile
+
+
+class GpuWatch:
+    """How busy the GPUs are that tasks of one job hold.
+
+    Attributes
+    ----------
+    samples
+        One a second, begun by the first look.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self.samples: list[GpuSample] = []
+        self._core = core
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="himalia-explain-gpus", daemon=True)
+
+    def start(self) -> None:
+        """Begin, if the cluster has GPUs."""
+        if self._core.resources()[0].get("GPU"):
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._end.set()
+        if self._thread.is_alive():
+            self._thread.join(_JOIN)
+
+    def _watch(self) -> None:
+        while not self._end.wait(_LOOK):
+            with contextlib.suppress(Exception):  # a cluster that does not answer is told by the cell itself
+                answer = self._core.cluster_state("gpu_stats")
+                self.samples.append(self._sample([row for rows in answer["nodes"] for row in rows]))
+
+    def _sample(self, rows: list[dict[str, Any]]) -> GpuSample:
+        """Of the devices that our job holds."""
+        held, busy = 0.0, []
+        for row in rows:
+            shares = [holder["share"] for holder in row["holders"] if holder.get("job_id") == self._core.job_id]
+            if shares and row["utilization"] is not None:
+                held += sum(shares)
+                busy.append(row["utilization"] / 100)
+        return GpuSample(time.time(), held, tuple(busy))
+
+
+class CellProfile:
+    """A profile of this process and of the workers that there are, from now until `stop`.
+
+    Attributes
+    ----------
+    problem
+        Why there is none; empty if there is one.
+    """
+
+    def __init__(self, core: Core) -> None:
+        from himalia.util.state import list_workers
+        from himalia.util.state._stacks import Profiling, StackError
+
+        self.problem = ""
+        self._running: Profiling | None = None
+        self._error = StackError
+        workers = [row.worker_id for row in list_workers() if row.is_alive and row.worker_type == "WORKER"]
+        if not workers:
+            self.problem = "No worker ran when the cell began, so there is no flame graph of its tasks: run it again."
+            return
+        try:
+            self._running = Profiling([core.worker_id.hex(), *workers], seconds=_LONGEST)
+        except (StackError, ValueError) as error:
+            self.problem = f"There is no flame graph: {error}"
+
+    def stop(self) -> Profile | None:
+        """End it: what was seen."""
+        if self._running is None:
+            return None
+        try:
+            return self._running.stop()
+        except self._error as error:
+            self.problem = f"There is no flame graph: {error}"
+            return None
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End it without a result."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
