@@ -21,10 +21,11 @@ import numpy.typing as npt
 
 from ..cluster.telemetry.events import Batch, TaskState
 
-__all__ = ["Bars", "Block", "Stream", "TaskSeen"]
+__all__ = ["Bars", "Block", "Stream", "TaskSeen", "coarser"]
 
 _SHORT: Final = 0.001  # seconds: tasks as short, and as close to each other, become one bar …
 _BAR: Final = 0.010  # … of this length at most
+_THINNEST: Final = 1e-5  # seconds: a bar that can be pointed at
 _ID_SIZE: Final = 8
 
 
@@ -49,6 +50,10 @@ class Bars(msgspec.Struct):
         """Take over the bars of another."""
         for name in self.__struct_fields__:
             getattr(self, name).extend(getattr(other, name))
+
+    def one(self, place: int) -> Bars:
+        """One bar."""
+        return Bars(*([getattr(self, name)[place]] for name in self.__struct_fields__))
 
     def __len__(self) -> int:
         return len(self.begins)
@@ -249,3 +254,55 @@ def bars_of(block: Block) -> Bars:
         np.add.reduceat(spans, first).tolist(),
         ids,
     )
+
+
+def coarser(bars: Bars, width: float) -> Bars:
+    """Fewer bars that fill the same time: of what one worker began within a span of time, one bar a function and state.
+
+    They lie one behind the other, each as long as its tasks ran, so that what is idle stays so. Bars that are longer
+    than the span stay as they are.
+
+    Parameters
+    ----------
+    width
+        Of a span, in seconds.
+    """
+    begins, ends = np.array(bars.begins), np.array(bars.ends)
+    short = np.flatnonzero(ends - begins < width)
+    if len(short) < 2:
+        return bars
+    workers, groups = np.array(bars.workers)[short], np.array(bars.groups)[short]
+    states, slots = np.array(bars.states)[short], np.floor(begins[short] / width).astype(np.int64)
+    order = np.lexsort((groups, states, slots, workers))
+    short, workers, groups, states, slots = (one[order] for one in (short, workers, groups, states, slots))
+    is_slot = np.ones(len(short), dtype=bool)
+    is_slot[1:] = (workers[1:] != workers[:-1]) | (slots[1:] != slots[:-1])
+    is_bar = is_slot.copy()
+    is_bar[1:] |= (groups[1:] != groups[:-1]) | (states[1:] != states[:-1])
+    first, slot_first = np.flatnonzero(is_bar), np.flatnonzero(is_slot)
+    counts = np.add.reduceat(np.array(bars.counts)[short], first)
+    busy = np.add.reduceat(np.array(bars.busy)[short], first)
+    slot_of = np.cumsum(is_slot)[first] - 1
+    behind = np.cumsum(busy) - busy
+    at_slot = behind[np.searchsorted(first, slot_first)]
+    fresh = np.minimum.reduceat(begins[short], slot_first)[slot_of] + behind - at_slot[slot_of]
+    kept = Bars.none()
+    for place in np.flatnonzero(ends - begins >= width).tolist():
+        kept.extend(bars.one(place))
+    alone = np.diff(first, append=len(short)) == 1
+    ids = [
+        bars.task_ids[place] if one else "" for place, one in zip(short[first].tolist(), alone.tolist(), strict=True)
+    ]
+    kept.extend(
+        Bars(
+            workers[first].tolist(),
+            groups[first].tolist(),
+            fresh.tolist(),
+            (fresh + np.maximum(busy, _THINNEST)).tolist(),
+            states[first].tolist(),
+            counts.tolist(),
+            busy.tolist(),
+            ids,
+        )
+    )
+    return kept

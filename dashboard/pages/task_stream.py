@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ...cluster.telemetry.events import TaskState
 from ..model import Changes
 from ..sources import Rows, Series
+from ..stream import Bars, coarser
 from ..themes import STATE_COLOURS, function_colour
 from .base import Page
 from .panels import Column as Col
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["TaskStream"]
 
 _BARS = 4_000  # in a browser: more can not be told apart, and cost it its fluency
+_READ = 20_000  # bars at a time that are looked at
+_RATE = 300  # bars a second: of about 130 bytes, and so that they are of the last ten seconds at least
+_FINEST, _COARSEST = 0.01, 10.0  # seconds of a worker that may become one bar
 _BAR = ("worker", "begin", "end", "colour", "edge", "name", "cell", "state", "count", "took", "task")
 _WORKERS = 200  # rows
 
@@ -42,6 +46,9 @@ class TaskStream(Page):
         self._version = 0
         self._labels: dict[int, str] = {}
         self._numbers: dict[bytes, int] = {}
+        self._width = _FINEST
+        self._may = float(_BARS)  # bars that may be drawn now
+        self._at = 0.0
 
     def panels(self) -> list[Panel]:
         """The stream, and what it consists of."""
@@ -73,10 +80,10 @@ class TaskStream(Page):
     def update(self, state: State) -> None:
         """See `Page.update`."""
         model = state.model
-        changes = model.changes_since(self._version, _BARS)
+        changes = model.changes_since(self._version, _READ)
         self._version = changes.version
         self._name_workers(changes)
-        self._add_bars(changes, model)
+        self._add_bars(changes, model, state.now)
         if changes.running is not None or self._running:
             self._draw_running(model, state.now)
         if changes.groups:
@@ -94,8 +101,8 @@ class TaskStream(Page):
                     self._labels[number] = f"{label} ({taken[label]})"
             self._workers.set(list(self._labels.items())[-_WORKERS:])
 
-    def _add_bars(self, changes: Changes, model: Model) -> None:
-        bars, groups = changes.bars, model.groups.all
+    def _add_bars(self, changes: Changes, model: Model, now: float) -> None:
+        bars, groups = self._thinned(changes.bars, now), model.groups.all
         data: dict[str, list[object]] = {name: [] for name in _BAR}
         for worker, number, begin, end, code, count, busy, task in zip(
             bars.workers, bars.groups, bars.begins, bars.ends, bars.states, bars.counts, bars.busy, bars.task_ids,
@@ -118,6 +125,21 @@ class TaskStream(Page):
             for column, value in zip(data.values(), values, strict=True):
                 column.append(value)
         self._bars.append(data)
+
+    def _thinned(self, bars: Bars, now: float) -> Bars:
+        """As many as a browser takes: coarser ones, if they are more for long."""
+        self._may = min(_BARS, self._may + _RATE * max(0.0, now - self._at))
+        self._at = now
+        self._width = max(_FINEST, self._width / 2)
+        if not self._may >= len(bars):
+            while True:
+                found = coarser(bars, self._width)
+                if len(found) <= self._may or self._width >= _COARSEST:
+                    break
+                self._width *= 2
+            bars = found
+        self._may = max(0.0, self._may - len(bars))
+        return bars
 
     def _draw_running(self, model: Model, now: float) -> None:
         rows = []

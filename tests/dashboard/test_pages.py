@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from himalia.dashboard.hub import Hub
@@ -73,3 +75,21 @@ def test_task_stream_has_a_row_for_each_worker_and_marks_what_failed() -> None:
     failed = looker.row("bars", name="g")
     assert (failed["worker"], failed["cell"], failed["state"]) == ("2", "In [2]", "failed")
     assert failed["end"] - failed["begin"] == 500
+
+
+def test_task_stream_thins_what_comes_too_fast_and_loses_no_task() -> None:
+    played = PlayedCluster()
+    hub = Hub(played.feed())
+    looker = Looker(hub, "task_stream")
+    bring(hub, played)
+    seen = 0
+    for _ in range(8):  # 64 workers, 10,000 tasks a second
+        for worker in range(64):
+            played.ran(source("f"), 160, worker=worker, took=0.006)
+        before = len(looker.texts)
+        bring(hub, played)
+        seen += sum(len(text) for text in looker.texts[before:])
+    assert seen / 8 < 100_000  # bytes a second
+    assert looker.row("functions", name="f")["tasks"] == 8 * 64 * 160
+    ops = [op for text in looker.texts for op in json.loads(text).get("ops", []) if op["source"] == "bars"]
+    assert sum(sum(op["data"]["count"]) for op in ops) == 8 * 64 * 160
