@@ -11,7 +11,7 @@ from IPython.core.magic import line_magic, magics_class
 from ...cluster.core import api, current, session
 from ...cluster.core.progress.watching import settings
 from ...cluster.launchers.boot import NodeOptions
-from ...cluster.launchers.local import stop_all
+from ...cluster.launchers.local import find_connection, stop_all
 from ..arguments import MagicParser, UsageProblem, byte_count, positive
 from ..html import BUSY, GOOD, IDLE
 from ..status import NAME_LABEL, cluster_bundle, gone_bundle
@@ -91,12 +91,23 @@ def _status(magics: Family, arguments: argparse.Namespace) -> None:
 
 def _connect(magics: Family, arguments: argparse.Namespace) -> None:
     if current.find_core() is not None:
-        raise UsageProblem("this kernel is connected already: %cluster stop first")
+        if not _is_connected_to(arguments.address):
+            raise UsageProblem("this kernel is connected already: %cluster stop first")
+        _show_status(magics)  # a notebook whose cells are all run again
+        return
     try:
         api.init(arguments.address, namespace=arguments.namespace)
     except ConnectionError as error:
         raise UsageProblem(str(error)) from None
     _show_status(magics)
+
+
+def _is_connected_to(address: str) -> bool:
+    live = session.current_session()
+    try:
+        return live is not None and find_connection(address).cluster_id == live.connection.cluster_id
+    except (OSError, ValueError):
+        return False  # there is none, so it is not that
 
 
 def _stop(magics: Family, arguments: argparse.Namespace) -> None:
@@ -203,7 +214,7 @@ class ClusterMagics(Family):
             What there is and what of it is in use.
         %cluster connect [ADDRESS] [--namespace NAME]
             Join a cluster that runs: a connection file, a session folder, host:port, or "auto" for the newest of this
-            machine. It goes on when the kernel ends.
+            machine. It goes on when the kernel ends. Saying it again is harmless.
         %cluster scale N
             Have N CPUs from now on, that is N tasks of one CPU at a time; for a cluster of one machine. With fewer than
             before, what runs goes on to its end.

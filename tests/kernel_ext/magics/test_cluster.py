@@ -68,8 +68,9 @@ def test_connect_joins_and_stop_leaves(loaded: Notebook) -> None:
         folder = head.connection.session_dir
         cell = loaded.run(f"%cluster connect {folder}")
         assert "of 2 in use" in cell.text
-        again = loaded.run("%cluster connect")
-        assert "connected already" in again.stream("stderr")
+        assert "of 2 in use" in loaded.run(f"%cluster connect {head.connection.cluster_id}").text
+        other = loaded.run("%cluster connect 127.0.0.1:1")
+        assert "connected already" in other.stream("stderr")
         assert "goes on" in loaded.run("%cluster stop").text
         assert head.is_running()
     finally:
