@@ -73,6 +73,7 @@ function addPages(
   const titles = new Map<string, IPage>();
   const actions = {
     start: () => void commands.execute(CommandIDs.start),
+    key: (event: KeyboardEvent) => commands.processKeydownEvent(event),
     insert: (cluster: { id: string }) => void commands.execute(CommandIDs.insert, { cluster: cluster.id })
   };
   const loaded = model.api
@@ -97,7 +98,8 @@ function addPages(
       const pinned = String(args.cluster ?? '');
       let panel = tracker.find(one => one.content.page.name === page.name && one.content.pinned === pinned);
       if (!panel) {
-        panel = new PagePanel(model, themes, actions, page, pinned);
+        panel = new PagePanel(model, themes, actions, page, { pinned, id: String(args.id ?? '') });
+        panel.content.pinnedChanged.connect(() => void (panel && tracker.save(panel)));
         await tracker.add(panel);
         shell.add(panel, 'main', { mode: 'split-right' });
       }
@@ -107,7 +109,7 @@ function addPages(
   });
   void restorer?.restore(tracker, {
     command: CommandIDs.open,
-    args: panel => ({ page: panel.content.page.name, cluster: panel.content.pinned }),
+    args: panel => ({ page: panel.content.page.name, cluster: panel.content.pinned, id: panel.id }),
     name: panel => panel.id
   });
 }

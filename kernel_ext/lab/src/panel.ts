@@ -3,7 +3,9 @@
 
 import { IThemeManager, MainAreaWidget } from '@jupyterlab/apputils';
 import { launchIcon, refreshIcon, ToolbarButton } from '@jupyterlab/ui-components';
+import { UUID } from '@lumino/coreutils';
 import { Message } from '@lumino/messaging';
+import { ISignal, Signal } from '@lumino/signaling';
 import { Widget } from '@lumino/widgets';
 
 import { ICluster, IPage } from './api';
@@ -14,6 +16,13 @@ import { nameOf, titleOf } from './words';
 export interface IPanelActions {
   insert(cluster: ICluster): void;
   start(): void;
+  key(event: KeyboardEvent): void;
+}
+
+// `id` is that of a panel that is restored, empty for a new one.
+export interface IPlace {
+  pinned: string;
+  id: string;
 }
 
 const FOLLOW = '';
@@ -33,6 +42,7 @@ class PageView extends Widget {
     this.addClass('himalia-Page');
     this._frame.className = 'himalia-Frame';
     this._frame.title = `Himalia: ${page.title}`;
+    this._frame.addEventListener('load', () => this._shareKeys());
     this._empty.className = 'himalia-Empty';
     this._empty.tabIndex = -1;
     this.node.append(this._empty, this._frame);
@@ -48,7 +58,12 @@ class PageView extends Widget {
 
   set pinned(id: string) {
     this._pinned = id;
+    this._pinnedChanged.emit();
     this.draw();
+  }
+
+  get pinnedChanged(): ISignal<this, void> {
+    return this._pinnedChanged;
   }
 
   get shown(): string {
@@ -62,6 +77,7 @@ class PageView extends Widget {
   dispose(): void {
     this._model.changed.disconnect(this.draw, this);
     this._themes?.themeChanged.disconnect(this._themeChanged, this);
+    Signal.clearData(this);
     super.dispose();
   }
 
@@ -141,8 +157,18 @@ class PageView extends Widget {
     }
   }
 
+  // Shortcuts of JupyterLab work also while the focus is in the page. Keys without Ctrl or ⌘ are the page's own.
+  private _shareKeys(): void {
+    this._frame.contentWindow?.addEventListener('keydown', event => {
+      if (event.ctrlKey || event.metaKey) {
+        this._actions.key(event);
+      }
+    });
+  }
+
   private readonly _frame = document.createElement('iframe');
   private readonly _empty = document.createElement('div');
+  private readonly _pinnedChanged = new Signal<this, void>(this);
   private _pinned = FOLLOW;
   private _shown = '';
   private _explained = '';
@@ -193,11 +219,11 @@ class ClusterChoice extends Widget {
 }
 
 export class PagePanel extends MainAreaWidget<PageView> {
-  constructor(model: ClusterModel, themes: IThemeManager | null, actions: IPanelActions, page: IPage, pinned: string) {
+  constructor(model: ClusterModel, themes: IThemeManager | null, actions: IPanelActions, page: IPage, place: IPlace) {
     const content = new PageView(model, themes, actions, page);
-    content.pinned = pinned;
+    content.pinned = place.pinned;
     super({ content });
-    this.id = `himalia-page-${page.name}${pinned ? `-${pinned}` : ''}`;
+    this.id = place.id || `himalia-page-${UUID.uuid4()}`;
     this.title.label = page.title;
     this.title.caption = `Himalia: ${page.about || page.title}`;
     this.title.icon = himaliaIcon;

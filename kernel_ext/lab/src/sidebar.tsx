@@ -117,7 +117,7 @@ function Cluster({ cluster, model, run }: { cluster: ICluster; model: ClusterMod
         <dl>
           <Use title="CPUs" use={cluster.cpus} />
           {cluster.gpus.total > 0 && <Use title="GPUs" use={cluster.gpus} />}
-          <Use title="Object memory" use={cluster.memory} show={bytes} />
+          <Use title="Objects" use={cluster.memory} show={bytes} />
           <Row title="Tasks" text={tasksOf(cluster)} />
           {cluster.nodes > 1 && <Row title="Nodes" text={plural(cluster.nodes, 'node')} />}
           <Row title="Used by" text={users.join(', ') || 'nobody'} />

@@ -44,6 +44,12 @@ export function tasksOf(cluster: ICluster): string {
   return `${running.toLocaleString('en')} running, ${waiting.toLocaleString('en')} waiting${speed}`;
 }
 
+// A program by the file that it was started with; what comes behind are its arguments.
+function programOf(entrypoint: string): string {
+  const file = entrypoint.split(' ')[0]?.split('/').pop() ?? '';
+  return file.startsWith('ipykernel') ? 'kernel of another server' : file;
+}
+
 // Who works with a cluster: notebooks by name, other programs by theirs.
 export function usersOf(model: ClusterModel, cluster: ICluster): string[] {
   const names = new Map<string, string>();
@@ -56,7 +62,7 @@ export function usersOf(model: ClusterModel, cluster: ICluster): string[] {
   return cluster.drivers.map(driver =>
     driver.kernel
       ? (names.get(driver.kernel) ?? `kernel ${driver.kernel.slice(0, SHORT)}`)
-      : `${driver.program.split(/[\\/]/).pop()} (process ${driver.pid})`
+      : `${programOf(driver.program)} (process ${driver.pid})`
   );
 }
 
