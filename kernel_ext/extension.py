@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..cluster.protocol.common import Cell
     from .cards import LiveCards
     from .engines import EnginePool
+    from .kept_view import KeptView
 
 __all__ = ["Extension"]
 
@@ -47,6 +48,7 @@ class Extension:
         self.failures: FailureLog | None = None  # of the core that this kernel works with
         self.live: LiveTasks | None = None
         self.engines: EnginePool | None = None  # of %%every
+        self._kept: KeptView | None = None
 
     def load(self) -> None:
         """Install everything."""
@@ -78,14 +80,17 @@ class Extension:
         from .kept import rejoin
 
         try:
-            bundles = rejoin()
+            if rejoin():
+                self.show_kept()
         except Exception as error:  # noqa: BLE001 - the extension is of use also without that cluster
-            bundles = [{"text/plain": f"The cluster of an earlier kernel can not be joined: {error}"}]
-        if bundles:
-            from IPython.display import display
+            self._announce(None, f"The cluster of an earlier kernel can not be joined: {error}")
 
-            for bundle in bundles:
-                display(bundle, raw=True)  # type: ignore[no-untyped-call]
+    def show_kept(self) -> None:
+        """Show what the cluster keeps, and follow what of it goes on."""
+        from .kept_view import KeptView
+
+        self._kept = KeptView(self)
+        self._kept.show()
 
     def unload(self) -> None:
         """Take everything away. A cluster that runs goes on, and its tasks print as in a script."""
@@ -101,6 +106,8 @@ class Extension:
         if self.cards is not None:
             self.cards.detach()
             self.cards.buttons.close()
+        if self._kept is not None:
+            self._kept.close()
         self.cells.unfollow_threads()
         if self.wakeup is not None:
             self.wakeup.remove()

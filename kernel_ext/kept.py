@@ -3,8 +3,8 @@
 Strategy: such a cluster is nobody's child. Its session folder, which goes when the cluster ends, has a file that names
 the notebook: its path where the Jupyter server tells it, else the folder that the kernel works in. A new kernel looks
 through the session folders of this user, joins the one of its notebook, and shows what the keeper has
-(himalia/util/keeping.py) and what was printed since the last kernel was gone. Rejected: a pointer file in the
-notebook's folder, which would be left behind by a machine that restarts.
+(himalia/util/keeping.py) and what was printed since the last kernel was gone (kept_view.py). Rejected: a pointer file
+in the notebook's folder, which would be left behind by a machine that restarts.
 """
 
 from __future__ import annotations
@@ -28,12 +28,21 @@ if TYPE_CHECKING:
 
     from ..cluster.protocol.log_messages import LogPiece
 
-__all__ = ["find_kept", "is_kept", "kept_bundles", "rejoin", "start_kept"]
+__all__ = [
+    "SHOWN",
+    "ends_of_jobs",
+    "find_kept",
+    "is_kept",
+    "output_bundle",
+    "output_title",
+    "rejoin",
+    "results_bundle",
+    "start_kept",
+]
 
 _FILE: Final = "kept.json"
-_EARLIER: Final = 2.0
-"""Seconds before a kernel's end from which on output is shown again: what was under way then was seen by nobody."""
-_SHOWN: Final = 200  # lines of output that are shown again; %logs has all
+SHOWN: Final = 200
+"""Lines of output that are shown again; %logs has all."""
 _SOURCE_LINES: Final = 12  # of a cell's text
 
 
@@ -87,40 +96,23 @@ def find_kept() -> ConnectionInfo | None:
     return next((found for found in running_sessions() if _mark_of(found) == name), None)
 
 
-def rejoin() -> list[dict[str, str]]:
-    """Join the cluster that an earlier kernel of this notebook left running; what to show, nothing if there is none."""
+def rejoin() -> bool:
+    """Join the cluster that an earlier kernel of this notebook left running, if there is one."""
     found = find_kept() if current.find_engine() is None else None
-    if found is None:
-        return []
-    api.init(found.session_dir)
-    return kept_bundles()
+    if found is not None:
+        api.init(found.session_dir)
+    return found is not None
 
 
-def kept_bundles() -> list[dict[str, str]]:
-    """What was kept, and what it printed since the last kernel was gone."""
-    from himalia.util.keeping import kept
-
-    core = current.get_core()
-    results: list[KeptResult] = kept()
-    ended = _ends_of_jobs(core)
-    bundles = [_results_bundle(results, ended)]
-    seen: set[tuple[bytes, str]] = set()
-    for result in results:
-        key = result.job, result.message
-        if result.job in ended and key not in seen:
-            seen.add(key)
-            bundle = _output_bundle(result, ended[result.job] - _EARLIER)
-            bundles += [bundle] if bundle is not None else []
-    return bundles
-
-
-def _ends_of_jobs(core: Any) -> dict[bytes, float]:
+def ends_of_jobs(core: Any) -> dict[bytes, float]:
+    """When the jobs ended that have."""
     from ..cluster.protocol.gcs_messages import ListState
 
     return {row["job_id"]: row["ended"] for row in core.gcs_call(ListState("jobs")) if row["ended"]}
 
 
-def _results_bundle(results: list[KeptResult], ended: dict[bytes, float]) -> dict[str, str]:
+def results_bundle(results: list[KeptResult], ended: dict[bytes, float]) -> dict[str, str]:
+    """What is kept, and how it is with that."""
     count = f"{len(results)} kept result{'s' if len(results) != 1 else ''}"
     title = "Joined the cluster that an earlier kernel of this notebook left running"
     colours = {"running": BUSY, "done": GOOD, "failed": BAD}
@@ -156,7 +148,12 @@ def _when(result: KeptResult, gone: float) -> str:
     return f"{text}, ended after that kernel" if 0 < gone < result.ended else text
 
 
-def _output_bundle(result: KeptResult, since: float) -> dict[str, str] | None:
+def output_title(result: KeptResult) -> str:
+    """What stands above what a cell's tasks have printed."""
+    return f"Printed by In [{result.cell}] since that kernel was gone"
+
+
+def output_bundle(result: KeptResult, since: float) -> dict[str, str] | None:
     """What a cell's tasks have printed since a time."""
     from himalia.util.state._logs import LogReader
 
@@ -169,8 +166,8 @@ def _output_bundle(result: KeptResult, since: float) -> dict[str, str] | None:
     lines = lines_of(pieces)
     if not lines:
         return None
-    head = f"Printed by In [{result.cell}] since that kernel was gone"
-    if len(lines) > _SHOWN:
+    head = output_title(result)
+    if len(lines) > SHOWN:
         size = quantity(sum(len(piece.data) for piece in pieces))
-        head += f" (the last {_SHOWN} of {len(lines)} lines, {size}; himalia.util.state.logs has all)"
-    return lines_bundle(head, lines[-_SHOWN:])
+        head += f" (the last {SHOWN} of {len(lines)} lines, {size}; himalia.util.state.logs has all)"
+    return lines_bundle(head, lines[-SHOWN:])

@@ -20,16 +20,35 @@ if TYPE_CHECKING:
 
     from himalia.util.state._log_search import Follower, LogPage
 
+    from .cells import NotebookCell
+
 __all__ = ["FollowView", "follow"]
 
 _LOOK: Final = 0.5  # seconds between looks for more
 
 
 class FollowView:
-    """What is shown of one ``%logs``."""
+    """What is shown of one ``%logs``.
 
-    def __init__(self, title: str, tail: int, front: KernelFront | TerminalFront) -> None:
+    Parameters
+    ----------
+    place
+        The cell it stands under; the one that runs, unless given.
+    while_open
+        What is said as long as more may come.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        tail: int,
+        front: KernelFront | TerminalFront,
+        place: NotebookCell | None = None,
+        while_open: str = "interrupt the cell to stop",
+    ) -> None:
         self._title = title
+        self._place = place
+        self._while_open = while_open
         self._front = front
         self._kept: deque[Line] = deque(maxlen=tail)
         self._count = 0
@@ -64,22 +83,22 @@ class FollowView:
         notes = [f"{self._dropped:,} bytes before are kept no more"] if self._dropped else []
         notes += self._missing
         if not is_over:
-            notes.append("interrupt the cell to stop")
+            notes.append(self._while_open)
         return f"{self._title}: {words}" + "".join(f"; {note}" for note in notes)
 
     def show(self, *, is_over: bool) -> None:
         """Show the state of now."""
         bundle = lines_bundle(self.head(is_over=is_over), list(self._kept))
         if isinstance(self._front, KernelFront):
-            self._front.display(None, bundle, {}, self._display_id, update=self._is_shown)
+            self._front.display(self._place, bundle, {}, self._display_id, update=self._is_shown)
             self._is_shown = True
             return
         new = min(self._count - self._printed, len(self._kept))
         for who, _, text in list(self._kept)[len(self._kept) - new :]:
-            self._front.write(None, 1, f"({who}) {text}\n")
+            self._front.write(self._place, 1, f"({who}) {text}\n")
         self._printed = self._count
         if is_over:
-            self._front.write(None, 1, f"{self.head(is_over=True)}\n")
+            self._front.write(self._place, 1, f"{self.head(is_over=True)}\n")
 
 
 def follow(view: FollowView, followers: list[Follower], is_done: Callable[[], bool]) -> None:

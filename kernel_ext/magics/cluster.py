@@ -66,8 +66,8 @@ def _start_kept(magics: Family, arguments: argparse.Namespace) -> None:
     from ..kept import find_kept, rejoin, start_kept
 
     if find_kept() is not None:
-        for bundle in rejoin():
-            magics.show(bundle)
+        if rejoin():
+            magics.extension.show_kept()
         return
     start_kept(
         NodeOptions(

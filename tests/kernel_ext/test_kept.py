@@ -93,6 +93,59 @@ def test_the_next_kernel_finds_what_ran_its_output_and_its_result(folder: Path) 
         assert second.run("%reload_ext himalia").text == ""
 
 
+NESTED = """@himalia.remote(num_cpus=0)
+def inner(folder):
+    import os, time
+    while not os.path.exists(os.path.join(folder, 'gate')):
+        time.sleep(0.01)
+    print('from inside')
+
+@himalia.remote
+def outer(folder):
+    import os, time
+    open(os.path.join(folder, 'begun'), 'w').close()
+    while not os.path.exists(os.path.join(folder, 'go')):
+        time.sleep(0.01)
+    print('goes on')
+    himalia.get(inner.remote(folder))
+    print('is done')
+"""
+
+
+def test_the_next_kernel_shows_live_what_goes_on(folder: Path) -> None:
+    with notebook(folder) as first:
+        first.run("%load_ext himalia\n%cluster start --keep --cpus 2\nimport himalia")
+        cell = first.run(f"{NESTED}\nhimalia.util.keep('it', outer, {str(folder)!r})")
+        assert not cell.error, cell.traceback
+        until((folder / "begun").exists)
+        kill(first)
+    with notebook(folder) as second:
+        loading = second.run("%load_ext himalia")
+
+        def shown(words: str) -> bool:
+            kinds = ("display_data", "update_display_data")
+            latest = {
+                message["content"]["transient"]["display_id"]: message["content"]["data"]["text/plain"]
+                for message in loading.messages
+                if message["msg_type"] in kinds
+            }
+            return words in "\n".join(latest.values())
+
+        assert shown("it: running")
+        other = second.run("1 + 1")
+        (folder / "go").touch()
+        loading.wait_for(lambda _: shown("goes on"))
+        assert shown("1 line; until it is done")
+        (folder / "gate").touch()
+        loading.wait_for(lambda _: shown("is done") and shown("it: done"))
+        assert shown("from inside")
+        assert shown("since that kernel was gone: 3 lines")
+        assert not shown("until it is done")
+        assert second.value("import threading\n'himalia-kept' in [t.name for t in threading.enumerate()]") == "False"
+        assert [message["msg_type"] for message in other.messages].count("display_data") == 0
+        second.run("%cluster stop")
+
+
 def test_what_a_dead_kernel_owned_is_said_to_be_lost_and_errors_are_kept(folder: Path) -> None:
     with notebook(folder) as first:
         first.run("%load_ext himalia\n%cluster start --keep --cpus 2\nimport himalia, time")
