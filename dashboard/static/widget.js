@@ -38,7 +38,7 @@ function render({ model, el }) {
   const shown = mount(box, {
     send: (message) => model.send(message),
     bokeh: () => loadLibrary(model),
-    act: model.get("acts") ? act : null,
+    act,
     theme: pageTheme,
   });
 

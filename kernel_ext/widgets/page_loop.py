@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ...dashboard.answers import GcsAnswers
 from ...dashboard.hub import Hub
 from ...dashboard.state import StateFeed
+from .acts import act
 from .channel import PageChannel
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class PageLoop:
         self._loop = asyncio.new_event_loop()
         self._answers = GcsAnswers(core.options)
         self._over = asyncio.Event()
+        self._acts = ThreadPoolExecutor(1, thread_name_prefix="himalia-acts")
         self.hub = Hub(StateFeed(self._answers))
         self.channels: set[PageChannel] = set()
         self._thread = threading.Thread(target=self._run, name="himalia-pages", daemon=True)
@@ -58,8 +60,17 @@ class PageLoop:
             except BaseException as error:  # noqa: BLE001 it belongs to who asked
                 done.set_exception(error)
 
-        self._loop.call_soon_threadsafe(run)
+        with suppress(RuntimeError):  # it has ended: nobody waits for this any more
+            self._loop.call_soon_threadsafe(run)
         return done
+
+    def act(self, channel: PageChannel, number: int, name: str, args: Mapping[str, Any], dry_run: bool) -> None:
+        """Take an action beside the pages, or say what it would hit, and tell the browser, in the thread."""
+
+        def told(done: Future[dict[str, str]]) -> None:
+            self.do(lambda: channel.acted(number, done.result()))
+
+        self._acts.submit(act, self._core.options, name, args, dry_run).add_done_callback(told)
 
     def close(self) -> None:
         """End the thread; widgets keep what they show."""
@@ -74,6 +85,7 @@ class PageLoop:
         try:
             self._loop.run_until_complete(self._serve())
         finally:
+            self._acts.shutdown()
             self._answers.close()
             self._loop.close()
 

@@ -169,6 +169,15 @@ def _widget_class() -> Callable[[Core, str, dict[str, str]], Any]:
                     channel.show(loop.hub, str(content.get("page")), _texts(content.get("params")), now)
                 except (LookupError, ValueError) as error:
                     channel.refuse(str(error))
+            elif kind == "act" and isinstance(number := content.get("number"), int):
+                args = content.get("args")
+                loop.act(
+                    channel,
+                    number,
+                    str(content.get("name")),
+                    args if isinstance(args, dict) else {},
+                    content.get("dry_run") is not False,
+                )
 
     return PageWidget
 

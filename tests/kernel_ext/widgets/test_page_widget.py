@@ -114,3 +114,29 @@ def test_the_slider_of_the_cluster_changes_its_cpus(kernel: Notebook) -> None:
     kernel.run(wait.format("himalia.cluster_resources().get('CPU') != 1"))
     assert kernel.value("himalia.cluster_resources()['CPU']") == "1.0"
     kernel.run("himalia.shutdown()")
+
+
+def test_an_action_says_what_it_hits_before_it_is_taken(kernel: Notebook) -> None:
+    kernel.run("himalia.shutdown()\nhimalia.init(num_cpus=1, include_dashboard=False)")
+    kernel.run("@himalia.remote\nclass Keeper:\n    def here(self): return 1\nkeeper = Keeper.remote()")
+    kernel.run("himalia.get(keeper.here.remote())")
+    actors = shown(kernel, "p = page('overview')\np")
+
+    def said() -> dict[int, dict[str, Any]]:
+        return {text["number"]: text for text in actors.texts() if text["type"] == "acted"}
+
+    def act(number: int, name: str, arguments: str, dry_run: bool) -> dict[str, Any]:
+        content = f"{{'type': 'act', 'number': {number}, 'name': '{name}', 'args': {arguments}, 'dry_run': {dry_run}}}"
+        kernel.run(f"p._message(p, {content}, [])")
+        kernel.read_until(lambda: number in said())
+        return said()[number]
+
+    arguments = "{'actor_id': keeper._actor_id.hex()}"
+    assert "Actor Keeper (ALIVE) is ended at once" in act(1, "kill_actor", arguments, True)["text"]
+    assert kernel.value("himalia.get(keeper.here.remote())") == "1"
+    assert act(2, "kill_actor", arguments, False)["text"] == "Actor Keeper was ended."
+    assert kernel.run("himalia.get(keeper.here.remote())").error == "ActorDiedError"
+    assert "is dead already" in act(3, "kill_actor", arguments, True)["error"]
+    assert "there is no action 'burn', but cancel_task" in act(4, "burn", "{}", True)["error"]
+    assert "actor_id" in act(5, "kill_actor", "{}", True)["error"]
+    kernel.run("himalia.shutdown()")
