@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from himalia.cli import _cluster, _dashboard, _logs, _memory, _profile, _state
+from himalia.cli import _cluster, _dashboard, _logs, _memory, _profile, _state, _traces
 
 __all__ = ["main"]
 
@@ -22,6 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
     _memory.add_commands(commands)
     _dashboard.add_commands(commands)
     _profile.add_commands(commands)
+    _traces.add_commands(commands)
     return parser
 
 

@@ -52,7 +52,9 @@ _HOMES = {
     "register_serializer": "himalia.cluster.serialization",
     "upgrade": "himalia.cluster.core.upgrade",
 }
-_MODULES = frozenset({"executor", "joblib", "multiprocessing", "progress", "queue", "scheduling_strategies", "state"})
+_MODULES = frozenset(
+    {"executor", "joblib", "multiprocessing", "progress", "queue", "scheduling_strategies", "state", "tracing"}
+)
 
 
 def __getattr__(name: str) -> Any:
