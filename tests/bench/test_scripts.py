@@ -122,3 +122,12 @@ def test_figures_are_published_where_the_marks_are(peers: tuple[str, dict[str, o
     assert "| each task on the result of the last, 1/s |" in page
     assert "CPython" in page
     assert "task_chain" not in (tmp_path / "README.md").read_text()
+
+
+def test_widgets_measures_what_pages_send_and_how_long_they_hold_up(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    output = run("widgets.py", "--seconds", "1", "--rate", "2000", "--pages", "overview", "--json", str(report))
+    found = json.loads(report.read_text())
+    assert 0 < found["bytes_a_second"]["overview"] < 100_000
+    assert found["opening_bytes"]["overview"] > 1_000
+    assert "held up for" in output
