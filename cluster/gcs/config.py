@@ -22,7 +22,7 @@ class GcsConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``ended_jobs_kept``, ``dead_processes_kept``, ``dead_nodes_kept``: what the state API can still show.
     ``task_events_kept``, ``task_event_bytes``: bounds of the ring, whichever is met first. A task has
     about 27 bytes, so the first is met first unless many fail.
-    ``cluster_events_kept``: half a kilobyte each.
+    ``cluster_events_kept``: half a kilobyte each. ``failures_kept``: kinds of failures, nine kilobytes each at most.
     """
 
     heartbeat_timeout: float = 5.0
@@ -40,3 +40,4 @@ class GcsConfig(msgspec.Struct, frozen=True, kw_only=True):
     task_events_kept: int = 1_000_000
     task_event_bytes: int = 64 * 1024 * 1024
     cluster_events_kept: int = 10_000
+    failures_kept: int = 1_000

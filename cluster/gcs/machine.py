@@ -18,6 +18,7 @@ import msgspec
 from ..protocol.cluster_events import ReportEvent
 from ..protocol.common import PROTOCOL_VERSION, Death, DeathKind, from_units
 from ..protocol.constraints import affinity
+from ..protocol.failure_messages import ReportFailures
 from ..protocol.gcs_messages import (
     ActorInfo,
     ActorSpec,
@@ -57,6 +58,7 @@ from .commands import Command, End, Event, Outbox, PeerLost, Received
 from .config import GcsConfig
 from .event_log_machine import EventLog
 from .event_ring import EventRing
+from .failures_machine import Failures
 from .jobs_machine import CORE_TABLE, JOB_TABLE, LAST_JOB, META_TABLE, Core, Job, JobRecord, Jobs, Processes
 from .kv_machine import TABLE as KV_TABLE
 from .kv_machine import Kv
@@ -97,6 +99,7 @@ class GcsMachine:
         self.events = EventRing(self.config)
         self.surveys = Surveys(self._out, self.nodes)
         self.surveys.shapes["pending"] = lambda rows, missing: pending(self, rows, missing)
+        self.failures = Failures(self.config.failures_kept)
         self.log = EventLog(self.config, self._wall)
         self.actors.changed = self.log.actor_changed
         self._now = 0.0
@@ -118,7 +121,7 @@ class GcsMachine:
             KvGet: self.kv.get,
             KvDelete: self.kv.delete,
             KvKeys: self.kv.keys,
-            TaskEvents: self._task_events,
+            TaskEvents: lambda peer, message: self.events.add(message),
             ListState: self._list_state,
             ReadTaskEvents: self._read_task_events,
             Stop: self._stop,
@@ -126,6 +129,7 @@ class GcsMachine:
             AskProcess: self._ask_process,
             NodeAnswer: self._node_answer,
             ReportEvent: self._report_event,
+            ReportFailures: lambda peer, message: self.failures.add(message),
         }
 
     def _wall(self, now: float) -> float:
@@ -460,9 +464,6 @@ class GcsMachine:
         self.actors.try_waiting(self._now)  # what it was to hold is free, or room can be made for the next
 
     # -- telemetry, queries, the end -----------------------------------------------------------------------------------
-
-    def _task_events(self, _peer: bytes, message: TaskEvents) -> None:
-        self.events.add(message)
 
     def _read_task_events(self, peer: bytes, message: ReadTaskEvents) -> None:
         self._out.answer(peer, message.request, read_events(self, message))

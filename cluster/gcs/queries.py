@@ -123,6 +123,10 @@ def _named_actors(gcs: GcsMachine, message: ListState) -> list[dict[str, Any]]:
     return [{"name": name, "namespace": space, "actor_id": actor_id} for (space, name), actor_id in named]
 
 
+def _errors(gcs: GcsMachine, message: ListState) -> dict[str, Any]:
+    return gcs.failures.list(message.limit)
+
+
 def _events(gcs: GcsMachine, message: ListState) -> dict[str, Any]:
     return gcs.log.since(message.after, message.limit)
 
@@ -228,6 +232,7 @@ def _stats(gcs: GcsMachine, message: ListState) -> dict[str, Any]:
 
 QUERIES = {
     "actors": _actors,
+    "errors": _errors,
     "events": _events,
     "jobs": _jobs,
     "named_actors": _named_actors,

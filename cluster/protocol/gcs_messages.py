@@ -11,6 +11,7 @@ import msgspec
 
 from .cluster_events import ReportEvent
 from .common import Address, Cell, Death, NodeInfo, Resources
+from .failure_messages import ReportFailures
 from .node_messages import NodeAnswer
 
 __all__ = [
@@ -365,6 +366,7 @@ GcsMessage = (
     | AskProcess
     | NodeAnswer
     | ReportEvent
+    | ReportFailures
 )
 """What the GCS receives. (It sends raylets `StartActor`, `StopActor`, `StopRaylet` and `NodeQuestion` on its own
 connection to them.)"""

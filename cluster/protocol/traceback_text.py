@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from functools import lru_cache
 from traceback import FrameSummary, StackSummary, TracebackException
+from types import TracebackType
 from typing import Final
 
-__all__ = ["is_internal", "remote_traceback"]
+__all__ = ["is_internal", "last_user_frame", "remote_traceback"]
 
 _HEAD: Final = "Traceback (most recent call last):\n"
 
 # This file is <root of himalia.cluster>/protocol/traceback_text.py.
 _ENGINE: Final = __file__.rpartition("/")[0].rpartition("/")[0] + "/"
+
+_STANDARD: Final = os.__file__.rpartition("/")[0] + "/"
 
 
 def _internal(frame: FrameSummary, folders: tuple[str, ...]) -> bool:
@@ -29,6 +34,31 @@ def _folders() -> tuple[str, ...]:
 def is_internal(filename: str) -> bool:
     """Whether a frame with this file is Himalia's own, or of what runs functions for it."""
     return filename.startswith(_folders())
+
+
+@lru_cache(4_096)
+def _is_user(filename: str) -> bool:
+    """Whether a file is neither ours nor of a library."""
+    if filename.startswith(("<frozen ", _STANDARD)) or is_internal(filename):
+        return False
+    return "/site-packages/" not in filename and "/dist-packages/" not in filename
+
+
+def last_user_frame(traceback: TracebackType | None) -> tuple[str, int, str]:
+    """Where the user's own code was: file, line and function of the innermost frame that is not of a library.
+
+    Without one, the innermost that is not ours; empty if there is none either.
+    """
+    user = other = None
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if _is_user(code.co_filename):
+            user = code, traceback.tb_lineno
+        elif user is None and not is_internal(code.co_filename):
+            other = code, traceback.tb_lineno
+        traceback = traceback.tb_next
+    found = user or other
+    return ("", 0, "") if found is None else (found[0].co_filename, found[1], found[0].co_qualname)
 
 
 def _strip(summary: TracebackException, exc: BaseException | None, folders: tuple[str, ...]) -> None:

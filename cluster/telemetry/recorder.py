@@ -21,12 +21,15 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from ..core.records import Record
+from ..protocol.ids import make_task_id
 from .buffer import FLUSH_AT, WIDTH, TaskEventBuffer
 from .events import Count, Row, Source, TaskKind, TaskState, Waiting
+from .failure_groups import FailureGroups
 
 if TYPE_CHECKING:
     from ..core.records import Plan
     from ..core.runtime import Core
+    from ..protocol.failure_messages import ReportFailures
     from ..protocol.gcs_messages import TaskEvents
     from ..worker.executor import Executor
     from ..worker.peers import Job, Loaded
@@ -57,12 +60,13 @@ class WorkerRecorder:
         self,
         core: Core,
         executor: Executor,
-        send: Callable[[TaskEvents], None],
+        send: Callable[[TaskEvents | ReportFailures], None],
         buffer: TaskEventBuffer | None = None,
     ) -> None:
         self.buffer = buffer or TaskEventBuffer(core.worker_id, core.node_id, core.pid)
         self.buffer.source_of = self._source
         self.buffer.next_child = self._next_child
+        self.failures = FailureGroups(core.worker_id, core.node_id, time.time)
         self._core = core
         self._executor = executor
         self._send = send
@@ -107,6 +111,21 @@ class WorkerRecorder:
         self.buffer.add(
             (job.task.counter, job.task.attempt, source, state, job.started + offset, time.time(), error or None)
         )
+        if error:
+            self._core.post(self.flush)  # its worker ends as soon as that is known; and only the leader may flush
+
+    def failed(self, job: Job, error: BaseException) -> None:
+        """A task raised this, whose traceback is still there."""
+        loaded = job.loaded
+        # A constructor has no source of its own: how it ended is told by `created`.
+        is_creation = loaded.method == "__init__"
+        source = None if is_creation else self._source(loaded)
+        is_told = self._executor.actor.spec.events if is_creation else source is not None
+        if is_told:
+            name = loaded.name if source is None else source.name
+            task_id = make_task_id(job.peer.worker_id, job.task.counter)
+            if self.failures.raised(self._core.job_id, name, loaded.cell, task_id, error):
+                self._core.post(lambda: _tell(self.failures, self._send))  # should the process not live until its tick
 
     def _set_clock(self) -> float:
         self.buffer.clock = time.time() - time.perf_counter()
@@ -191,13 +210,15 @@ class WorkerRecorder:
         message = self.buffer.flush(time.monotonic() if now is None else now, extra)
         if message is not None:
             self._send(message)
+        _tell(self.failures, self._send)
 
 
 class OwnerRecorder:
     """Rows of the tasks that a process submitted. Its methods run in the thread that leads the core."""
 
-    def __init__(self, core: Core, send: Callable[[TaskEvents], None]) -> None:
+    def __init__(self, core: Core, send: Callable[[TaskEvents | ReportFailures], None]) -> None:
         self.buffer = TaskEventBuffer(core.worker_id, core.node_id, core.pid, is_owner=True)
+        self.failures = FailureGroups(core.worker_id, core.node_id, time.time)
         self._core = core
         self._send = send
         # By number and name of the template. Not by Plan: that of a method keeps its actor alive.
@@ -264,6 +285,9 @@ class OwnerRecorder:
             return
         self.buffer.add((task.counter, task.attempt, source, state, record.submitted or now, now, error))
         self.buffer.count(source, Count(state), 1)
+        if state is TaskState.FAILED and error:
+            task_id = make_task_id(source.owner, task.counter)
+            self.failures.ended(source.job_id, source.name, source.cell, task_id, error)
 
     def tick(self, now: float) -> None:
         """Some time passed: send what ended and, once a second, where older tasks are."""
@@ -278,6 +302,7 @@ class OwnerRecorder:
         message = self.buffer.flush(now, unfinished)
         if message is not None:
             self._send(message)
+        _tell(self.failures, self._send)
 
     def _waiting(self) -> list[Waiting]:
         """How many tasks of each source are where."""
@@ -355,6 +380,12 @@ class OwnerRecorder:
             fields = (name, core.worker_id, core.job_id, kind, template.actor_id, template.cell, "")
             source = self._sources[key] = self._interned.setdefault(fields, Source(*fields))
         return source
+
+
+def _tell(failures: FailureGroups, send: Callable[[TaskEvents | ReportFailures], None]) -> None:
+    report = failures.take()
+    if report is not None:
+        send(report)
 
 
 def _is_on() -> bool:

@@ -346,6 +346,8 @@ class Executor(Inputs, Interrupts):
         if isinstance(error, TaskCancelledError) and job.cancelled:
             return Result(job.task.counter, R_CANCELLED, b"", None, None, job.task.attempt)
         job.error = describe_error(error)
+        if self.events is not None:
+            self.events.failed(job, error)
         cell = job.loaded.cell
         frames = self.frames.take(job.loaded.name, cell, error) if cell is not None and cell.execution else b""
         result = self.results.of_error(job, error, actor, actor_id, frames)

@@ -97,9 +97,10 @@ class Noting:
 
     def _name(self, loaded: Loaded) -> str:
         actor = self._executor.actor
-        name = loaded.template.options.get("name") or loaded.template.name
-        if loaded.template.actor_id and actor is not None:
-            name = loaded.template.options.get("name") or f"{actor.spec.class_name}.{loaded.template.name}"
+        own = loaded.template.name
+        if loaded.method and loaded.method != "__init__" and actor is not None:  # a constructor's name has its class
+            own = f"{actor.spec.class_name}.{own}"
+        name = loaded.template.options.get("name") or own
         return str(name)[:NAME_CUT]
 
 

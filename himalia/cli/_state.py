@@ -15,6 +15,7 @@ _KINDS = ("actors", "jobs", "nodes", "objects", "tasks", "workers")
 #: What is not asked for by an id.
 _OTHERS = (
     "cluster-events",
+    "errors",
     "function-memory",
     "gpu-stats",
     "node-stats",
@@ -47,6 +48,11 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     events.add_argument("--address", help="of the cluster (default: the newest on this machine)")
     events.add_argument("--timeout", type=float, help="end after so many seconds")
     events.set_defaults(run=_events)
+
+    errors = commands.add_parser("errors", help="show what failed, by kind, each with a traceback")
+    errors.add_argument("--limit", type=int, default=10, help="kinds, those that failed last first")
+    _common(errors)
+    errors.set_defaults(run=_errors)
 
     reason = commands.add_parser("why", help="tell why a task or actor does not run yet, or what waits at all")
     reason.add_argument("id", nargs="?", help="of a task or actor (default: all that waits)")
@@ -106,6 +112,24 @@ def _events(arguments: argparse.Namespace) -> int:
     for event in follow_cluster_events(arguments.address, arguments.since, arguments.timeout):
         cell = f" [cell {event.cell}]" if event.cell else ""
         print(f"{event.event_id:>5} {event.time} {event.severity:<7} {event.message}{cell}", flush=True)
+    return 0
+
+
+def _errors(arguments: argparse.Namespace) -> int:
+    from himalia.util.state._api import query
+
+    rows = query("errors", arguments.address, None, arguments.limit, arguments.timeout, complete=False)
+    if arguments.format == "json":
+        print_value([row.asdict() for row in rows])
+        return 0
+    for row in rows:
+        cells = f", cells {', '.join(map(str, row['cells']))}" if row["cells"] else ""
+        where = f" at {row['file']}:{row['line']}" if row["file"] else ""
+        times = f"{row['count']} times, last {row['last_time']}" if row["count"] > 1 else f"once, {row['last_time']}"
+        print(f"{row['error']} in {row['function']}{where}: {times}{cells}")
+        print("".join(f"    {line}\n" for line in (row["traceback"] or row["message"]).splitlines()))
+    if not rows:
+        print("Nothing failed.")
     return 0
 
 

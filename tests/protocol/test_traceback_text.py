@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
+import pytest
+
 from himalia.cluster.protocol import traceback_text
-from himalia.cluster.protocol.traceback_text import remote_traceback
+from himalia.cluster.protocol.traceback_text import last_user_frame, remote_traceback
 from himalia.cluster.serialization.values import serialize
 from himalia.exceptions import HimaliaError
 
@@ -116,3 +119,36 @@ def test_the_stack_can_be_had_alone() -> None:
     text = text_of(task, stack_only=True)
     assert text.startswith("Traceback")
     assert "ValueError: boom" not in text
+
+
+def decode(text: str) -> object:
+    return json.loads(text)
+
+
+def test_the_last_frame_of_the_user_is_told_where_a_library_raised() -> None:
+    try:
+        decode("{")
+    except ValueError as error:
+        found = last_user_frame(error.__traceback__)
+    assert found == (__file__, decode.__code__.co_firstlineno + 1, "decode")
+
+
+def test_code_that_a_notebook_made_up_a_file_for_is_the_users() -> None:
+    scope: dict[str, Any] = {}
+    exec(compile("def cell():\n    1 / 0\n", "/tmp/ipykernel_7/123.py", "exec"), scope)
+    try:
+        scope["cell"]()
+    except ZeroDivisionError as error:
+        found = last_user_frame(error.__traceback__)
+    assert found == ("/tmp/ipykernel_7/123.py", 2, "cell")
+
+
+def test_without_code_of_the_user_the_innermost_frame_is_told() -> None:
+    with pytest.raises(ValueError) as caught:
+        json.loads("{")
+    file, _, name = last_user_frame(caught.tb.tb_next)
+    assert (file, name) == (json.decoder.__file__, "JSONDecoder.raw_decode")
+
+
+def test_without_a_traceback_there_is_no_place() -> None:
+    assert last_user_frame(None) == ("", 0, "")

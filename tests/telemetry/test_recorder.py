@@ -22,6 +22,8 @@ from himalia.cluster.protocol.core_messages import (
     Task,
     Template,
 )
+from himalia.cluster.protocol.failure_messages import FailureGroup, ReportFailures
+from himalia.cluster.protocol.gcs_messages import TaskEvents
 from himalia.cluster.telemetry.buffer import FLUSH_AT
 from himalia.cluster.telemetry.events import Count, TaskKind, TaskState, decode_batch
 from himalia.cluster.telemetry.recorder import SWITCH, OwnerRecorder, WorkerRecorder
@@ -59,8 +61,15 @@ class Core(SimpleNamespace):
     def gcs_send(self, message: Any) -> None:
         self.sent.append(message)
 
+    def post(self, action: Any) -> None:
+        action()
+
     def records(self) -> list[TaskRecord]:
-        return task_records({"blobs": [message.blob for message in self.sent], "dropped": 0})
+        blobs = [message.blob for message in self.sent if isinstance(message, TaskEvents)]
+        return task_records({"blobs": blobs, "dropped": 0})
+
+    def failures(self) -> list[FailureGroup]:
+        return [group for message in self.sent if isinstance(message, ReportFailures) for group in message.groups]
 
 
 @pytest.fixture
@@ -328,3 +337,51 @@ def test_nothing_is_hooked_in_where_it_is_switched_off(
     assert executor.events is executor.record is None
     assert core.tick_hooks == []
     assert core.submission.death_error is before
+
+
+# -- failures by kind -------------------------------------------------------------------------------------------------
+
+
+def caught(text: str) -> ValueError:
+    try:
+        raise ValueError(text)
+    except ValueError as error:
+        return error
+
+
+def test_the_first_failure_of_a_kind_is_told_at_once_and_others_at_the_tick(core: Core, worker: WorkerRecorder) -> None:
+    for number in range(3):
+        worker.failed(job(number), caught(str(number)))
+    assert [(group.function, group.count) for group in core.failures()] == [("f", 1)]
+    worker.tick(0.0)
+    assert [group.count for group in core.failures()] == [1, 2]
+    assert core.failures()[-1].message == "2"
+
+
+def test_failures_of_tasks_that_are_not_to_be_recorded_are_not_told(core: Core, worker: WorkerRecorder) -> None:
+    worker.failed(job(1, task_events=False), caught("no"))
+    worker.tick(0.0)
+    assert core.failures() == []
+
+
+def test_a_constructor_that_raised_is_told_by_its_class(
+    core: Core, executor: SimpleNamespace, worker: WorkerRecorder
+) -> None:
+    made = job(1, actor_id=b"a" * 16)
+    made.loaded.name, made.loaded.method = "A.__init__", "__init__"
+    executor.actor = SimpleNamespace(spec=SimpleNamespace(events=True))
+    worker.failed(made, caught("no"))
+    (group,) = core.failures()
+    assert (group.function, group.task_id[:8]) == ("A.__init__", OWNER)
+    executor.actor.spec.events = False
+    worker.failed(made, caught("on another line"))
+    worker.flush()
+    assert len(core.failures()) == 1
+
+
+def test_owners_tell_of_failures_that_no_worker_saw(core: Core, owner: OwnerRecorder) -> None:
+    core.submission.death_error(record(1), Death(DeathKind.CRASHED, "gone"), None)
+    core.submission.cancel_error(record(2))
+    owner.tick(0.0)
+    (group,) = core.failures()
+    assert (group.error, group.message, group.count) == ("WorkerCrashedError", "gone", 1)

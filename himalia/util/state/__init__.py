@@ -22,6 +22,7 @@ from himalia.util.state._api import (
     get_worker,
     list_actors,
     list_cluster_events,
+    list_errors,
     list_function_memory,
     list_gpu_stats,
     list_jobs,
@@ -43,6 +44,7 @@ from himalia.util.state._pending import why
 from himalia.util.state._schemas import (
     ActorState,
     ClusterEventState,
+    ErrorGroupState,
     FunctionMemory,
     GpuStats,
     JobState,
@@ -59,6 +61,7 @@ from himalia.util.state._stacks import Profiling, StackError, get_stack, profile
 __all__ = [
     "ActorState",
     "ClusterEventState",
+    "ErrorGroupState",
     "FunctionMemory",
     "GcsRefusedError",
     "GcsUnreachableError",
@@ -88,6 +91,7 @@ __all__ = [
     "get_worker",
     "list_actors",
     "list_cluster_events",
+    "list_errors",
     "list_function_memory",
     "list_gpu_stats",
     "list_jobs",

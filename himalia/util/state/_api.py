@@ -12,6 +12,7 @@ from himalia.util.state._filters import Filter, make_filter
 from himalia.util.state._schemas import (
     ActorState,
     ClusterEventState,
+    ErrorGroupState,
     FunctionMemory,
     GpuStats,
     JobState,
@@ -36,6 +37,7 @@ __all__ = [
     "get_worker",
     "list_actors",
     "list_cluster_events",
+    "list_errors",
     "list_function_memory",
     "list_gpu_stats",
     "list_jobs",
@@ -207,6 +209,22 @@ def list_cluster_events(
     """What happened to nodes, jobs, actors and workers, the newest first. Parameters as of `list_actors`."""
     rows = query("cluster_events", address, filters, limit, timeout, detail, raise_on_missing_output)
     return cast(list[ClusterEventState], rows)
+
+
+def list_errors(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: float = DEFAULT_TIMEOUT,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[ErrorGroupState]:
+    """Failed tasks by error, function and line of the user's code. Parameters as of `list_actors`.
+
+    What failed last comes first. With `detail`, each has the whole traceback of one of them.
+    """
+    rows = query("errors", address, filters, limit, timeout, detail, raise_on_missing_output)
+    return cast(list[ErrorGroupState], rows)
 
 
 def list_node_stats(

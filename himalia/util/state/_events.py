@@ -1,4 +1,4 @@
-"""The log of the cluster's events: listed, and followed."""
+"""The log of the cluster's events, listed and followed; and what failed in it, by kind."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from himalia.cluster.protocol.gcs_messages import ListState
-from himalia.util.state._schemas import ClusterEventState, StateRecord
+from himalia.util.state._schemas import ClusterEventState, ErrorGroupState, StateRecord
 
 if TYPE_CHECKING:
     from himalia.util.state._source import Source
 
-__all__ = ["cluster_events", "follow_cluster_events"]
+__all__ = ["cluster_events", "error_groups", "follow_cluster_events"]
 
 _POLL: Final = 0.5
 """Seconds between questions: what happens is rare, and read by people."""
@@ -62,7 +62,7 @@ def follow_cluster_events(
 def _row(event: dict[str, Any]) -> ClusterEventState:
     return ClusterEventState(
         severity=event["severity"],
-        time=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["at"])),
+        time=_date(event["at"]),
         source_type=event["source"],
         event_id=event["number"],
         event_type=event["kind"],
@@ -75,3 +75,36 @@ def _row(event: dict[str, Any]) -> ClusterEventState:
         cell=event["cell"] or None,
         time_ms=round(event["at"] * 1000),
     )
+
+
+def _date(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def error_groups(source: Source) -> list[StateRecord]:
+    """What failed last comes first."""
+    answer = source.ask("errors")
+    left_out = answer["others"] + answer["forgotten"]
+    if left_out:
+        source.warnings.append(f"{left_out} more failures are of kinds that are not listed: there were too many kinds")
+    return [
+        ErrorGroupState(
+            error=group["error"],
+            function=group["function"],
+            count=group["count"],
+            cells=group["cells"],
+            last_time=_date(group["last"]),
+            message=group["message"],
+            file=group["file"],
+            line=group["line"],
+            frame=group["frame"],
+            first_time_ms=round(group["first"] * 1000),
+            last_time_ms=round(group["last"] * 1000),
+            job_id=group["job_id"].hex(),
+            task_id=group["task_id"].hex(),
+            worker_id=group["worker_id"].hex(),
+            node_ids=[node_id.hex() for node_id in group["nodes"]],
+            traceback=group["traceback"],
+        )
+        for group in answer["groups"]
+    ]

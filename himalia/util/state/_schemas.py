@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 __all__ = [
     "ActorState",
     "ClusterEventState",
+    "ErrorGroupState",
     "FunctionMemory",
     "GpuStats",
     "JobState",
@@ -397,3 +398,32 @@ class PendingState(StateRecord):
     owner_id: str = field(default="", metadata=_DETAIL)
     actor_id: str | None = field(default=None, metadata=_DETAIL)
     nodes: list[dict[str, Any]] | None = field(default=None, metadata=_DETAIL)
+
+
+@dataclasses.dataclass(kw_only=True)
+class ErrorGroupState(StateRecord):
+    """Attempts of tasks that failed alike: same error, function and line of the user's code.
+
+    ``message``, ``task_id`` and ``worker_id`` are those of the last one, ``traceback`` is that of one of them. ``file``
+    and ``line`` say where the user's code was, in the function ``frame``; they are empty where a worker died.
+    """
+
+    kind: ClassVar[str] = "errors"
+    id_field: ClassVar[str] = "task_id"
+
+    error: str
+    function: str
+    count: int
+    cells: list[int]
+    last_time: str
+    message: str
+    file: str
+    line: int
+    frame: str = field(default="", metadata=_DETAIL)
+    first_time_ms: int = field(default=0, metadata=_DETAIL)
+    last_time_ms: int = field(default=0, metadata=_DETAIL)
+    job_id: str = field(default="", metadata=_DETAIL)
+    task_id: str = field(default="", metadata=_DETAIL)
+    worker_id: str = field(default="", metadata=_DETAIL)
+    node_ids: list[str] | None = field(default=None, metadata=_DETAIL)
+    traceback: str | None = field(default=None, metadata=_DETAIL)

@@ -19,12 +19,13 @@ from himalia.cluster.telemetry.events import TaskKind
 from himalia.cluster.telemetry.events import TaskState as Phase
 from himalia.cluster.telemetry.objects import ObjectRow, Stored, merge_reports
 from himalia.cluster.telemetry.records import TaskRecord, TaskTable
-from himalia.util.state._events import cluster_events
+from himalia.util.state._events import cluster_events, error_groups
 from himalia.util.state._measured import function_memory, gpu_stats, node_stats, worker_stats
 from himalia.util.state._pending import pending
 from himalia.util.state._schemas import (
     ActorState,
     ClusterEventState,
+    ErrorGroupState,
     FunctionMemory,
     GpuStats,
     JobState,
@@ -428,6 +429,7 @@ def _jobs(source: Source) -> list[StateRecord]:
 ROWS: dict[str, tuple[type[StateRecord], Callable[[Source], list[StateRecord]]]] = {
     "actors": (ActorState, _actors),
     "cluster_events": (ClusterEventState, cluster_events),
+    "errors": (ErrorGroupState, error_groups),
     "function_memory": (FunctionMemory, function_memory),
     "gpu_stats": (GpuStats, gpu_stats),
     "jobs": (JobState, _jobs),
