@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 from collections import deque
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..cluster.telemetry.events import Batch
 
@@ -17,7 +17,18 @@ __all__ = ["Graph"]
 
 _LOOKED_AT: Final = 16  # tasks of a source in a batch
 _SPANS_KEPT: Final = 10_000  # of a process: parents that it ran
+_COUNTER: Final = 8  # bytes of a task's id
 _OPEN_KEPT: Final = 10_000  # tasks whose parent is not known yet
+
+
+class _Span(NamedTuple):
+    """The task that a process ran while it gave these counters: its first child's, and the one after its last."""
+
+    first: int
+    after: int
+    group: int
+    owner: bytes
+    counter: int  # the task's own
 
 
 class Graph:
@@ -30,15 +41,16 @@ class Graph:
     def __init__(self) -> None:
         self.links: dict[tuple[int, int], int] = {}
         self.edges: dict[tuple[int, int], int] = {}
-        self._spans: dict[bytes, list[tuple[int, int, int]]] = {}  # by process: first child, after the last, group
+        self._spans: dict[bytes, list[_Span]] = {}  # by process
         self._open: dict[bytes, deque[tuple[int, int]]] = {}  # by process: counter, group
 
     def add(self, batch: Batch, numbers: list[int], version: int) -> None:
         """Take in a batch."""
         for made, used in batch.links:
             self.links.setdefault((numbers[made], numbers[used]), version)
-        for source_of, _, first, after in batch.children:
-            self._add_span(batch.worker_id, first, after, numbers[source_of])
+        for source_of, counter, first, after in batch.children:
+            owner = batch.sources[source_of].owner
+            self._add_span(batch.worker_id, _Span(first, after, numbers[source_of], owner, counter))
         for source_of, counter in self._some(batch):
             owner = batch.sources[source_of].owner
             if not self._join(owner, counter, numbers[source_of], version):
@@ -62,20 +74,45 @@ class Graph:
                 chosen.append((source_of, counter))
         return chosen
 
-    def _add_span(self, process: bytes, first: int, after: int, group: int) -> None:
+    def _add_span(self, process: bytes, span: _Span) -> None:
         spans = self._spans.setdefault(process, [])
-        index = bisect.bisect_left(spans, first, key=lambda span: span[0])
-        if index < len(spans) and spans[index][0] == first:
-            spans[index] = (first, max(after, spans[index][1]), group)
+        index = bisect.bisect_left(spans, span.first, key=_first)
+        if index < len(spans) and spans[index].first == span.first:
+            spans[index] = span if span.after > spans[index].after else spans[index]
         else:
-            spans.insert(index, (first, after, group))
+            spans.insert(index, span)
             if len(spans) > _SPANS_KEPT:
                 del spans[0]
 
     def _join(self, owner: bytes, counter: int, child: int, version: int) -> bool:
-        spans = self._spans.get(owner, [])
-        index = bisect.bisect_right(spans, counter, key=lambda span: span[0]) - 1
-        if index < 0 or counter >= spans[index][1]:
+        span = self._span(owner, counter)
+        if span is None:
             return False
-        self.edges.setdefault((spans[index][2], child), version)
+        self.edges.setdefault((span.group, child), version)
         return True
+
+    def _span(self, owner: bytes, counter: int) -> _Span | None:
+        """Of the task that gave a counter."""
+        spans = self._spans.get(owner, [])
+        index = bisect.bisect_right(spans, counter, key=_first) - 1
+        return spans[index] if index >= 0 and counter < spans[index].after else None
+
+    def parent_task(self, task_id: bytes) -> bytes:
+        """The task that submitted a task; empty if that was none, or is not known."""
+        owner, counter = task_id[:-_COUNTER], int.from_bytes(task_id[-_COUNTER:], "big")
+        span = self._span(owner, counter)
+        return b"" if span is None else span.owner + span.counter.to_bytes(_COUNTER, "big")
+
+    def children_of(self, task_id: bytes) -> list[tuple[bytes, int, int]]:
+        """Where a task submitted others: processes, with the counters that it gave there, from and before."""
+        owner, counter = task_id[:-_COUNTER], int.from_bytes(task_id[-_COUNTER:], "big")
+        return [
+            (process, span.first, span.after)
+            for process, spans in self._spans.items()
+            for span in spans
+            if span.counter == counter and span.owner == owner
+        ]
+
+
+def _first(span: _Span) -> int:
+    return span.first

@@ -332,6 +332,13 @@ class Model:
                 best[seen.attempt] = seen
         return [best[attempt] for attempt in sorted(best, reverse=True)]
 
+    def children(self, task_id: bytes, limit: int = 100) -> list[TaskSeen]:
+        """Tasks that a task submitted, as far as both were recorded."""
+        found: list[TaskSeen] = []
+        for process, first, after in self.graph.children_of(task_id):
+            found += self.stream.submitted(process, first, after, limit - len(found))
+        return found
+
     def tasks(
         self, group: int | None = None, states: Iterable[TaskState] | None = None, limit: int = 100
     ) -> list[TaskSeen]:

@@ -24,6 +24,7 @@ from ..cluster.telemetry.profiles import frame_text
 from ..cluster.telemetry.records import TaskRecord
 from .errands import Errands
 from .plots.flame import flame_html, hottest
+from .task_questions import told_of_task
 
 __all__ = ["ABOUT", "ERRANDS", "answer", "query_name"]
 
@@ -138,6 +139,7 @@ ABOUT: Final[dict[str, Callable[[Source, str], list[Row]]]] = {
     "log_files": _log_files,
     "logs": _logs,
     "task_log": _task_log,
+    "task_told": told_of_task,
 }
 
 

@@ -26,9 +26,10 @@ _SELDOM: Final[Mapping[str, float]] = {
     "actor_calls": 2.0,
     "pending": 2.0,
     "log_files": 5.0,
+    "task_told": 5.0,
 }
-"""Seconds between questions, by kind, where they are not `_EVERY`: every process is asked for its objects, and calls
-are looked for among all events."""
+"""Seconds between questions, by kind, where they are not `_EVERY`: every process is asked for its objects, calls are
+looked for among all events, and an owner looks through all its references."""
 
 
 class ClusterAnswers(Protocol):

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from ..cluster.telemetry.events import Batch, TaskState
 
-__all__ = ["Bars", "Block", "Stream", "TaskSeen", "coarser"]
+__all__ = ["Bars", "Block", "Ended", "Stream", "TaskSeen", "coarser"]
 
 _SHORT: Final = 0.001  # seconds: tasks as short, and as close to each other, become one bar …
 _BAR: Final = 0.010  # … of this length at most
@@ -115,6 +115,35 @@ class Block(msgspec.Struct, eq=False):
         )
 
 
+class Ended:
+    """Tasks of a group that are over, by the time of their end: columns, and each task where it is asked for."""
+
+    def __init__(self, blocks: list[Block], group: int) -> None:
+        self._blocks: list[Block] = []
+        parts: list[tuple[npt.NDArray[Any], ...]] = []
+        for block in blocks:
+            if group not in block.groups:
+                continue
+            wanted = (block.groups[block.source_of] == group) & (block.states >= TaskState.FINISHED)
+            rows = np.flatnonzero(wanted)
+            if len(rows):
+                begins = block.begins[rows]
+                ends = begins + np.maximum(block.spans[rows], 0.0)
+                parts.append((rows, np.full(len(rows), len(self._blocks)), begins, ends, block.states[rows]))
+                self._blocks.append(block)
+        empty: npt.NDArray[Any] = np.zeros(0)
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else [empty] * 5
+        order = np.argsort(columns[3], kind="stable")
+        self._rows, self._block_of, self.begins, self.ends, self.states = (column[order] for column in columns)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def task(self, place: int) -> TaskSeen:
+        """One of them."""
+        return self._blocks[int(self._block_of[place])].task(int(self._rows[place]))
+
+
 class Stream:
     """The newest tasks and bars, each bounded.
 
@@ -192,6 +221,46 @@ class Stream:
                 wanted &= np.isin(block.states, list(states))
             for row in np.flatnonzero(wanted)[::-1].tolist():
                 yield block.task(row)
+
+    def ended(self, group: int) -> Ended:
+        """What is known of a group's tasks that are over."""
+        return Ended(list(self._blocks), group)
+
+    def waiting(self, group: int, limit: int) -> list[TaskSeen]:
+        """Tasks of a group that lay at their owners when these looked last: some of them."""
+        looked: set[bytes] = set()
+        found: list[TaskSeen] = []
+        for block in reversed(self._blocks):
+            if not block.is_owner or block.owners[0] in looked:
+                continue
+            rows = np.flatnonzero(block.states < TaskState.RUNNING)
+            if not len(rows):
+                continue
+            looked.add(block.owners[0])  # an owner's sources are all its own
+            wanted = rows[block.groups[block.source_of[rows]] == group]
+            found.extend(block.task(row) for row in wanted[: limit - len(found)].tolist())
+            if len(found) >= limit:
+                break
+        return found
+
+    def submitted(self, owner: bytes, first: int, after: int, limit: int) -> list[TaskSeen]:
+        """Tasks that a process submitted and gave these counters, by counter, each once: its newest state."""
+        best: dict[int, TaskSeen] = {}
+        for block in reversed(self._blocks):
+            if block.highest < first or block.lowest >= after or owner not in block.owners:
+                continue
+            rows = np.flatnonzero((block.counters >= first) & (block.counters < after)).tolist()
+            for row in rows:
+                counter = int(block.counters[row])
+                if block.owners[int(block.source_of[row])] != owner:
+                    continue
+                known = best.get(counter)
+                seen = block.task(row)
+                if known is None or (seen.attempt, seen.state) > (known.attempt, known.state):
+                    best[counter] = seen
+            if len(best) > limit:
+                break
+        return [best[counter] for counter in sorted(best)[:limit]]
 
 
 def make_block(batch: Batch, numbers: list[int], worker: int, version: int) -> Block:

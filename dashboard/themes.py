@@ -11,7 +11,16 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["FUNCTION_COLOURS", "STATE_COLOURS", "THEME", "Theme", "function_colour"]
+__all__ = [
+    "CRITICAL_COLOUR",
+    "FUNCTION_COLOURS",
+    "LINE_COLOUR",
+    "LINK_COLOUR",
+    "STATE_COLOURS",
+    "THEME",
+    "Theme",
+    "function_colour",
+]
 
 STATE_COLOURS: Final = {
     "waiting": "#e69f00",
@@ -20,6 +29,10 @@ STATE_COLOURS: Final = {
     "failed": "#d55e00",
     "cancelled": "#999999",
 }
+
+CRITICAL_COLOUR: Final = "#cc79a7"  # of what a run waited for
+LINE_COLOUR: Final = "#8a949e"  # of frames and edges, on light and dark grounds
+LINK_COLOUR: Final = "#56b4e9"  # of results on their way from one task to another
 
 FUNCTION_COLOURS: Final = (
     "#56b4e9",

@@ -23,6 +23,7 @@ from ..protocol.core_messages import (
     SenderSettled,
 )
 from ..protocol.gcs_messages import AskProcess
+from ..protocol.held_messages import DescribeTask
 from .commands import Reply, Send
 from .pins import PinOps
 from .refs import ERROR, STORE, ObjectRef
@@ -55,6 +56,7 @@ class BorrowOps(PinOps):
             Ack: lambda peer, message: self.references.acknowledged(message.ack),
             ReportLost: self._on_report_lost,
             DescribeObjects: self._on_describe_objects,
+            DescribeTask: self._on_describe_task,
         }
         self.tick_hooks.append(self._answer_owners)
 
@@ -62,6 +64,11 @@ class BorrowOps(PinOps):
         from .holdings import describe_objects  # asked for by hand, now and then
 
         self.out.append(Reply(peer, describe_objects(self, message)))  # type: ignore[arg-type]  # the whole core
+
+    def _on_describe_task(self, peer: bytes, message: DescribeTask) -> None:
+        from .task_answers import describe_task
+
+        self.out.append(Reply(peer, describe_task(self, message)))  # type: ignore[arg-type]  # the whole core
 
     def _meet(self, worker_id: bytes) -> None:
         """We are told of deaths from our own hello on: an owner that came to our notice only now may be long dead."""

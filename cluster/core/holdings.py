@@ -23,7 +23,7 @@ from .sites import Made
 if TYPE_CHECKING:
     from .runtime import Core
 
-__all__ = ["all_references", "describe_objects"]
+__all__ = ["all_references", "describe_objects", "held_object"]
 
 _AT_ONCE: Final = 10_000  # objects whose referents are looked at together
 _STATES: Final = {PENDING: "PENDING", ERROR: "FAILED", FREED: "FREED"}
@@ -34,7 +34,7 @@ def describe_objects(core: Core, message: DescribeObjects) -> ObjectsHeld:
     refs, extras = all_references()
     mine = [ref for ref in refs if ref._w == core.worker_id or (ref._x is not None and ref._x.owner is not None)]
     pending, captured = _tables(core, extras)
-    rows = [_row(core, ref, pending, captured) for ref in mine]
+    rows = [held_object(core, ref, pending, captured) for ref in mine]
     rows.sort(key=lambda row: -row.size)
     return ObjectsHeld(message.request, core.worker_id, core.node_id, core.pid, rows[: message.limit], len(rows))
 
@@ -86,7 +86,8 @@ def _tables(core: Core, extras: list[Extra]) -> tuple[set[bytes], set[bytes]]:
     return pending, captured
 
 
-def _row(core: Core, ref: ObjectRef, pending: set[bytes], captured: set[bytes]) -> HeldObject:
+def held_object(core: Core, ref: ObjectRef, pending: set[bytes], captured: set[bytes]) -> HeldObject:
+    """A reference, for who asks. ``pending``, ``captured``: ids of arguments, and of what other objects contain."""
     object_id, extra = ref.binary(), ref._x
     kinds: list[ReferenceKind] = []
     if extra is not None and extra.readers > 0:

@@ -16,8 +16,9 @@ from typing import Any, Final, Protocol, Self
 import msgspec
 
 from ..protocol.common import RESOURCE_UNIT, Address, SetCapacity
-from ..protocol.core_messages import CoreMessage, DescribeObjects, ObjectsHeld
+from ..protocol.core_messages import CoreMessage
 from ..protocol.gcs_messages import Answer, Failed, GcsReply
+from ..protocol.held_messages import DescribeObjects, DescribeTask, ObjectsHeld, TaskDescribed
 from ..protocol.ids import WORKER_ID_SIZE, process_id_from
 from ..protocol.log_messages import FoundLines, LogAnswer, LogQuestion, LogSearch
 from ..protocol.raylet_messages import RayletReply, StoreStats, StoreStatsRequest
@@ -221,6 +222,27 @@ class GcsClient:
             if getattr(answer, "request", 0) in waiting:
                 waiting.discard(answer.request)
                 yield answer
+
+    def describe_task(self, owner: Address, counter: int, *, timeout: float = TIMEOUT) -> TaskDescribed:
+        """Ask the owner of a task what it knows of it.
+
+        Raises
+        ------
+        GcsUnreachableError
+            It does not answer.
+        """
+        what = f"Process {owner.worker_id.hex()}"
+        request = self._next_request()
+        try:
+            self._bus.connect(owner)
+        except ConnectionError as error:
+            raise GcsUnreachableError(f"{what} cannot be reached: {error}") from error
+        self._bus.send(owner.worker_id, [self._encode(DescribeTask(request, counter))])
+        deadline = time.monotonic() + timeout
+        while True:
+            answer = self._decode_core(self._receive(owner.worker_id, deadline, what))
+            if isinstance(answer, TaskDescribed) and answer.request == request:
+                return answer
 
     def _receive(self, peer: bytes, deadline: float, what: str) -> bytes:
         """The next message of a peer."""

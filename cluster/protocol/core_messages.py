@@ -8,7 +8,6 @@ owner.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +15,7 @@ import msgspec
 from .common import Address, CancelCell, Cell, Resources
 from .control_messages import CancelOwned, ControlDone, EndJob
 from .debug_messages import BreakpointLine, BreakpointText
+from .held_messages import DescribeObjects, DescribeTask, HeldObject, ObjectsHeld, ReferenceKind, TaskDescribed
 from .stack_messages import FilesNamed, NameFiles, StackAnswer, StackQuestion, StackStop
 
 __all__ = [
@@ -388,52 +388,6 @@ class SenderSettled(msgspec.Struct, array_like=True, tag=33):
     sender: bytes
 
 
-class ReferenceKind(StrEnum):
-    """What holds an object in a process: Ray's words."""
-
-    PINNED_IN_MEMORY = "PINNED_IN_MEMORY"  # a value that was read from it is in use
-    USED_BY_PENDING_TASK = "USED_BY_PENDING_TASK"  # an argument
-    ACTOR_HANDLE = "ACTOR_HANDLE"  # it stands for an actor's life
-    CAPTURED_IN_OBJECT = "CAPTURED_IN_OBJECT"  # another object contains it
-    LOCAL_REFERENCE = "LOCAL_REFERENCE"  # a variable
-
-
-class DescribeObjects(msgspec.Struct, array_like=True, tag=60):
-    """Anyone: which objects do you hold? Answered with `ObjectsHeld`, the largest ``limit`` of them."""
-
-    request: int
-    limit: int = 10_000
-
-
-class HeldObject(msgspec.Struct, array_like=True):
-    """An object as one process knows it. ``size`` is -1 where it does not.
-
-    ``status`` is that of the task that makes it: PENDING, FINISHED, FAILED; NIL of what was put; FREED. ``borrowers``
-    are the processes that the owner knows to hold it.
-    """
-
-    object_id: bytes
-    size: int
-    status: str
-    kinds: list[ReferenceKind]
-    nodes: list[bytes] = []
-    maker: str = ""
-    cell: Cell | None = None
-    site: str = ""
-    borrowers: list[bytes] = []
-
-
-class ObjectsHeld(msgspec.Struct, array_like=True, tag=61):
-    """Answer to `DescribeObjects`. ``total``: how many there are."""
-
-    request: int
-    worker_id: bytes
-    node_id: bytes
-    pid: int
-    objects: list[HeldObject]
-    total: int
-
-
 CoreMessage = (
     CancelCell
     | CancelObjects
@@ -458,6 +412,8 @@ CoreMessage = (
     | SenderSettled
     | DescribeObjects
     | ObjectsHeld
+    | DescribeTask
+    | TaskDescribed
     | BreakpointText
     | BreakpointLine
     | StackQuestion

@@ -15,7 +15,7 @@ from ..protocol.exception_state import can_rebuild, copy_state, new_exception
 from .context import state
 from .values import Serialized, deserialize, dumps_by_value
 
-__all__ = ["deserialize_error", "serialize_error"]
+__all__ = ["deserialize_error", "serialize_error", "traceback_text"]
 
 # A chain of tasks may be as long as a recursion; pickling it one inside the other would overflow the stack.
 _CHAIN_KEPT: Final = 50
@@ -110,3 +110,9 @@ def deserialize_error(data: bytes | memoryview, buffers: Any = (), refs_out: lis
     for info in reversed(hops):
         error = RayTaskError._from_info(info, error)
     return error
+
+
+def traceback_text(data: bytes) -> str:
+    """The tracebacks in an error, the innermost first, without making the exception: no code of the user's runs."""
+    hops = deserialize(data)[0]
+    return "\n".join(info.traceback_str for info in reversed(hops))

@@ -9,12 +9,16 @@ from .base import Page
 from .jobs import Jobs
 from .logs import Logs
 from .overview import Overview
+from .progress import Progress
+from .task import Task
+from .task_graph import TaskGraph
 from .task_stream import TaskStream
+from .tasks import Tasks
 
 __all__ = ["PAGES", "menu"]
 
 PAGES: Final[dict[str, type[Page]]] = {
-    page.name: page for page in (Overview, TaskStream, Actors, Jobs, Logs, ActorPage)
+    page.name: page for page in (Overview, Progress, TaskGraph, TaskStream, Actors, Jobs, Logs, ActorPage, Tasks, Task)
 }
 
 

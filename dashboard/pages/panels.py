@@ -19,6 +19,7 @@ __all__ = [
     "Factors",
     "Flame",
     "Frame",
+    "Grows",
     "Numbers",
     "Opens",
     "Panel",
@@ -71,6 +72,14 @@ class Factors(msgspec.Struct, omit_defaults=True):
     most: int = 0
 
 
+class Grows(msgspec.Struct, omit_defaults=True):
+    """A plot that grows by ``size`` pixels with each row of a source, up to ``most``."""
+
+    source: str
+    size: int
+    most: int
+
+
 class Plot(msgspec.Struct, tag="plot", tag_field="panel", omit_defaults=True):
     """A Bokeh figure. ``draw`` is ``module:function`` of `plots`, called with the sources by name, the theme and
     ``options``; the glyphs of ``opens_source`` can be clicked."""
@@ -84,6 +93,7 @@ class Plot(msgspec.Struct, tag="plot", tag_field="panel", omit_defaults=True):
     opens: Opens | None = None
     opens_source: str = ""
     factors: Factors | None = None
+    grows: Grows | None = None
     empty: str = ""
     hint: str = ""
 

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from ...cluster.protocol.common import Cell
 from ...cluster.telemetry.events import TaskState
 
 if TYPE_CHECKING:
+    from ..groups import Group
+    from ..model import Model
     from ..state import State
 
-__all__ = ["cell_name", "host_names", "in_cell", "milliseconds", "process_names", "seconds_of", "state_name", "took"]
+__all__ = [
+    "brief",
+    "cell_key",
+    "cell_name",
+    "group_key",
+    "group_of",
+    "host_names",
+    "in_cell",
+    "milliseconds",
+    "process_names",
+    "seconds_of",
+    "state_name",
+    "took",
+]
 
 _NAMES = {
     TaskState.PENDING_ARGS: "waiting",
@@ -76,3 +92,32 @@ def process_names(state: State) -> dict[str, str]:
         row["worker_id"]: f"{actors.get(row['worker_id']) or row['worker_type'].lower()} {row['pid']}"
         for row in state.get("workers")
     }
+
+
+def brief(count: float) -> str:
+    """A number where there is little room: 950, 12.3 k, 1.2 M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(count) >= size:
+            return f"{count / (1e3 if unit == 'k' else size):.1f} {unit}"
+    return f"{count:,.0f}"
+
+
+def cell_key(cell: Cell | None) -> str:
+    """A cell in an address: the same for another process, and after its restart."""
+    if cell is None:
+        return "none"
+    return f"{cell.execution}-{_hash(cell.job_id.hex(), cell.message_id, str(cell.generation))}"
+
+
+def group_key(group: Group) -> str:
+    """A group in an address: numbers are a model's own."""
+    return f"{group.name}-{_hash(group.name, cell_key(group.cell), str(int(group.kind)))}"
+
+
+def group_of(model: Model, key: str) -> Group | None:
+    """The group of a key, if it is known here."""
+    return next((group for group in model.groups.all if group_key(group) == key), None)
+
+
+def _hash(*parts: str) -> str:
+    return f"{zlib.crc32(chr(0).join(parts).encode()):08x}"

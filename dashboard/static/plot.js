@@ -34,6 +34,7 @@ export class PlotPanel {
     this.document = this.plot.document;
     for (const name of this.spec.sources) this.bind(name);
     if (this.spec.factors) this.bindFactors(this.spec.factors);
+    if (this.spec.grows) this.bindHeight(this.spec.grows);
     this.draw();
   }
 
@@ -66,6 +67,17 @@ export class PlotPanel {
         const most = factors.most || 2000;
         this.plot.height = Math.min(most, Math.max(this.spec.height ?? 260, values.length * factors.size + 50));
       }
+    };
+    source.listeners.add(draw);
+    this.bound.push([source, draw]);
+    draw();
+  }
+
+  bindHeight(grows) {
+    const source = this.page.source(grows.source);
+    const draw = () => {
+      const height = Math.min(grows.most, Math.max(this.spec.height ?? 260, source.length * grows.size));
+      if (this.plot.height !== height) this.plot.height = height;
     };
     source.listeners.add(draw);
     this.bound.push([source, draw]);
