@@ -23,6 +23,10 @@ BUSY = """import himalia, pathlib, time
 def wait_for(name):
     while not pathlib.Path(name).exists():
         time.sleep(0.05)
+@himalia.remote
+class Counter:
+    pass
+counter = Counter.remote()
 himalia.get([wait_for.remote("done") for _ in range(5)]);"""
 
 START_BETA = "%load_ext himalia\n%cluster start --cpus 1 --name beta"
@@ -122,6 +126,7 @@ def test_clusters_are_started_connected_followed_and_stopped(folder: Path) -> No
         frame = open_overview(journey, alpha)
         frame.get_by_text("wait_for").first.wait_for()
         look(journey, alpha)
+        kill_an_actor(journey, alpha)
         beta = follow_another_notebook(journey, alpha)
         pin_and_reload(journey, alpha, beta)
         scale(journey)
@@ -185,6 +190,19 @@ def look(journey: Journey, cluster: str) -> None:
         frame.locator("canvas").first.wait_for()
         take(journey.page, f"lab-extension{'-dark' if dark else ''}")
     journey.lab.set_theme(False)
+
+
+def kill_an_actor(journey: Journey, cluster: str) -> None:
+    """What can be done from a page passes the Jupyter server's check against forged requests."""
+    journey.side.get_by_role("button", name="Actors").click()
+    frame = journey.frame_of(cluster)
+    frame.locator("tr", has_text="Counter").get_by_role("button", name="Kill").click()
+    take(journey.page, "lab-extension-actors")
+    dialog = frame.locator(".hm-dialog")
+    dialog.get_by_text("Actor Counter (ALIVE) is ended at once").wait_for()
+    dialog.locator(".hm-danger").click()
+    frame.locator("tr", has_text="DEAD").first.wait_for()
+    journey.lab.command("application:close")
 
 
 def follow_another_notebook(journey: Journey, alpha: str) -> str:

@@ -100,8 +100,9 @@ function addPages(
       if (!panel) {
         panel = new PagePanel(model, themes, actions, page, { pinned, id: String(args.id ?? '') });
         panel.content.pinnedChanged.connect(() => void (panel && tracker.save(panel)));
+        const beside = tracker.currentWidget; // the first page gets a place of its own, the others share it
         await tracker.add(panel);
-        shell.add(panel, 'main', { mode: 'split-right' });
+        shell.add(panel, 'main', beside ? { mode: 'tab-after', ref: beside.id } : { mode: 'split-right' });
       }
       shell.activateById(panel.id);
       return panel;
