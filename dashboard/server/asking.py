@@ -1,7 +1,7 @@
 """Questions to the cluster, asked in threads so that the loop serves meanwhile.
 
-A connection belongs to one thread, so each thread has its own. Two of them: one slow answer (objects, which every
-process is asked for) leaves the other for quick ones.
+A connection belongs to one thread, so each thread has its own. Several of them: slow answers (objects, which every
+process is asked for; a profile, which takes as long as it is to last) leave others for quick ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Asked", "Asking", "Counts"]
 
 T = TypeVar("T")
 
-_THREADS: Final = 2
+_THREADS: Final = 6
 _TIMEOUT: Final = 10.0
 
 

@@ -7,11 +7,11 @@ list is added there comes here by itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
-from himalia.util.state import get_log, list_logs, summarize_actors, summarize_objects, summarize_tasks
+from himalia.util.state import summarize_actors, summarize_objects, summarize_tasks
 from himalia.util.state._filters import Filter, make_filter
 from himalia.util.state._schemas import StateRecord
 from himalia.util.state._source import ROWS
@@ -20,45 +20,12 @@ from ...cluster.protocol.common import from_units
 from ...cluster.telemetry.timeline import chrome_trace
 from ..actions import ACTIONS, Action, NothingThereError
 from ..model import Model
-from .asking import Asked
+from .declarations import Endpoint, Question
+from .looks import LOOKS
 
-__all__ = ["ENDPOINTS", "Endpoint", "Question", "Text"]
+__all__ = ["ENDPOINTS", "parse_filters"]
 
 _MOST_ROWS: Final = 100_000
-_MOST_LINES: Final = 10_000
-
-
-class Question(msgspec.Struct):
-    """What a handler passes on: who answers, and what the path, the query and the body said."""
-
-    asked: Asked
-    path: dict[str, str]
-    query: Any
-    body: Any
-
-
-class Text(msgspec.Struct):
-    """An answer that is not JSON."""
-
-    text: str
-    kind: str = "text/plain; charset=utf-8"
-
-
-class Endpoint(msgspec.Struct, frozen=True):
-    """One address of the API.
-
-    ``path`` is below ``/api/v1``, with names in braces. ``answer`` is the type of its JSON, `Text` for something else.
-    ``query`` and ``body`` are the types of what is passed, or None.
-    """
-
-    method: Literal["get", "post"]
-    path: str
-    about: str
-    answer: Any
-    work: Callable[[Question], Any]
-    query: type[msgspec.Struct] | None = None
-    body: type[msgspec.Struct] | None = None
-    tag: str = "state"
 
 
 class ListQuery(msgspec.Struct):
@@ -67,16 +34,6 @@ class ListQuery(msgspec.Struct):
     filter: list[str] = []  # ``state=RUNNING`` or ``name!=f``: all must hold
     limit: int = 100
     offset: int = 0
-
-
-class LogQuery(msgspec.Struct):
-    """Which text: exactly one of file, task and actor."""
-
-    file: str = ""
-    task: str = ""
-    actor: str = ""
-    node: str = ""
-    tail: int = 1000  # lines
 
 
 class Version(msgspec.Struct):
@@ -271,29 +228,6 @@ def _summary(question: Question) -> dict[str, Any]:
     return cluster
 
 
-def _logs(question: Question) -> dict[str, list[str]]:
-    return list_logs(address=question.asked.where.session_dir)
-
-
-def _log_text(question: Question) -> Text:
-    query: LogQuery = question.query
-    if [bool(query.file), bool(query.task), bool(query.actor)].count(True) != 1:
-        raise ValueError("say which: exactly one of file, task and actor")
-    if not 1 <= query.tail <= _MOST_LINES:
-        raise ValueError(f"tail is 1 to {_MOST_LINES} lines, not {query.tail}")
-    pieces = get_log(
-        address=question.asked.where.session_dir,
-        node_id=query.node or None,
-        filename=query.file or None,
-        task_id=query.task or None,
-        actor_id=query.actor or None,
-        tail=query.tail,
-        suffix="all" if not query.file else "out",
-        errors="backslashreplace",
-    )
-    return Text("".join(pieces))
-
-
 def _timeline(question: Question) -> list[dict[str, Any]]:
     return chrome_trace(question.asked.source.records())
 
@@ -330,8 +264,7 @@ ENDPOINTS: Final = (
     *_list_endpoints(),
     Endpoint("get", "/groups", "How far the tasks of each function of each cell are.", Groups, _groups),
     Endpoint("get", "/summary/{kind}", "Actors, objects or tasks, counted.", dict[str, Any], _summary),
-    Endpoint("get", "/logs", "Names of log files, by what wrote them.", dict[str, list[str]], _logs, tag="logs"),
-    Endpoint("get", "/logs/text", "What was printed: the last lines.", Text, _log_text, LogQuery, tag="logs"),
+    *LOOKS,
     Endpoint("get", "/timeline", "What ran when, as a Chrome trace.", list[dict[str, Any]], _timeline),
     Endpoint(
         "get",

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .endpoints import Endpoint, Text
+from .declarations import Endpoint, Text
 
 __all__ = ["Problem", "document"]
 

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from himalia.util.state import GcsRefusedError, StateApiError
+from himalia.util.state import GcsRefusedError, StackError, StateApiError
 
 from ..actions import ActionRefusedError
 from .base import ApiHandler, Services
-from .endpoints import ENDPOINTS, Endpoint, Question, Text
+from .declarations import Endpoint, Question, Text
+from .endpoints import ENDPOINTS
 from .openapi import document
 
 __all__ = ["OpenApiHandler", "RestHandler", "routes"]
@@ -80,7 +81,7 @@ class RestHandler(ApiHandler):
 
     def _refuse_with(self, error: Exception) -> None:
         match error:
-            case ActionRefusedError():
+            case ActionRefusedError() | StackError():
                 status, kind = 409, "refused"
             case GcsRefusedError():
                 status, kind = 404 if error.kind == "not_found" else 409, error.kind

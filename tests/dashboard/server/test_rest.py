@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import jsonschema
 import pytest
@@ -138,6 +139,14 @@ def test_one_is_found_by_its_id(member: Client, worked: Any) -> None:
         ("/nothing", 404, "no such page"),
         ("/logs/text", 400, "exactly one"),
         ("/logs/text?task=00&actor=00", 400, "exactly one"),
+        ("/logs/search?limit=0", 400, "limit is 1 to"),
+        ("/logs/search?task=00&actor=00", 400, "either"),
+        ("/logs/search?pattern=(&regex=true", 400, ""),
+        ("/logs/search?stream=up", 400, "up"),
+        ("/stack/ffffffffffffffff", 400, ""),
+        ("/profile/all?seconds=1000", 400, "up to 60 seconds"),
+        ("/profile/all?format=gif", 400, "gif"),
+        ("/why/nonsense", 404, "no id of a task"),
         ("/logs/text?file=raylet.log&tail=0", 400, "tail is 1 to"),
         ("/logs/text?file=../cluster.json", 400, ""),
         ("/logs/text?file=%2Fetc%2Fpasswd", 400, ""),
@@ -166,6 +175,53 @@ def test_logs_are_listed_and_read(member: Client, worked: Any) -> None:
     answer = member.get(f"{API}/logs/text?task={task['task_id']}")
     assert answer.text == "said by 1\n"
     assert answer.headers["Content-Type"].startswith("text/plain")
+
+
+def test_lines_are_searched_a_page_at_a_time(member: Client, worked: Any) -> None:
+    def search(query: str) -> dict[str, Any]:
+        answer = member.get(f"{API}/logs/search?{query}")
+        assert answer.status == 200, answer.text
+        described = document(member)
+        schema = described["paths"]["/logs/search"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        jsonschema.validate(answer.json, {**schema, "components": described["components"]})
+        found: dict[str, Any] = answer.json
+        return found
+
+    first = search("pattern=SAID&ignore_case=true&limit=4")
+    assert len(first["lines"]) == 4
+    rest = search(f"pattern=SAID&ignore_case=true&cursor={quote(first['cursor'], safe='')}")
+    texts = sorted(line["text"] for line in (*first["lines"], *rest["lines"]))
+    assert texts == sorted(["said by 1", *(f"said by {n}" for n in range(5))])
+    assert search("pattern=by%20[34]&regex=true")["lines"]
+    for outside in ("../cluster.json", "*/../../cluster.json", "/etc/passwd"):
+        assert search(f"files={outside}")["lines"] == []
+
+
+def test_a_process_is_looked_at_from_afar(member: Client, worked: Any) -> None:
+    (driver,) = [row for row in rows_of(member, "/workers?filter=is_alive=true") if row["worker_type"] == "DRIVER"]
+    by_id = member.get(f"{API}/stack/{driver['worker_id']}")
+    assert by_id.status == 200, by_id.text
+    assert "test_a_process_is_looked_at_from_afar" in by_id.text
+    assert member.get(f"{API}/stack/{driver['pid']}").json["pid"] == driver["pid"]
+    profile = member.get(f"{API}/profile/{driver['worker_id']}?seconds=0.3&idle=true")
+    assert profile.status == 200, profile.text
+    assert "test_a_process_is_looked_at_from_afar" in profile.text
+    scope = member.get(f"{API}/profile/{driver['worker_id']}?seconds=0.3&idle=true&format=speedscope")
+    assert scope.json["profiles"]
+
+
+def test_it_is_told_why_a_task_waits(member: Client, worked: Any) -> None:
+    @himalia.remote(num_cpus=100)
+    def much_too_large() -> None:
+        pass
+
+    ref = much_too_large.remote()
+
+    def said() -> str:
+        return str(member.get(f"{API}/why/{ref.task_id().hex()}").json.get("text", ""))
+
+    eventually(lambda: "100" in said(), "that it needs 100 CPUs")
+    himalia.cancel(ref)
 
 
 def test_scripts_in_names_and_errors_come_as_data_that_no_browser_runs(member: Client, worked: Any) -> None:
