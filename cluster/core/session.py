@@ -239,12 +239,7 @@ def _watch(session: Session) -> None:
     def ended() -> None:
         core.reactor.unwatch_fd(fd)
         why = session.cluster.end_reason() if session.cluster is not None else ""
-        core.die(
-            failures.session_over(
-                f"the cluster ended{f': {why}' if why else ''}; "
-                "call himalia.shutdown() and himalia.init() to start again"
-            )
-        )
+        core.die(failures.session_over(f"the cluster ended{f': {why}' if why else ''}"))
 
     core.reactor.watch_fd(fd, ended)
 

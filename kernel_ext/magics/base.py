@@ -170,7 +170,8 @@ class Family(Magics):
             self.start_default()
         core = current.find_core()
         if core is not None and core.fatal is not None:
-            raise UsageProblem(f"{core.fatal}\n%cluster stop, then %cluster start begins anew")
+            why = getattr(core.fatal, "message", str(core.fatal)).partition("\n")[0]
+            raise UsageProblem(f"{why}\n%cluster stop, then %cluster start begins anew")
 
     def core(self) -> Core:
         """The core of this kernel. If there is no cluster, one is started, which is said.
