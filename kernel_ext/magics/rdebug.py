@@ -84,8 +84,10 @@ class DebugMagics(Family):
         %rdebug clear
             Forget the failures, with the arguments that are kept for rerun.
         """
-        self.core()
         word, _, rest = line.strip().partition(" ")
+        if word.startswith("--"):
+            raise UsageProblem(f"%rdebug has no option {word}\nusage: %rdebug open|rerun|attach|clear, or a COMMAND")
+        self.core()
         if not word:
             return self._summary()
         if word in self.actions("rdebug"):
