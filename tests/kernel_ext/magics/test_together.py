@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,6 +50,31 @@ def test_cancelling_all_spares_the_other(two: tuple[Notebook, Notebook]) -> None
     assert first.run("%cancel --all").text == "Cancelled 2 tasks: 2 `mine`."
 
 
+def test_what_tasks_print_and_how_they_fail_stands_in_their_own_notebook(two: tuple[Notebook, Notebook]) -> None:
+    first, second = two
+    speak = "@himalia.remote\ndef speak():\n    print({who!r})\n    raise ValueError({who!r})\nref = speak.remote()"
+    cells = {who: kernel.run(speak.format(who=who)) for who, kernel in (("first", first), ("second", second))}
+    for who, cell in cells.items():
+        cell.wait_for(lambda cell: "Traceback" in cell.stream("stderr"))
+        assert cell.lines == [who]
+        assert f"ValueError: {who}" in cell.stream("stderr")
+        (other,) = set(cells) - {who}
+        assert other not in cell.stream() + cell.stream("stderr")
+
+
+def test_an_interrupt_ends_ones_own_tasks_only(two: tuple[Notebook, Notebook]) -> None:
+    first, second = two
+    first.run(SLOW.format(name="mine"))
+    cell = second.send(f"{SLOW.format(name='theirs')}\nprint('waits', flush=True)\nhimalia.get(refs)")
+    cell.wait_for(lambda cell: "waits" in cell.stream())
+    second.interrupt()
+    cell.wait_for(lambda cell: cell.done)
+    assert cell.error == "KeyboardInterrupt"
+    assert second.value("len(himalia.wait(refs, num_returns=2, timeout=30)[0])") == "2"
+    assert first.value("len(himalia.wait(refs, num_returns=2, timeout=0)[0])") == "0"
+    assert first.run("%cancel --all").text == "Cancelled 2 tasks: 2 `mine`."
+
+
 def test_engines_and_variables_are_each_ones_own(two: tuple[Notebook, Notebook]) -> None:
     first, second = two
     first.run("%%every --targets 0\nsecret = 1")
@@ -62,6 +89,26 @@ def test_both_see_a_change_of_scale_and_leaving_ends_nothing(two: tuple[Notebook
     assert "of 2 in use" in first.run("%cluster status").text
     assert "goes on" in second.run("%cluster stop").text
     assert first.run("%%task --wait\n1 + 1").shown[-1]["text/plain"] == "2"
+
+
+def test_a_notebook_that_is_killed_takes_its_own_tasks_along_and_nothing_else(environments: Path) -> None:
+    folders = [environments / name for name in ("stays", "goes")]
+    for folder in folders:
+        folder.mkdir()
+    with notebook(folders[0]) as stays:
+        stays.run(f"{LOAD}%cluster start --cpus 2")
+        address = stays.value("from himalia.kernel_ext.status import address_of\naddress_of()").strip("'")
+        stays.run(
+            "@himalia.remote\nclass Count:\n    n = 0\n    def up(self):\n        self.n += 1\n        return self.n"
+        )
+        assert stays.value("counter = Count.options(num_cpus=0).remote()\nhimalia.get(counter.up.remote())") == "1"
+        with notebook(folders[1]) as goes:
+            goes.run(f"{LOAD}%cluster connect {address}")
+            goes.run(SLOW.format(name="theirs"))
+            stays.run("while himalia.available_resources()['CPU'] != 0: time.sleep(0.01)")
+            os.kill(int(goes.value("import os\nos.getpid()")), signal.SIGKILL)
+            assert stays.value("while himalia.available_resources()['CPU'] != 2: time.sleep(0.01)\n'free'") == "'free'"
+        assert stays.value("himalia.get(counter.up.remote())") == "2"
 
 
 TERMINAL = r"""
