@@ -60,8 +60,10 @@ def open_gpus(environment: dict[str, str] | None = None) -> GpuSource:
     return RecordedGpus(recording) if recording else Nvml(environment.get("CUDA_VISIBLE_DEVICES"))
 
 
-def visible_devices(visible: str | None, uuids: list[str]) -> list[int]:
+def visible_devices(visible: str | None, uuids: list[str]) -> list[int | str]:
     """Which of the machine's devices a node may use, by CUDA's rules: the first entry that names none ends the list.
+
+    Numbers of devices; of a part of one (MIG), which has no number, its unique id.
 
     Parameters
     ----------
@@ -72,9 +74,11 @@ def visible_devices(visible: str | None, uuids: list[str]) -> list[int]:
     """
     if visible is None:
         return list(range(len(uuids)))
-    chosen: list[int] = []
+    chosen: list[int | str] = []
     for entry in (part.strip() for part in visible.split(",")):
-        if entry.isdecimal() and int(entry) < len(uuids):
+        if entry.startswith("MIG-"):
+            index: int | str = entry
+        elif entry.isdecimal() and int(entry) < len(uuids):
             index = int(entry)
         else:
             # An abbreviated unique id names a device if it names only one.
@@ -107,9 +111,12 @@ class Nvml:
             nvml.nvmlInit()
             devices = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
             uuids = [_text(nvml.nvmlDeviceGetUUID(device)) for device in devices]
+            return [
+                nvml.nvmlDeviceGetHandleByUUID(which.encode()) if isinstance(which, str) else devices[which]
+                for which in visible_devices(self._visible, uuids)
+            ]
         except Exception:  # noqa: BLE001
             return []
-        return [devices[index] for index in visible_devices(self._visible, uuids)]
 
     def _read_one(self, device: Any) -> GpuReading:
         nvml = self._nvml

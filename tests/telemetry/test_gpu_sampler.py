@@ -117,10 +117,21 @@ def test_only_the_devices_of_the_node_are_read_in_its_order() -> None:
         ("GPU-aab", [1]),
         ("GPU-aa", []),
         ("-1", []),
+        ("MIG-9,0", ["MIG-9", 0]),
     ],
 )
-def test_devices_are_chosen_as_cuda_does(visible: str | None, chosen: list[int]) -> None:
+def test_devices_are_chosen_as_cuda_does(visible: str | None, chosen: list[int | str]) -> None:
     assert visible_devices(visible, UUIDS) == chosen
+
+
+def test_a_part_of_a_device_is_found_by_its_id() -> None:
+    class Parts(Library):
+        def nvmlDeviceGetHandleByUUID(self, uuid: bytes) -> int:  # noqa: N802
+            return self.uuids.index("GPU-" + uuid.decode().removeprefix("MIG-"))
+
+    (reading,) = Nvml("MIG-cccc-3", Parts).read()
+    assert reading.uuid == "GPU-cccc-3"
+    assert Nvml("MIG-unknown", Parts).read() == []
 
 
 def test_a_library_that_is_not_there_is_looked_for_once() -> None:
