@@ -202,6 +202,9 @@ class CellRun:
             [(at + offset, counter) for at, counter in timing.marks],
             timing.edges,
         )
+        for look, following in pairwise(timing.looks):
+            if look.waits:
+                driver.intervals.append((Phase.BLOCKED, look.at + offset, following.at + offset))
         if record.end > self._end:  # it waited for what the cell had left running
             driver.intervals.append((Phase.BLOCKED, self._end, record.end))
         _note_places(driver, timing.looks, offset, self._end)

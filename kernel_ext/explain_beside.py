@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from himalia.util.state._stacks import Profiling
 
     from ..cluster.core.runtime import Core
-    from ..cluster.protocol.stack_messages import Profile
+    from ..cluster.protocol.stack_messages import Frame, Profile
 
 __all__ = ["CellProfile", "GpuWatch"]
 
 _LOOK: Final = 1.0  # seconds: nodes remember what they measured for as long
 _JOIN: Final = 5.0
 _LONGEST: Final = 600.0  # seconds of a profile
+_WAITS: Final = ("Poller.poll", "Condition.wait", "EpollSelector.select", "poll", "wait", "select")
+"""Functions that wait, which py-spy takes for work where it may not ask the kernel."""
+_RUNNERS: Final = ("execute", "_execute", "_run_one")  # our functions that call those of tasks
 
 
 class GpuWatch:
@@ -99,7 +102,7 @@ class CellProfile:
         if self._running is None:
             return None
         try:
-            return self._running.stop()
+            return _of_the_cell(self._running.stop())
         except self._error as error:
             self.problem = f"There is no flame graph: {error}"
             return None
@@ -111,3 +114,19 @@ class CellProfile:
         if self._running is not None:
             self._running.close()
             self._running = None
+
+
+def _of_the_cell(profile: Profile) -> Profile:
+    """Only what tasks did, and code of cells: a kernel has a dozen threads that wait for other things."""
+    wanted = {number for number, frame in enumerate(profile.frames) if frame.cell or _runs_tasks(frame)}
+    idle = {number for number, frame in enumerate(profile.frames) if frame.name in _WAITS}
+    profile.stacks = [
+        stack
+        for stack in profile.stacks
+        if wanted.intersection(stack.frames) and (profile.idle or stack.frames[-1] not in idle)
+    ]
+    return profile
+
+
+def _runs_tasks(frame: Frame) -> bool:
+    return frame.internal and frame.name.rpartition(".")[2] in _RUNNERS and "/worker/" in frame.file

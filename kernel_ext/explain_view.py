@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Final
 
+from ..dashboard.explain.path import coarse
 from ..dashboard.explain.words import percent, span
 from .html import BAD, BUSY, GOOD, card
 from .tables import Table
@@ -89,7 +90,7 @@ def _verdict(diagnosis: Diagnosis) -> str:
     if diagnosis.findings:
         return ""
     if not diagnosis.tasks:
-        return "The cell submitted no tasks."
+        return "" if diagnosis.gaps else "The cell submitted no tasks."
     return "Nothing stands out: the cluster was busy with the cell's work."
 
 
@@ -117,7 +118,7 @@ def _text(diagnosis: Diagnosis, said: list[str]) -> str:
     if diagnosis.functions:
         lines.append(_functions(diagnosis).text())
     if diagnosis.path:
-        lines.append("  Critical path: " + " → ".join(_step_text(step) for step in _steps(diagnosis.path)))
+        lines.append("  Critical path: " + " → ".join(_step_text(step) for step in coarse(diagnosis.path, _SHOWN)))
     return "\n".join([*lines, *(f"  {line}" for line in said)])
 
 
@@ -135,13 +136,14 @@ def _html(diagnosis: Diagnosis, said: list[str]) -> str:
     if diagnosis.path and diagnosis.wall:
         parts.append(_caption("Critical path: what had to end before what, from the cell's begin to its end"))
         steps = [
-            (_step_text(step), _STEPS[step.kind], step.seconds / diagnosis.wall) for step in _steps(diagnosis.path)
+            (_step_text(step), _STEPS[step.kind], step.seconds / diagnosis.wall)
+            for step in coarse(diagnosis.path, _SHOWN)
         ]
         parts.append(_bar(steps))
     if diagnosis.functions:
         parts.append(_functions(diagnosis).html())
     parts += [f'<div style="opacity:.65;font-size:12px">{escape(line)}</div>' for line in said]
-    return f'<div style="font-size:13px;line-height:1.6">{"".join(parts)}</div>'
+    return f'<div style="font-family:sans-serif;font-size:13px;line-height:1.6">{"".join(parts)}</div>'
 
 
 def _headline(finding: Finding) -> str:
@@ -207,12 +209,6 @@ def _functions(diagnosis: Diagnosis) -> Table:
     ]
     columns = ("function", "called in", "tasks", "failed", "in all", "half took less than", "longest")
     return Table(columns, rows, frozenset(columns[2:]))
-
-
-def _steps(path: list[Step]) -> list[Step]:
-    """The longest steps, in their order."""
-    chosen = sorted(path, key=lambda step: -step.seconds)[:_SHOWN]
-    return [step for step in path if step in chosen]
 
 
 def _step_text(step: Step) -> str:

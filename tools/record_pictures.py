@@ -4,6 +4,8 @@ One run gives both, so that the figures in a notebook are those in its picture; 
 has run, so that light and dark show the same run. Outputs belong to a quiet machine: a busy one makes the notebook say
 that parallel work gains little. So it is measured first, and a busy one is refused unless one insists.
 
+A page of the documentation is a notebook, too: its `ipython` blocks are the cells. Of it only the pictures are kept.
+
 Rejected: nbconvert, whose pages look like no notebook that anybody works in; and pictures of outputs alone.
 
 Usage: ./go pictures [--anyway] [name …]
@@ -14,7 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import shutil
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -29,6 +31,7 @@ __all__ = ["PICTURES", "Picture", "main", "record"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 NOTEBOOKS: Final = ROOT / "notebooks"
+PAGES: Final = ROOT / "docs"
 IMAGES: Final = ROOT / "docs/images"
 
 BUSY: Final = 0.3
@@ -39,7 +42,8 @@ BUSY: Final = 0.3
 class Picture:
     """Part of a notebook that stands in the documentation, as ``<name>.png`` and ``<name>-dark.png``.
 
-    ``cell`` is the id of the cell at its top; ``width`` and ``height`` are those of the browser's page, in pixels.
+    ``notebook`` is a file of `NOTEBOOKS`, or of `PAGES`. ``cell`` is the id of the cell at its top, of a page
+    ``block-01`` and so on; ``width`` and ``height`` are those of the browser's page, in pixels.
     """
 
     name: str
@@ -55,8 +59,21 @@ PICTURES: Final = (
     Picture("actors", "03_actors.ipynb", "step-17", height=900),
     Picture("objects_and_memory", "04_objects_and_memory.ipynb", "step-16", height=900),
     Picture("notebooks_that_compute", "05_notebooks_that_compute.ipynb", "step-20", height=1000),
+    Picture("explain", "explain.md", "block-02", height=620),
     Picture("from_other_tools", "06_from_other_tools.ipynb", "step-10", height=900),
 )
+
+
+def notebook_of(page: Path) -> nbformat.NotebookNode:
+    """The cells that a page of the documentation consists of."""
+    found = re.findall(r"^```ipython\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    cells = [
+        nbformat.v4.new_code_cell(source.rstrip(), id=f"block-{number:02}")  # type: ignore[no-untyped-call]
+        for number, source in enumerate(found, 1)
+    ]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    made: nbformat.NotebookNode = nbformat.v4.new_notebook(cells=cells, metadata=kernel)  # type: ignore[no-untyped-call]
+    return made
 
 
 def record(notebook: Path, pictures: Sequence[Picture], images: Path) -> nbformat.NotebookNode:
@@ -68,7 +85,9 @@ def record(notebook: Path, pictures: Sequence[Picture], images: Path) -> nbforma
         A cell failed.
     """
     with tempfile.TemporaryDirectory(prefix="pictures-") as folder:
-        copy = Path(shutil.copy(notebook, folder))
+        source = notebook_of(notebook) if notebook.suffix == ".md" else nbformat.read(notebook, 4)  # type: ignore[no-untyped-call]
+        copy = Path(folder) / f"{notebook.stem}.ipynb"
+        nbformat.write(source, copy)  # type: ignore[no-untyped-call]
         first = pictures[0]
         with (
             lab_server(Path(folder)) as url,
@@ -83,7 +102,6 @@ def record(notebook: Path, pictures: Sequence[Picture], images: Path) -> nbforma
                 lab.page.set_viewport_size({"width": picture.width, "height": picture.height})
                 for dark in (False, True):
                     _take(lab, picture.cell, dark, images / f"{picture.name}{'-dark' if dark else ''}.png")
-    source = nbformat.read(notebook, 4)  # type: ignore[no-untyped-call]
     return _as_written(executed, source)
 
 
@@ -136,8 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"this machine is busy: {load:.1f} programs run on average. Wait for it, or insist with --anyway")
     wanted = [picture for picture in PICTURES if not chosen.names or picture.name in chosen.names]
     for name in dict.fromkeys(picture.notebook for picture in wanted):
-        executed = record(NOTEBOOKS / name, [picture for picture in wanted if picture.notebook == name], IMAGES)
-        nbformat.write(executed, NOTEBOOKS / name)  # type: ignore[no-untyped-call]
+        path = (PAGES if name.endswith(".md") else NOTEBOOKS) / name
+        executed = record(path, [picture for picture in wanted if picture.notebook == name], IMAGES)
+        if path.parent == NOTEBOOKS:
+            nbformat.write(executed, path)  # type: ignore[no-untyped-call]
         print(f"{name}:", *_said(executed), sep="\n  ")
     return 0
 

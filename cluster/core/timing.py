@@ -32,9 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = ["CoreTiming", "DriverTiming", "Look", "PlanSeen"]
 
-_LOOK: Final = 0.01  # seconds between two looks
+_LOOK: Final = 0.01
+"""Seconds between two looks, and in the long run a thousandth of the time that the cell has run: what is kept of a cell
+that runs for hours stays small."""
 _WAITS: Final = (Phase.FETCH, Phase.RESTORE, Phase.ROOM)
 _EDGES_KEPT: Final = 200_000
+_INTERVALS_KEPT: Final = 200_000
+_WAITING_FILES: Final = ("/selectors.py", "/threading.py")  # a thread whose innermost frame is there does nothing
 _COUNTED: Final = 1_000  # tasks that wait for arguments and are counted one by one
 
 
@@ -141,6 +145,8 @@ class Look(msgspec.Struct, array_like=True):
         Of the explained cell, that the main thread was in; 0: none.
     where
         The innermost line of the user's program: ``function (file:line)``.
+    waits
+        It waited for something that is no `get`: an event loop, or another thread.
     parked, queued, inflight
         Tasks that wait for their arguments; that are ready and have no worker; that are at a worker.
     """
@@ -148,6 +154,7 @@ class Look(msgspec.Struct, array_like=True):
     at: float
     line: int
     where: str
+    waits: bool
     parked: int
     queued: int
     inflight: int
@@ -174,7 +181,7 @@ class DriverTiming(CoreTiming):
     """
 
     def __init__(self, core: Core, filename: str) -> None:
-        super().__init__(core, PhaseLog())
+        super().__init__(core, PhaseLog(kept=_INTERVALS_KEPT))
         self.filename = filename
         self.looks: list[Look] = []
         self.marks: list[tuple[float, int]] = []
@@ -224,15 +231,16 @@ class DriverTiming(CoreTiming):
     def _look_around(self) -> None:
         # What counts tasks tells its number without giving it away only as text: "count(17)".
         counter: Any = getattr(self.core.next_counter, "__self__", None)
+        begin = time.perf_counter()
         while True:
             self.marks.append((time.perf_counter(), int(repr(counter)[6:-1]) - 1))
-            if self._end.wait(_LOOK):
+            if self._end.wait(max(_LOOK, (time.perf_counter() - begin) / 1_000)):
                 return
             self.looks.append(self._look())
             self.turn_on()
 
     def _look(self) -> Look:
-        line, where = self._place()
+        line, where, waits = self._place()
         submission, calls = self.core.submission, self.core.actor_calls
         parked = list(self.core.completion.parked)
         some = parked[-_COUNTED:]
@@ -243,12 +251,13 @@ class DriverTiming(CoreTiming):
         queued += sum(len(client.queue) for client in clients)
         inflight += sum(len(client.inflight) for client in clients)
         queued += len(self.core.inbox)
-        return Look(time.perf_counter(), line, where, waiting, queued, inflight)
+        return Look(time.perf_counter(), line, where, waits, waiting, queued, inflight)
 
-    def _place(self) -> tuple[int, str]:
-        """The line of the cell that the main thread is in, and the innermost line that is not ours."""
+    def _place(self) -> tuple[int, str, bool]:
+        """The line of the cell that the main thread is in, the innermost line that is not ours, whether that waits."""
         frame = sys._current_frames().get(self._main)
         where = ""
+        waits = frame is not None and frame.f_code.co_filename.endswith(_WAITING_FILES)
         while frame is not None:
             code = frame.f_code
             if not where and not (frame.f_globals.get("__name__") or "").startswith(_OURS):
@@ -256,9 +265,9 @@ class DriverTiming(CoreTiming):
                 if code.co_filename == self.filename:
                     where = f"line {frame.f_lineno} of the cell"
             if code.co_filename == self.filename:
-                return frame.f_lineno, where
+                return frame.f_lineno, where, waits
             frame = frame.f_back
-        return 0, where
+        return 0, where, waits
 
 
 _OURS: Final = f"{__name__.partition('.')[0]}."

@@ -34,7 +34,8 @@ LONG: Final = 0.001
 SHORT: Final = 0.000_1  # seconds
 ENOUGH: Final = 8  # calls shorter than that, one after the other, that tell what such a call takes
 
-_KEPT: Final = 4_000  # intervals between two flushes; of more, only the sums are known
+_KEPT: Final = 4_000
+"""Intervals between two flushes, unless told otherwise; of more, only the sums are known."""
 
 
 class Phase(IntEnum):
@@ -76,11 +77,17 @@ class PhaseLog:
     ``whose`` tells what a phase is to be counted for: any hashable object, or None for the process itself.
     """
 
-    def __init__(self, whose: Callable[[], Any] = lambda: None, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        whose: Callable[[], Any] = lambda: None,
+        clock: Callable[[], float] = time.perf_counter,
+        kept: int = _KEPT,
+    ) -> None:
         self.sums: dict[tuple[Any, Phase], Sum] = {}
         self.intervals: list[Interval] = []
         self._whose = whose
         self._clock = clock
+        self._kept = kept
         self._local = _Local()
 
     @property
@@ -151,7 +158,7 @@ class PhaseLog:
         known.count += count
         known.seconds += own
         known.nbytes += nbytes
-        if seconds >= LONG and len(self.intervals) < _KEPT:
+        if seconds >= LONG and len(self.intervals) < self._kept:
             self.intervals.append((whose, phase, begin, seconds))
 
     def take(self) -> tuple[dict[tuple[Any, Phase], Sum], list[Interval]]:

@@ -187,7 +187,7 @@ def account(record: CellRecord) -> Accounting:
     late = _late_part(record, is_straggler(record))
     grid = _Grid(record.begin, record.end, [runs.begins, runs.ends, submitted, ready, *late, *edges])
     weights = np.array([function.cpus or 1.0 for function in record.functions] or [1.0])
-    running = grid.level(runs.begins, runs.ends, weights[runs.functions] if len(runs) else 1.0)
+    running = grid.level(*_held(record, weights))
     waiting = {phase: np.zeros(grid.count) for phase in _WAITS}
     for wait in waits:
         waiting[wait.phase] += grid.level(np.array([wait.begin]), np.array([wait.end]), weights[wait.function])
@@ -204,6 +204,22 @@ def account(record: CellRecord) -> Accounting:
     result.idle = float((left * grid.lengths).sum())
     _account_idle(record, result, left, running, waiting[Phase.BLOCKED], submitted, ready, painted, late, grid)
     return result
+
+
+def _held(record: CellRecord, weights: Floats) -> tuple[Floats, Floats, Floats]:
+    """When slots were held, and how many. Calls that an actor runs at the same time hold one slot together."""
+    runs = record.runs
+    is_actor = np.array([function.is_actor for function in record.functions] or [False])
+    alone = ~is_actor[runs.functions]
+    begins, ends, held = [runs.begins[alone]], [runs.ends[alone]], [weights[runs.functions[alone]]]
+    for worker in np.unique(runs.workers[~alone]):
+        rows = np.flatnonzero(~alone & (runs.workers == worker))
+        latest = np.maximum.accumulate(runs.ends[rows])
+        first = np.flatnonzero(np.append(True, runs.begins[rows][1:] > latest[:-1]))
+        begins.append(runs.begins[rows][first])
+        ends.append(np.append(latest[first[1:] - 1], latest[-1]))
+        held.append(np.ones(len(first)))
+    return np.concatenate(begins), np.concatenate(ends), np.concatenate(held)
 
 
 def _take(result: Accounting, cause: Cause, left: Floats, wanted: Floats, grid: _Grid) -> Floats:
@@ -309,6 +325,9 @@ def _account_idle(
     grid: _Grid,
 ) -> None:
     runs = record.runs
+    if len(runs):  # a call waits for its actor, not for a slot
+        of_actor = np.array([function.is_actor for function in record.functions])[runs.functions]
+        submitted, ready = (np.where(of_actor, runs.begins, times) for times in (submitted, ready))
     begun = grid.level(runs.begins, np.full(len(runs), record.end))
     could = grid.level(ready, np.full(len(runs), record.end))
     known = grid.level(submitted, np.full(len(runs), record.end))
@@ -346,6 +365,7 @@ def _account_idle(
             ((parked >= 1) | (blocked > 0), Cause.DEPENDENCIES),
             (gaps & (doing != _USER), Cause.OVERHEAD),
             (count > 0, Cause.PARALLELISM),
+            ((doing == Phase.BLOCKED) & ~started, Cause.SCHEDULING),
             (doing == Phase.BLOCKED, Cause.OVERHEAD),
         ],
     )

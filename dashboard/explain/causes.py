@@ -249,7 +249,7 @@ def _dependencies(record: CellRecord, accounting: Accounting) -> Finding:
     tasks = sum(step.tasks for step in path)
     chain = " → ".join(dict.fromkeys(step.name for step in path))
     numbers = [number for number, one in enumerate(record.functions) if one.name in {step.name for step in path}]
-    evidence = [f"the longest chain is of {tasks:,} tasks ({chain}), one after the other"]
+    evidence = [f"the longest chain is of {tasks:,} tasks ({chain}), one after the other"] if tasks > 1 else []
     nested = _phase_sum(record, Phase.BLOCKED)
     if sum(one.seconds for one in nested.values()) > SHARE * accounting.capacity:
         number = max(nested, key=lambda one: nested[one].seconds)
@@ -279,7 +279,7 @@ def _parallelism(record: CellRecord, accounting: Accounting) -> Finding:
         advice = "Submit all tasks first, and get() their references together after the loop."
         title = "Each task is waited for before the next is submitted"
     elif tasks < record.slots:
-        evidence.append(f"{name} has {tasks} task{'s' if tasks > 1 else ''}")
+        evidence.append(f"there {'are' if tasks > 1 else 'is'} {tasks} task{'s' if tasks > 1 else ''} of {name}")
         advice = f"Cut the work into more pieces: {math.ceil(2 * record.slots)} or more."
         title = "Fewer tasks than CPUs"
     elif record.functions[number].is_actor:
@@ -315,10 +315,10 @@ def _scheduling(record: CellRecord, accounting: Accounting) -> Finding:
     large = [function for function in record.functions if function.cpus > 1 or function.gpus]
     evidence = ["tasks that could run waited while CPUs were free"]
     if large:
-        needs = ", ".join(
-            f"{one.name} needs {one.cpus:g} CPUs{f' and {one.gpus:g} GPUs' if one.gpus else ''}" for one in large
-        )
-        evidence.append(needs)
+        evidence += [
+            f"tasks of {one.name} need {one.cpus:g} CPUs{f' and {one.gpus:g} GPUs' if one.gpus else ''}"
+            for one in large
+        ]
     first = float(record.runs.begins.min()) - record.begin
     if first > SHARE * record.wall:
         evidence.append(f"the first task began after {span(first)}")

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from ...cluster.telemetry.phases import Phase
 from .accounting import TINY, Accounting, Cause, account
 from .causes import EXPLAINED, SHARE, Finding, explain_gpus
 from .path import Step, critical_path
@@ -109,6 +110,10 @@ def _unknown(record: CellRecord, accounting: Accounting) -> list[str]:
         gaps.append(
             "The cell ran without being measured: what the driver did, when tasks were submitted, and what"
             " serialization took is not known. Run it again below %%explain."
+        )
+    elif not len(record.runs) and Phase.SUBMIT in record.driver.sums:
+        gaps.append(
+            "No events of its tasks came: they are not recorded (HIMALIA_TELEMETRY=0, enable_task_events=False)."
         )
     elif record.phases is None and len(record.runs):
         gaps.append("No worker told what it measured: what serialization took in tasks is not known.")

@@ -19,7 +19,7 @@ from ...cluster.telemetry.phases import Phase
 from .accounting import ready_times
 from .record import CellRecord
 
-__all__ = ["Kind", "Step", "critical_path"]
+__all__ = ["Kind", "Step", "coarse", "critical_path"]
 
 _SOON: Final = 0.003
 """Seconds between two things of which the second still counts as having waited for the first alone."""
@@ -134,6 +134,28 @@ def _released(walk: _Walk, row: int) -> int:
     woken = walk.blocked[place]
     walk.back_to(woken, Kind.DRIVER)
     return walk.last_before(woken)
+
+
+def coarse(steps: list[Step], most: int) -> list[Step]:
+    """At most so many steps: the shortest become part of the longer of their neighbours."""
+    left = [msgspec.structs.replace(step) for step in steps]
+    wall = sum(step.seconds for step in left)
+    small = wall * _SMALL / 4
+    while len(left) > most:
+        kept: list[Step] = []
+        for step in left:
+            last = kept[-1] if kept else None
+            if last is not None and (
+                (step.kind, step.name) == (last.kind, last.name) or min(step.seconds, last.seconds) < small
+            ):
+                longer = max(last, step, key=lambda one: one.seconds)
+                tasks = last.tasks + step.tasks if last.name == step.name else longer.tasks
+                kept[-1] = Step(longer.kind, last.begin, step.end, longer.name, tasks)
+            else:
+                kept.append(step)
+        left = kept
+        small *= 1.5
+    return left
 
 
 def _joined(steps: list[Step], small: float) -> list[Step]:

@@ -86,6 +86,14 @@ def test_bytecodes_of_the_hot_path_are_the_same_in_each_run() -> None:
     assert first == second
 
 
+def test_measuring_a_cell_costs_its_tasks_less_than_three_percent() -> None:
+    def total(*options: str) -> float:
+        last = run("hot_path.py", "--method", "bytecodes", "--tasks", "1000", *options).splitlines()[-1]
+        return float(last.split()[1].replace(",", ""))
+
+    assert total("--explained") <= 1.03 * total()
+
+
 def test_floors_judge_against_a_peer_a_limit_and_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCH))
     from floors import judge  # type: ignore[import-not-found]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import nbformat
 import pytest
 
 from tests.support.source_tree import ROOT
@@ -13,7 +14,16 @@ from tools import record_pictures
 def test_pictures_of_the_documentation_are_those_that_it_makes() -> None:
     made = {f"{picture.name}{kind}.png" for picture in record_pictures.PICTURES for kind in ("", "-dark")}
     assert made <= {path.name for path in record_pictures.IMAGES.iterdir()}
-    assert all((ROOT / "notebooks" / picture.notebook).exists() for picture in record_pictures.PICTURES)
+    folders = ("notebooks", "docs")
+    assert all(any((ROOT / name / one.notebook).exists() for name in folders) for one in record_pictures.PICTURES)
+
+
+def test_a_page_of_the_documentation_is_a_notebook_of_its_blocks() -> None:
+    for picture in record_pictures.PICTURES:
+        if picture.notebook.endswith(".md"):
+            made = record_pictures.notebook_of(record_pictures.PAGES / picture.notebook)
+            assert picture.cell in [cell.id for cell in made.cells]
+            nbformat.validate(made)
 
 
 def test_a_busy_machine_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

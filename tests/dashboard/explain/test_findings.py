@@ -140,7 +140,7 @@ def test_a_finding_says_what_to_do_with_its_numbers() -> None:
     (finding, *_) = diagnose(own_code()).findings
     assert finding.lines == [5]
     (finding, *_) = diagnose(no_worker()).findings
-    assert "f needs 2 CPUs" in finding.evidence
+    assert "tasks of f need 2 CPUs" in finding.evidence
 
 
 def test_lines_are_those_that_first_called_the_functions() -> None:
@@ -154,6 +154,19 @@ def test_what_other_cells_ran_is_no_loss() -> None:
     found = diagnose(made)
     assert found.seconds["other work"] == pytest.approx(1.0)
     assert not found.findings
+
+
+def test_calls_that_an_actor_runs_at_the_same_time_hold_one_slot() -> None:
+    tasks = [("A.g", 0, 0.0, 1.0), ("A.g", 0, 0.2, 0.8), ("A.g", 0, 0.5, 1.5), ("A.g", 0, 1.8, 2.0)]
+    known = {"A.g": Function("A.g", is_actor=True)}
+    found = diagnose(record(tasks, 2.0, driver=waiting((0.001, 2.0)), known=known))
+    assert found.seconds["compute"] == pytest.approx(1.7)
+    assert found.findings[0].title == "One actor does the work"
+
+
+def test_tasks_that_are_not_recorded_are_not_taken_for_none() -> None:
+    made = record([], 1.0, driver=[(Phase.SUBMIT, 0.0, 0.1)])
+    assert "HIMALIA_TELEMETRY=0" in diagnose(made).gaps[0]
 
 
 def test_of_a_cell_that_was_not_measured_is_said_what_is_not_known() -> None:

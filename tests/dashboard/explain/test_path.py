@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from himalia.cluster.telemetry.phases import Phase
-from himalia.dashboard.explain.path import Kind, critical_path
+from himalia.dashboard.explain.path import Kind, coarse, critical_path
 from tests.dashboard.explain.paper import record, waiting
 
 
@@ -54,3 +54,15 @@ def test_of_a_cell_that_was_not_measured_the_path_leads_over_ends() -> None:
     made = record([("f", 0, 0.0, 1.0), ("g", 1, 1.2, 2.0)], 2.0)
     made.driver = None
     assert [step.name for step in critical_path(made) if step.kind is Kind.TASK] == ["f", "g"]
+
+
+def test_a_path_is_made_coarse_without_losing_time() -> None:
+    tasks = [("f" if n % 3 else "g", 0, 0.1 * n, 0.1 * n + 0.05 + 0.001 * n) for n in range(40)]
+    marks = [(0.0, 0), *((0.1 * n, n + 1) for n in range(40))]
+    waits = waiting(*((0.1 * n, 0.1 * n + 0.05 + 0.001 * n) for n in range(40)))
+    fine = critical_path(record(tasks, 4.0, 1.0, submitted=marks, driver=waits))
+    few = coarse(fine, 8)
+    assert len(few) <= 8 < len(fine)
+    assert (few[0].begin, few[-1].end) == (fine[0].begin, fine[-1].end)
+    assert sum(step.seconds for step in few) == pytest.approx(4.0)
+    assert coarse(few, 8) == few
