@@ -12,13 +12,14 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
+from himalia.util.state._events import cluster_events
 from himalia.util.state._logs import LogReader
 from himalia.util.state._source import ROWS, Source
 from himalia.util.state._stacks import Profiling, get_stacks
 
 from ..cluster.gcs.client import GcsClient, GcsUnreachableError
 from ..cluster.protocol.common import NodeInfo
-from ..cluster.protocol.log_messages import LogQuestion, LogSelection
+from ..cluster.protocol.log_messages import LogLine, LogQuestion, LogSearch, LogSelection
 from ..cluster.telemetry.events import TaskState
 from ..cluster.telemetry.profiles import frame_text
 from ..cluster.telemetry.records import TaskRecord
@@ -29,8 +30,8 @@ from .task_questions import told_of_task
 __all__ = ["ABOUT", "ERRANDS", "answer", "query_name"]
 
 _LOG_LINES: Final = 1_000
-_LOOKED_THROUGH: Final = 20_000
-"""Lines at the end of a log that a search looks through each second."""
+_SEARCH_SECONDS: Final = 1.0  # of a node, for each look at a log: pages look again
+_NUMBERS: Final = frozenset({"attempt", "cell", "pid", "stream"})  # of a selection; the others are text
 _CALLS: Final = 200
 _TIMEOUT: Final = 5.0
 
@@ -89,25 +90,37 @@ def _task_log(source: Source, task: str) -> list[Row]:
 def _logs(source: Source, query: str) -> list[Row]:
     """The last lines of what a task, an actor, a cell, a worker or everybody printed, or of a file; searched."""
     asked = dict(parse_qsl(query))
-    words = asked.pop("search", "").lower()
-    filename, node = asked.pop("file", ""), asked.pop("node", "")
-    selection = msgspec.convert(asked, LogSelection, strict=False)
-    rows: list[Row] = []
+    words, node, filename = (asked.pop(name, "") for name in ("search", "node", "file"))
+    search = LogSearch(
+        LogSelection(**{name: int(value) if name in _NUMBERS else value for name, value in asked.items()}),  # type: ignore[arg-type]  # by name
+        words,
+        ignore_case=True,
+        files=filename,
+        tail=_LOG_LINES,
+        limit=_LOG_LINES,
+        seconds=_SEARCH_SECONDS,
+    )
+    found: list[LogLine] = []
     with LogReader(source.where, node, _TIMEOUT) as reader:
-        for piece in reader.pieces(selection, filename, _LOOKED_THROUGH if words else _LOG_LINES):
-            lines = piece.data.decode("utf-8", "backslashreplace").splitlines()
-            rows += [
-                {"text": line, "stream": piece.stream, "name": piece.name, "pid": piece.pid, "task": piece.task}
-                for line in lines
-                if words in line.lower()
-            ]
-    return rows[-_LOG_LINES:]
+        for one in reader.nodes:
+            found += reader.search(one.raylet, search).lines
+        if len(reader.nodes) > 1:
+            found.sort(key=lambda line: line.at)
+    return [
+        {"text": line.text, "stream": line.stream, "name": line.name, "pid": line.pid, "task": line.task}
+        for line in found[-_LOG_LINES:]
+    ]
 
 
 def _log_files(source: Source, node: str) -> list[Row]:
-    """Files of logs with their sizes. ``all``: of all nodes."""
+    """Files of logs that are not empty, with their sizes. ``all``: of all nodes."""
     with LogReader(source.where, "" if node == "all" else node, _TIMEOUT) as reader:
-        return [{"file": name, "size": size} for name, size in reader.files() if not name.endswith(".index")]
+        return [{"file": name, "size": size} for name, size in reader.files() if size and not name.endswith(".index")]
+
+
+def _newest_events(source: Source, limit: str) -> list[Row]:
+    """What happened in the cluster of late."""
+    return [row.asdict() for row in cluster_events(source, int(limit))]
 
 
 def _actor_calls(source: Source, actor: str) -> list[Row]:
@@ -138,6 +151,7 @@ ABOUT: Final[dict[str, Callable[[Source, str], list[Row]]]] = {
     "actor_calls": _actor_calls,
     "log_files": _log_files,
     "logs": _logs,
+    "newest_events": _newest_events,
     "task_log": _task_log,
     "task_told": told_of_task,
 }

@@ -35,6 +35,7 @@ _REMEMBERED: Final = 0.9
 
 _TITLE: Final = "himalia:"
 _WORKER: Final = _TITLE + "worker"
+_LONG: Final = {"dashboa": "dashboard"}  # the kernel keeps fifteen letters of a name
 
 
 def process_rows(machine: RayletMachine) -> list[dict[str, Any]]:
@@ -113,7 +114,8 @@ def servers_of(host_pid: int) -> dict[str, int]:
             with contextlib.suppress(OSError):
                 name = Path(f"/proc/{pid}/comm").read_text().strip()
                 if name.startswith(_TITLE) and name != _WORKER:
-                    found[name.removeprefix(_TITLE)] = int(pid)
+                    kind = name.removeprefix(_TITLE)
+                    found[_LONG.get(kind, kind)] = int(pid)
     return found
 
 

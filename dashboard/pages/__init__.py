@@ -6,19 +6,44 @@ from typing import Any, Final
 
 from .actors import ActorPage, Actors
 from .base import Page
+from .errors import ErrorPage, Errors
+from .events import Autoscaler
+from .gpus import Gpus
 from .jobs import Jobs
 from .logs import Logs
+from .nodes import Nodes
 from .overview import Overview
 from .progress import Progress
+from .scheduling import Scheduling
 from .task import Task
 from .task_graph import TaskGraph
 from .task_stream import TaskStream
 from .tasks import Tasks
+from .worker import WorkerPage
 
 __all__ = ["PAGES", "menu"]
 
 PAGES: Final[dict[str, type[Page]]] = {
-    page.name: page for page in (Overview, Progress, TaskGraph, TaskStream, Actors, Jobs, Logs, ActorPage, Tasks, Task)
+    page.name: page
+    for page in (
+        Overview,
+        Progress,
+        TaskGraph,
+        TaskStream,
+        Actors,
+        Nodes,
+        Gpus,
+        Jobs,
+        Scheduling,
+        Autoscaler,
+        Logs,
+        Errors,
+        ActorPage,
+        ErrorPage,
+        Task,
+        Tasks,
+        WorkerPage,
+    )
 }
 
 

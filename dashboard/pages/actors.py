@@ -227,6 +227,7 @@ class ActorPage(Page):
                 ],
                 height=320,
                 sort="-started",
+                opens=Opens("task", {"task": "task_id"}),
                 search=True,
                 empty="None of its methods was called yet.",
                 hint="The newest 200, and those that wait",

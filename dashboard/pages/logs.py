@@ -70,7 +70,7 @@ class Logs(Page):
                 sort="file",
                 search=True,
                 opens=Opens("logs", {"file": "file"}),
-                empty="No process has written a log yet.",
+                empty="No process has written anything into a file yet.",
                 hint="Of raylets, the GCS, workers and the dashboard itself: a row opens the file",
             ),
         ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..model import NodeSample, NodeView
 from ..sources import Rows, Series
 from .base import Page
+from .events import EVENTS, event_rows, event_source, event_table
 from .panels import Column, Numbers, Panel, Plot, Table
 from .words import cell_name, milliseconds
 
@@ -27,6 +28,7 @@ class Overview(Page):
     name = "overview"
     title = "Overview"
     about = "What the cluster has, what is in use, and how far the work is"
+    NEEDS = (EVENTS,)
 
     def __init__(self, params: Mapping[str, str]) -> None:
         super().__init__(params)
@@ -38,6 +40,7 @@ class Overview(Page):
         self._functions = self.add(
             Rows("functions", ("key", "name", "cell", "total", "done", "running", "failed", "rate", "left"))
         )
+        self._events = self.add(event_source("events"))
         self._version = 0
         self._last: dict[bytes, tuple[NodeView, NodeSample]] = {}
 
@@ -67,7 +70,7 @@ class Overview(Page):
                 "Object store",
                 ["use"],
                 "times:lines",
-                {"names": [("store", "in use", "#cc79a7")], "fill": True, "number": "0.0 b"},
+                {"names": [("store", "in use", "#cc79a7")], "fill": True, "number": "0.0 d"},
                 height=180,
                 span=4,
                 hint="Shared memory that objects take, on all nodes",
@@ -102,6 +105,7 @@ class Overview(Page):
                 ],
                 empty="No node has said hello yet.",
             ),
+            event_table("Events", "events", "Nothing has happened yet."),
         ]
 
     def update(self, state: State) -> None:
@@ -114,6 +118,7 @@ class Overview(Page):
                 self._last[node.node_id] = (node, sample)
         self._draw_nodes()
         self._draw_functions(state)
+        self._events.set(event_rows(state))
         self._draw_numbers(state)
         if any(node.samples for node in changes.nodes):
             self._add_sample(state)

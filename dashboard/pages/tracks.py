@@ -66,7 +66,7 @@ class Stack:
 
     def __init__(self, name: str, kept: int = 2_400) -> None:
         self.series = Series(name, self.COLUMNS, kept)
-        self._last = 0.0
+        self._last = float("-inf")
         self._colours = _Colours()
 
     def add(self, at: float, values: Mapping[str, float]) -> None:

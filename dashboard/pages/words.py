@@ -9,6 +9,8 @@ from ...cluster.protocol.common import Cell
 from ...cluster.telemetry.events import TaskState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..groups import Group
     from ..model import Model
     from ..state import State
@@ -22,7 +24,9 @@ __all__ = [
     "host_names",
     "in_cell",
     "milliseconds",
+    "process_key",
     "process_names",
+    "process_of_key",
     "seconds_of",
     "state_name",
     "took",
@@ -121,3 +125,14 @@ def group_of(model: Model, key: str) -> Group | None:
 
 def _hash(*parts: str) -> str:
     return f"{zlib.crc32(chr(0).join(parts).encode()):08x}"
+
+
+def process_key(row: Mapping[str, Any]) -> str:
+    """What tells processes of ``worker_stats`` apart: the id, or of a server its name and node."""
+    return str(row["worker_id"] or f"{row['process']}@{row['node_id']}")
+
+
+def process_of_key(key: str) -> str:
+    """What `get_stack` calls the process of a `process_key`."""
+    name, _, node = key.partition("@")
+    return node if name == "raylet" else name

@@ -61,7 +61,8 @@ export class PlotPanel {
   bindFactors(factors) {
     const source = this.page.source(factors.source);
     const draw = () => {
-      const values = [...(source.data[factors.column] ?? [])].reverse();
+      const values = [...(source.data[factors.column] ?? [])];
+      if (factors.axis === "y") values.reverse(); // the first one is the uppermost
       this.plot[`${factors.axis}_range`].factors = values;
       if (factors.size) {
         const most = factors.most || 2000;

@@ -33,7 +33,7 @@ class PlayedCluster:
     def __init__(self) -> None:
         self.ring = EventRing(GcsConfig())
         self.now = 100.0
-        self.rows_of: dict[str, list[dict[str, Any]]] = {}
+        self.rows_of: dict[str, list[dict[str, Any]]] = {"newest_events:500": []}
         self.asked: list[str] = []
         self.cpus_used = 1
         self.is_gone = False

@@ -18,11 +18,12 @@ _POLL: Final = 0.5
 """Seconds between questions: what happens is rare, and read by people."""
 
 _AT_ONCE: Final = 1_000
+_ALL: Final = 1_000_000  # more than the GCS remembers
 
 
-def cluster_events(source: Source) -> list[StateRecord]:
+def cluster_events(source: Source, limit: int = _ALL) -> list[StateRecord]:
     """The newest first."""
-    return [_row(event) for event in reversed(source.ask("events")["events"])]
+    return [_row(event) for event in reversed(source.ask("events", limit)["events"])]
 
 
 def follow_cluster_events(
