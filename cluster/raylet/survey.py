@@ -12,7 +12,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -20,13 +20,15 @@ from ..protocol.common import RESOURCE_UNIT
 from ..protocol.ids import make_task_id
 from ..protocol.node_messages import NodeAnswer, NodeQuestion
 from ..protocol.raylet_messages import StoreStats
-from ..telemetry.gpu_sampler import GpuReading, open_gpus
 from ..telemetry.run_notes import FunctionMemory, Notes, Running, merge_memory
-from ..telemetry.system_sampler import Sampler
 from .machine import RayletMachine
 from .memory_monitor import MemoryState
 from .process_files import ProcessFiles
 from .waiting_rows import waiting_row
+
+if TYPE_CHECKING:
+    from ..telemetry.gpu_sampler import GpuReading, GpuSource
+    from ..telemetry.system_sampler import Sampler
 
 __all__ = ["Survey", "gpu_rows", "process_rows"]
 
@@ -148,8 +150,8 @@ class Survey:
         self._send = send
         self._host_pid = host_pid
         self._loop = asyncio.get_running_loop()
-        self._sampler = Sampler(folders)
-        self._gpu_source = open_gpus()
+        self._folders = folders
+        self._samplers: tuple[Sampler, GpuSource] | None = None  # imported and made for the first who looks
         self._gpus: list[dict[str, Any]] = []
         self._sampling: asyncio.Future[None] | None = None
         self._waiting: list[NodeQuestion] = []
@@ -209,13 +211,19 @@ class Survey:
 
     def _measure(self, node: dict[str, Any], processes: list[dict[str, Any]]) -> None:
         """In a thread: the rows of a sample."""
+        if self._samplers is None:
+            from ..telemetry.gpu_sampler import open_gpus
+            from ..telemetry.system_sampler import Sampler
+
+            self._samplers = Sampler(self._folders), open_gpus()
+        sampler, source = self._samplers
         node_id, known = node["node_id"], {row["pid"] for row in processes}
         processes += [
             {"node_id": node_id, "worker_id": b"", "pid": pid, "kind": kind, "state": kind, "job_id": b""}
             for kind, pid in servers_of(self._host_pid).items()
             if pid not in known
         ]
-        machine, measured = self._sampler.sample(row["pid"] for row in processes)
+        machine, measured = sampler.sample(row["pid"] for row in processes)
         found = []
         for row in processes:
             numbers = measured.get(row["pid"])
@@ -225,7 +233,7 @@ class Survey:
             running = notes.running if notes is not None and row["state"] != "idle" else None
             found.append({**row, **numbers, **running_fields(running)})
         self._node, self._processes = {**node, **machine}, found
-        gpus = gpu_rows(self._gpu_source.read(), found)
+        gpus = gpu_rows(source.read(), found)
         self._gpus = [{"node_id": node_id, "at": machine["at"], **gpu} for gpu in gpus]
 
     def _measured(self, done: asyncio.Future[None]) -> None:

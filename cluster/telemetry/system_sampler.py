@@ -24,7 +24,7 @@ GAP: Final = 0.1
 """Seconds between two readings where there was none before: ten ticks of the kernel's accounting."""
 
 USS_BUDGET: Final = 0.05
-"""Seconds that a sample may spend on private memory: about a millisecond for each GB that a process maps."""
+"""Seconds of CPU that a sample may spend on private memory: about a millisecond for each GB that a process maps."""
 
 
 class SystemCounters(NamedTuple):
@@ -177,13 +177,13 @@ class Sampler:
         import psutil
 
         self._private = {pid: known for pid, known in self._private.items() if pid in rows}
-        until = time.perf_counter() + USS_BUDGET
+        until = time.thread_time() + USS_BUDGET
         for pid in sorted(rows, key=lambda pid: self._private.get(pid, (0.0, 0))[0]):
             try:
                 process = psutil.Process(pid)
                 with process.oneshot():
                     resident, threads = process.memory_info().rss, process.num_threads()
-                if time.perf_counter() < until:
+                if time.thread_time() < until:
                     self._private[pid] = (self._clock(), process.memory_full_info().uss)
             except psutil.Error:
                 continue  # it ended, or is none of ours
