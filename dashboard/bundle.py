@@ -12,7 +12,17 @@ from typing import Final
 
 __all__ = ["MODULES", "bokeh_js", "bundled", "static_text"]
 
-MODULES: Final = ("flame.js", "format.js", "theme.js", "source.js", "table.js", "plot.js", "panels.js", "client.js")
+MODULES: Final = (
+    "flame.js",
+    "format.js",
+    "theme.js",
+    "source.js",
+    "table.js",
+    "plot.js",
+    "panels.js",
+    "travel.js",
+    "client.js",
+)
 """In an order in which each comes after those that it imports."""
 
 _IMPORT: Final = re.compile(r'^import \{[^}]*\} from "\./(\w+\.js)";\n', re.MULTILINE)

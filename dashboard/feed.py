@@ -19,6 +19,7 @@ from ..cluster.protocol.gcs_messages import ListState
 from ..cluster.telemetry.events import Batch
 from ..cluster.telemetry.feed import INTERVAL, TaskFeed
 from .model import Model
+from .recording import Player, Recording
 
 __all__ = ["ModelFeed", "Read"]
 
@@ -30,6 +31,7 @@ class Read(msgspec.Struct):
     """What one question brought: to be applied in the model's thread."""
 
     batches: list[Batch]
+    blobs: list[bytes]
     nodes: list[dict[str, Any]] | None
     at: float
     is_behind: bool
@@ -47,6 +49,8 @@ class ModelFeed:
         None: a new one.
     clock, wall
         Seconds on a clock that only goes forward, and since the epoch.
+    recording
+        Where all that is read is kept besides; None: nowhere.
     """
 
     def __init__(
@@ -55,12 +59,15 @@ class ModelFeed:
         model: Model | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        recording: Recording | None = None,
     ) -> None:
         self.model = model if model is not None else Model()
         self.tasks = TaskFeed(ask, limit=_READ_BYTES)
         self._ask = ask
         self._clock = clock
         self._wall = wall
+        self.recording = recording
+        self._player = Player(self.model)
         self._next_sample = float("-inf")
 
     def read(self) -> Read:
@@ -77,15 +84,23 @@ class ModelFeed:
         if now >= self._next_sample and not self.tasks.is_behind:
             self._next_sample = now + _SAMPLE
             nodes = self._ask(ListState("nodes"))
-        return Read(batches, nodes, self._wall(), self.tasks.is_behind)
+        return Read(batches, self.tasks.blobs, nodes, self._wall(), self.tasks.is_behind)
 
     def apply(self, read: Read) -> None:
         """Have the model take it in."""
-        now = self._clock()
-        self.model.take(read.batches, self.tasks, now)
+        player = self._player
+        for batch, blob in zip(read.batches, read.blobs, strict=True):
+            player.play(batch, read.at)
+            if self.recording is not None:
+                self.recording.add(player, blob, len(batch.counters))
+        for worker_id in self.tasks.dead:
+            player.end_process(worker_id)
+            if self.recording is not None:
+                self.recording.add_end(player, worker_id)
+        self.model.lose(self.tasks.missed + self.tasks.unsent)
         if read.nodes is not None:
             self.model.sample(read.nodes, read.at)
-            self.model.tick(now)
+            player.tick(read.at)
 
     def catch_up(self) -> Model:
         """Read and apply all there is now; the model."""

@@ -44,6 +44,14 @@ class Graph:
         self._spans: dict[bytes, list[_Span]] = {}  # by process
         self._open: dict[bytes, deque[tuple[int, int]]] = {}  # by process: counter, group
 
+    def copy(self) -> Graph:
+        """Another one that knows the same, and goes on by itself."""
+        other = Graph()
+        other.links, other.edges = self.links.copy(), self.edges.copy()
+        other._spans = {process: spans.copy() for process, spans in self._spans.items()}
+        other._open = {process: waiting.copy() for process, waiting in self._open.items()}
+        return other
+
     def add(self, batch: Batch, numbers: list[int], version: int) -> None:
         """Take in a batch."""
         for made, used in batch.links:

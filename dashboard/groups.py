@@ -107,6 +107,19 @@ class Groups:
         self._looks: dict[bytes, tuple[int, dict[tuple[int, int], int]]] = {}  # by owner: sequence, tasks by state
         self._active: set[int] = set()  # whose rate may be more than nothing
 
+    def copy(self) -> Groups:
+        """The same counts in another object, which goes on by itself."""
+        other = Groups()
+        other.all = [msgspec.structs.replace(group) for group in self.all]
+        other.changed = self.changed.copy()
+        for worker, mine in self._by_worker.items():
+            copies = other._by_worker[worker] = {key: msgspec.structs.replace(one) for key, one in mine.items()}
+            other.running.update(copies)
+        other._states = [msgspec.structs.replace(one, history=one.history.copy()) for one in self._states]
+        other._numbers, other._totals = self._numbers.copy(), self._totals.copy()
+        other._looks, other._active = self._looks.copy(), self._active.copy()
+        return other
+
     # -- batches ------------------------------------------------------------------------------------------------------
 
     def of_source(self, source: Source) -> int:

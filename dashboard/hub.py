@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from .pages import PAGES, menu
-from .pages.base import Page
+from .pages.base import BadParamsError, Page
 from .pages.panels import Panel, Plot
 from .state import StateFeed
 from .themes import THEME
@@ -34,16 +34,26 @@ INTERVAL: Final = 0.1  # seconds between rounds: senders flush four times a seco
 STEP: Final = 0.1  # seconds between two texts to a viewer, also while there is more to read
 
 
+_PRESENT: Final = "Only tasks, and how busy nodes were, are recorded: what else is here is of the present."
+
+
 class UnknownPageError(LookupError):
     """There is no page of that name."""
 
 
 class _View:
-    """A page and who looks at it."""
+    """A page and who looks at it.
 
-    def __init__(self, key: tuple[str, str], page: Page) -> None:
+    Attributes
+    ----------
+    at
+        The moment that it shows, in seconds since the epoch; None: the present. What is past does not change.
+    """
+
+    def __init__(self, key: tuple[str, str, str], page: Page, at: float | None = None) -> None:
         self.key = key
         self.page = page
+        self.at = at
         self.viewers: list[Viewer] = []
         self.broken = ""
         self._opening = ""
@@ -67,11 +77,15 @@ class _View:
             "controls": page.controls(),
             "plots": [_plot(panel, page) for panel in panels],
             "menu": menu(),
+            "at": self.at,
         }
 
-    def snapshot(self) -> str:
-        """All data, as text."""
-        return _text({"type": "data", "ops": [source.snapshot() for source in self.page.sources.values()]})
+    def snapshot(self, record: tuple[float, float]) -> str:
+        """All data, as text. ``record``: from when to when there is a past to look at."""
+        message: dict[str, Any] = {"type": "data", "at": self.at, "record": record}
+        if self.at is not None:
+            message["error"] = self.broken or (_PRESENT if self.page.needs() else "")
+        return _text(message | {"ops": [source.snapshot() for source in self.page.sources.values()]})
 
     def step(self, state: Any) -> str:
         """Bring the page up to date: what changed, as text; empty if nothing did."""
@@ -81,7 +95,7 @@ class _View:
             _log.exception("the page %s could not be brought up to date", self.page.name)
             return self._break(f"{type(error).__name__}: {error}")
         ops = [op for source in self.page.sources.values() for op in source.changes()]
-        message: dict[str, Any] = {"type": "data", "ops": ops}
+        message: dict[str, Any] = {"type": "data", "ops": ops, "record": state.record}
         missing = [state.failed[name] for name in self.page.needs() if name in state.failed]
         text = f"The cluster could not tell all of this page: {'; '.join(sorted(set(missing)))}" if missing else ""
         if self.broken != text:
@@ -112,17 +126,20 @@ class Viewer:
             There is no such page, or it has no such parameters. The viewer stays where it is.
         """
         name = page or (self._view.page.name if self._view is not None else "")
-        view = self._hub.view(name, params)
+        view, before = self._hub.view(name, params), self._view
         view.viewers.append(self)  # first: it may be the same one, which would be forgotten
         self.close()
         self._view = view
         self._hub.wake()
-        self.send(view.opening())
-        self.send(view.snapshot())
+        if before is None or before.at == view.at or before.key[:2] != view.key[:2]:
+            self.send(view.opening())
+        self.send(view.snapshot(self._hub.feed.record))  # another moment of the same page is other data
 
     def opening(self) -> list[str]:
         """The page and all its data once more, as two texts; nothing is sent."""
-        return [self._view.opening(), self._view.snapshot()] if self._view is not None else []
+        if self._view is None:
+            return []
+        return [self._view.opening(), self._view.snapshot(self._hub.feed.record)]
 
     def close(self) -> None:
         """Look no more."""
@@ -143,7 +160,7 @@ class Hub:
 
     def __init__(self, feed: StateFeed) -> None:
         self.feed = feed
-        self._views: dict[tuple[str, str], _View] = {}
+        self._views: dict[tuple[str, str, str], _View] = {}
         self._wanted = asyncio.Event()
 
     @property
@@ -171,15 +188,16 @@ class Hub:
         return viewer
 
     def view(self, name: str, params: Mapping[str, str]) -> _View:
-        """The view of a page with these parameters."""
+        """The view of a page with these parameters. Every page has one more: ``at``, a moment of the past."""
         given = {key: value for key, value in params.items() if value}
-        key = (name, _text(dict(sorted(given.items()))))
+        at = _moment(given.pop("at", ""))
+        key = (name, _text(dict(sorted(given.items()))), str(at))
         view = self._views.get(key)
         if view is None:
             if name not in PAGES:
                 raise UnknownPageError(f"There is no page {name!r}, but {', '.join(PAGES)}")
-            view = _View(key, PAGES[name](given))
-            view.step(self.feed.state)
+            view = _View(key, PAGES[name](given), at)
+            view.step(self.feed.state if at is None else self.feed.past(at))
             self._views[key] = view
         return view
 
@@ -201,7 +219,7 @@ class Hub:
     def step(self) -> None:
         """The state has changed: bring all views up to date and tell their viewers."""
         for view in list(self._views.values()):
-            text = view.step(self.feed.state)
+            text = view.step(self.feed.state) if view.at is None else ""
             if text:
                 for viewer in list(view.viewers):
                     viewer.send(text)
@@ -252,6 +270,13 @@ def _plot(panel: Panel, page: Page) -> Any:
     draw = getattr(importlib.import_module(f".plots.{module}", __package__), function)
     columns = {name: list(page.sources[name].snapshot()["data"]) for name in panel.sources}
     return embedded(draw, columns, THEME, panel.options, panel.height)
+
+
+def _moment(text: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise BadParamsError(f"a moment is in seconds since the epoch, not {text!r}") from None
 
 
 def _text(message: Mapping[str, Any]) -> str:

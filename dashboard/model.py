@@ -103,6 +103,11 @@ class _Sequences:
         self.newest = first - 1
         self.missing = set(range(max(1, first - _SEQUENCES_KEPT), first))
 
+    def copy(self) -> _Sequences:
+        other = _Sequences(1)
+        other.newest, other.missing = self.newest, self.missing.copy()
+        return other
+
     def is_new(self, sequence: int) -> bool:
         """Whether it comes for the first time. One that is long overdue counts as come."""
         if sequence > self.newest:
@@ -166,6 +171,28 @@ class Model:
         self._group_versions: dict[int, int] = {}  # the one that changed last is the last
         self._running_version = 0
         self._running_keys: frozenset[tuple[bytes, int]] = frozenset()
+
+    def copy(self) -> Model:
+        """The same state in another model, which goes on by itself. Without samples of the nodes."""
+        other = Model(samples_kept=self._samples_kept)
+        other.version, other.dropped = self.version, self.dropped
+        other.groups, other.graph, other.stream = self.groups.copy(), self.graph.copy(), self.stream.copy()
+        other.workers, other._numbers = self.workers.copy(), self._numbers.copy()
+        other._worker_versions = self._worker_versions.copy()
+        other._sequences = {process: known.copy() for process, known in self._sequences.items()}
+        other._group_versions = self._group_versions.copy()
+        other._running_version, other._running_keys = self._running_version, self._running_keys
+        return other
+
+    def take_samples(self, other: Model, until: float) -> None:
+        """Have the samples of the nodes that another model had at a time, in seconds since the epoch."""
+        for node_id, known in other._nodes.items():
+            samples = [sample for sample in known.samples if sample.at <= until]
+            if samples:
+                node = self._nodes[node_id] = _Node(self._samples_kept)
+                node.host, node.version = known.host, self.version
+                node.samples.extend(samples)
+                node.versions.extend([self.version] * len(samples))
 
     # -- in -----------------------------------------------------------------------------------------------------------
 

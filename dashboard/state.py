@@ -16,6 +16,7 @@ import msgspec
 
 from .feed import ModelFeed, Read
 from .model import Model
+from .recording import Recording
 
 __all__ = ["ClusterAnswers", "State", "StateFeed", "StateRead"]
 
@@ -30,6 +31,9 @@ _SELDOM: Final[Mapping[str, float]] = {
 }
 """Seconds between questions, by kind, where they are not `_EVERY`: every process is asked for its objects, calls are
 looked for among all events, and an owner looks through all its references."""
+
+
+_TASKS: Final = 1_000_000  # that can be looked up, as many as the GCS remembers: 30 MB
 
 
 class ClusterAnswers(Protocol):
@@ -61,15 +65,18 @@ class State:
         Grows with each change.
     is_behind
         More events are there already than the model has taken in.
+    record
+        From when to when the past is known, in seconds since the epoch; 0: it is not.
     """
 
     def __init__(self, model: Model | None = None) -> None:
-        self.model = model if model is not None else Model()
+        self.model = model if model is not None else Model(tasks_kept=_TASKS)
         self.rows: dict[str, list[dict[str, Any]]] = {}
         self.failed: dict[str, str] = {}
         self.now = 0.0
         self.version = 0
         self.is_behind = False
+        self.record = (0.0, 0.0)
 
     def get(self, name: str) -> list[dict[str, Any]]:
         """Rows by name; none as long as they were not asked for."""
@@ -85,7 +92,7 @@ class StateRead(msgspec.Struct):
 
 
 class StateFeed:
-    """Keeps a state current.
+    """Keeps a state current, and knows what it was before.
 
     Parameters
     ----------
@@ -106,8 +113,21 @@ class StateFeed:
         self._answers = answers
         self._clock = clock
         self._wall = wall
-        self._feed = ModelFeed(answers.call, self.state.model, clock, wall)
+        self.recording = Recording(self.state.model)
+        self._feed = ModelFeed(answers.call, self.state.model, clock, wall, self.recording)
         self._due: dict[str, float] = {}
+
+    @property
+    def record(self) -> tuple[float, float]:
+        """See `State.record`."""
+        return self.recording.begin, self.recording.end
+
+    def past(self, at: float) -> State:
+        """The state as it was, in seconds since the epoch: tasks and samples. Other rows are those of the present."""
+        state = State(self.recording.at(at))
+        state.model.take_samples(self.state.model, at)
+        state.rows, state.now, state.version = self.state.rows, at, self.state.version
+        return state
 
     def read(self, needs: Collection[str]) -> StateRead:
         """Ask what is new of the tasks, and for rows that it is time for.
@@ -137,7 +157,7 @@ class StateFeed:
         """Have the state take it in; whether anything changed."""
         before = self.state.model.version
         self._feed.apply(read.model)
-        self.state.is_behind = read.model.is_behind
+        self.state.is_behind, self.state.record = read.model.is_behind, self.record
         for name in [name for name in self.state.rows if ":" in name and name not in self._due]:
             del self.state.rows[name]
         for name, rows in read.rows.items():

@@ -77,7 +77,7 @@ class TaskSeen(msgspec.Struct):
 
 
 class Block(msgspec.Struct, eq=False):
-    """The rows of one batch. ``bars`` is made at once and let go of first."""
+    """The rows of one batch."""
 
     number: int  # the model's version that it came with
     worker: int
@@ -93,7 +93,6 @@ class Block(msgspec.Struct, eq=False):
     extras: dict[int, str]
     lowest: int
     highest: int
-    bars: Bars | None = None
 
     def __len__(self) -> int:
         return len(self.counters)
@@ -161,7 +160,7 @@ class Stream:
         self._tasks_kept = tasks_kept
         self._bars_kept = bars_kept
         self._blocks: deque[Block] = deque()
-        self._drawn: deque[Block] = deque()  # those with bars
+        self._drawn: deque[tuple[int, Bars]] = deque()  # with the model's version that they came with
         self._bars = 0
 
     def add(self, batch: Batch, numbers: list[int], worker: int, version: int) -> Block | None:
@@ -170,10 +169,10 @@ class Stream:
             return None
         block = make_block(batch, numbers, worker, version)
         if not batch.is_owner:
-            block.bars = bars_of(block)
-            if block.bars:
-                self._drawn.append(block)
-                self._bars += len(block.bars)
+            bars = bars_of(block)
+            if bars:
+                self._drawn.append((version, bars))
+                self._bars += len(bars)
         self._blocks.append(block)
         self.tasks += len(block)
         while self.tasks > self._tasks_kept and len(self._blocks) > 1:
@@ -181,21 +180,25 @@ class Stream:
             self.tasks -= len(oldest)
             self.forgotten += len(oldest)
         while self._bars > self._bars_kept and len(self._drawn) > 1:
-            bars, self._drawn[0].bars = self._drawn[0].bars, None
-            self._bars -= len(bars or ())
-            self._drawn.popleft()
+            self._bars -= len(self._drawn.popleft()[1])
         return block
+
+    def copy(self) -> Stream:
+        """Another stream of the same rows, which goes on by itself. Blocks are shared: they do not change."""
+        other = Stream(self._tasks_kept, self._bars_kept)
+        other.tasks, other.forgotten, other._bars = self.tasks, self.forgotten, self._bars
+        other._blocks, other._drawn = self._blocks.copy(), self._drawn.copy()
+        return other
 
     def bars_since(self, version: int, limit: int) -> Bars:
         """Bars of what came after a version: the newest ones, whole blocks, ``limit`` at least if there are."""
         chosen: list[Bars] = []
         count = 0
-        for block in reversed(self._drawn):
-            if block.number <= version or count >= limit:
+        for number, part in reversed(self._drawn):
+            if number <= version or count >= limit:
                 break
-            if block.bars is not None:
-                chosen.append(block.bars)
-                count += len(block.bars)
+            chosen.append(part)
+            count += len(part)
         bars = Bars.none()
         for part in reversed(chosen):
             bars.extend(part)

@@ -55,6 +55,8 @@ class TaskFeed:
         Processes that ended since the answer before the last.
     is_behind
         There was more than fitted into the last answer.
+    blobs
+        The batches of the last answer, as they were encoded.
     """
 
     def __init__(self, ask: Callable[[ReadTaskEvents], Any], after: int = 0, limit: int = READ_BYTES) -> None:
@@ -68,6 +70,7 @@ class TaskFeed:
         self.refused = 0
         self.dead: list[bytes] = []
         self.is_behind = False
+        self.blobs: list[bytes] = []
         self._known_dead: set[bytes] = set()
 
     def read(self) -> list[Batch]:
@@ -87,9 +90,11 @@ class TaskFeed:
         self.dead = [process for process in answer.dead if process not in self._known_dead]
         self._known_dead = set(answer.dead)
         batches: list[Batch] = []
+        self.blobs = []
         for blob in answer.blobs:
             try:
                 batches.append(decode_batch(blob))
+                self.blobs.append(blob)
             except msgspec.DecodeError:  # of another version: one damaged batch does not hide the others
                 self.refused += 1
         return batches

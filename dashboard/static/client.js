@@ -4,13 +4,14 @@
 //
 // Options: send(message) and what calls shown.receive(message) are the channel; bokeh() resolves to BokehJS;
 // act(name, args) carries out an action (null: none can be taken here); opened(page, params) is told where we are;
-// theme() says "light" or "dark".
+// theme() says "light" or "dark"; travel: whether there is a slider through time; moved(at) is told the moment shown.
 
 import { element } from "./format.js";
 import { DetailsPanel, FlamePanel, FramePanel, NumbersPanel, TextPanel } from "./panels.js";
 import { PlotPanel } from "./plot.js";
 import { Source } from "./source.js";
 import { TablePanel } from "./table.js";
+import { TravelBar } from "./travel.js";
 
 const PANELS = {
   numbers: NumbersPanel,
@@ -40,7 +41,9 @@ class Shown {
     this.notice.hidden = true;
     this.bar = element("div", "hm-controls");
     this.grid = element("div", "hm-grid");
-    root.replaceChildren(this.notice, this.bar, this.grid);
+    this.at = null; // the moment that is shown, in seconds since the epoch; null: the present
+    this.travel = new TravelBar((at) => this.go(at));
+    root.replaceChildren(this.notice, ...(options.travel ? [this.travel.node] : []), this.bar, this.grid);
     this.attached = new Promise((resolve) => {
       const look = () => (document.body.contains(root) ? resolve() : requestAnimationFrame(look));
       look();
@@ -49,8 +52,22 @@ class Shown {
   }
 
   show(page, params = {}) {
-    this.asked = { page, params };
-    this.options.send({ type: "open", page, params });
+    const { at, ...own } = params;
+    if (at !== undefined) this.at = at === "" ? null : Number(at);
+    this.travel.reset(this.at);
+    this.asked = { page, params: own };
+    this.ask();
+  }
+
+  ask() {
+    const { page, params } = this.asked;
+    this.options.send({ type: "open", page, params: this.at === null ? params : { ...params, at: String(this.at) } });
+  }
+
+  // Show another moment.
+  go(at) {
+    this.at = at;
+    if (this.asked) this.ask();
   }
 
   // The channel is there again.
@@ -165,6 +182,11 @@ class Shown {
   take(message) {
     for (const op of message.ops) this.source(op.source).apply(op);
     if (message.error !== undefined) this.say(message.error);
+    if (message.record) this.travel.known(message.record);
+    if (message.at === undefined) return;
+    this.travel.arrived(message.at);
+    if (message.at === null && message.error === undefined) this.say("");
+    this.options.moved?.(message.at);
   }
 
   // Draw a panel with the next frame, however often it changes until then.
@@ -222,6 +244,7 @@ class Shown {
   }
 
   close() {
+    this.travel.stop();
     for (const panel of this.panels) panel.close();
     this.panels = [];
     this.root.replaceChildren();

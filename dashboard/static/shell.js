@@ -69,6 +69,7 @@ function opened(page) {
   document.title = `${page.title} – Himalia`;
   const address = new URL(`page/${page.name}`, base);
   for (const [key, value] of Object.entries(page.params)) address.searchParams.set(key, value);
+  if (page.at) address.searchParams.set("at", page.at);
   if (embedded) address.searchParams.set("embed", "1");
   if (place.searchParams.has("theme")) address.searchParams.set("theme", theme);
   if (address.href !== location.href) history[shownBefore ? "pushState" : "replaceState"]({}, "", address);
@@ -76,6 +77,13 @@ function opened(page) {
   drawMenu(page);
 }
 let shownBefore = false;
+
+function moved(at) {
+  const address = new URL(location.href);
+  if (at === null) address.searchParams.delete("at");
+  else address.searchParams.set("at", at.toFixed(2));
+  if (address.href !== location.href) history.replaceState({}, "", address);
+}
 
 function drawMenu(page) {
   const links = page.menu.map((entry) => {
@@ -136,6 +144,7 @@ function fromAddress() {
   const here = new URL(location.href);
   const name = here.pathname.slice(base.pathname.length).replace(/^page\//, "") || "overview";
   const params = Object.fromEntries([...here.searchParams].filter(([key]) => !["embed", "theme", "token"].includes(key)));
+  params.at ??= "";
   shown.show(name, params);
 }
 
@@ -145,6 +154,8 @@ const shown = mount(byId("page"), {
   act,
   opened,
   theme: () => theme,
+  travel: !embedded,
+  moved,
 });
 window.addEventListener("popstate", fromAddress);
 connect();
