@@ -35,10 +35,10 @@ def chromium() -> str | None:
 
 
 @contextlib.contextmanager
-def lab_server(folder: Path, base_url: str = "/") -> Iterator[str]:
+def lab_server(folder: Path, base_url: str = "/", *, classic: bool = False) -> Iterator[str]:
     """JupyterLab over a folder, with settings and runtime files of its own; its URL, with the token.
 
-    ``base_url`` is where it lies on its server, as behind a hub.
+    ``base_url`` is where it lies on its server, as behind a hub. ``classic``: Notebook 7 instead.
     """
     state = folder / ".jupyter-state"
     environment = {
@@ -52,16 +52,18 @@ def lab_server(folder: Path, base_url: str = "/") -> Iterator[str]:
     notification = state / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
     notification.parent.mkdir(parents=True)
     notification.write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.port=0"]
+    application, name = ("notebook", "JupyterNotebookApp") if classic else ("jupyterlab", "LabApp")
+    command = [sys.executable, "-m", application, "--no-browser", "--allow-root", "--ServerApp.port=0"]
     command += [
         f"--ServerApp.root_dir={folder}",
         f"--ServerApp.base_url={base_url}",
-        "--LabApp.expose_app_in_browser=True",
+        f"--{name}.expose_app_in_browser=True",
     ]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     try:
-        yield _address(process, state / "runtime", folder / "server.log")
+        place = "notebooks" if classic else "lab/tree"
+        yield _address(process, state / "runtime", folder / "server.log", place)
     finally:
         process.terminate()  # it ends its kernels, and they their clusters
         try:
@@ -71,13 +73,13 @@ def lab_server(folder: Path, base_url: str = "/") -> Iterator[str]:
             process.wait()
 
 
-def _address(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
+def _address(process: subprocess.Popen[bytes], runtime: Path, log: Path, place: str) -> str:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         for file in runtime.glob("jpserver-*.json"):
             with contextlib.suppress(json.JSONDecodeError):  # it is being written
                 info = json.loads(file.read_text())
-                return f"{info['url']}lab/tree/{{}}?token={info['token']}"
+                return f"{info['url']}{place}/{{}}?token={info['token']}"
         time.sleep(0.05)
     raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()}")
 

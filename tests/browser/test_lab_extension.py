@@ -259,3 +259,18 @@ def stop(journey: Journey, cluster: str) -> None:
     assert [info.cluster_id for info in running_sessions()] == [cluster_named(journey, "beta")]
     journey.says(page.locator(".himalia-Empty:visible"), "first.ipynb is not connected")
     assert cluster not in {info.cluster_id for info in running_sessions()}
+
+
+@pytest.mark.usefixtures("no_cluster_stays")
+def test_notebook_7_has_the_side_bar_and_opens_pages_in_tabs_of_the_browser(folder: Path) -> None:
+    pytest.importorskip("notebook", reason="Notebook 7 is not installed")
+    with lab_server(folder, classic=True) as url, open_notebook(url, "second.ipynb") as lab:
+        journey = Journey(lab)
+        journey.run_cells()
+        lab.command("himalia:show-clusters")
+        journey.says(journey.card("beta"), "this notebook")
+        take(lab.page, "notebook-7-side-bar")
+        with lab.page.context.expect_page() as opened:
+            journey.side.get_by_role("button", name="Overview").click()
+        opened.value.get_by_text("CPUs in use").first.wait_for()
+        assert f"/himalia/{cluster_named(journey, 'beta')}/page/overview" in opened.value.url

@@ -69,10 +69,13 @@ export class Api {
     await this._ask(`api/clusters/${cluster}/scale`, 'POST', { cpus });
   }
 
-  // Where a page of a cluster's dashboard is, by way of the Jupyter server.
-  pageUrl(cluster: string, page: string, theme: string): string {
-    const place = URLExt.join(PageConfig.getBaseUrl(), 'himalia', cluster, 'page', page);
-    return `${place}?embed=1&theme=${theme}`;
+  // Where a page of a cluster's dashboard is, by way of the Jupyter server: in a browser tab of its own, and in a panel.
+  pageUrl(cluster: string, page: string): string {
+    return URLExt.join(PageConfig.getBaseUrl(), 'himalia', cluster, 'page', page);
+  }
+
+  panelUrl(cluster: string, page: string, theme: string): string {
+    return `${this.pageUrl(cluster, page)}?embed=1&theme=${theme}`;
   }
 
   private async _ask<T>(place: string, method = 'GET', body?: object): Promise<T> {

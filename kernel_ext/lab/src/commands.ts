@@ -19,7 +19,7 @@ export namespace CommandIDs {
   export const open = 'himalia:open-page';
 }
 
-type Args = ReadonlyPartialJSONObject;
+export type Args = ReadonlyPartialJSONObject;
 
 // All but those that open something. `cluster` among the arguments is an id; without it the user is asked.
 export function addCommands(commands: CommandRegistry, model: ClusterModel): void {

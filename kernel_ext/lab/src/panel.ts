@@ -103,7 +103,7 @@ class PageView extends Widget {
       return;
     }
     this._shown = id;
-    this._frame.src = id ? this._model.api.pageUrl(id, this.page.name, this._theme) : 'about:blank';
+    this._frame.src = id ? this._model.api.panelUrl(id, this.page.name, this._theme) : 'about:blank';
   }
 
   // What to do where there is nothing to show.
@@ -245,7 +245,7 @@ export class PagePanel extends MainAreaWidget<PageView> {
   private _open(model: ClusterModel): void {
     const { shown, page } = this.content;
     if (shown) {
-      window.open(model.api.pageUrl(shown, page.name, 'light').split('?')[0], '_blank', 'noopener');
+      window.open(model.api.pageUrl(shown, page.name), '_blank', 'noopener');
     }
   }
 }
