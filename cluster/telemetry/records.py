@@ -88,10 +88,6 @@ class TaskTable:
         Events that are missing, as the GCS and the senders counted them.
     refused
         Batches that could not be decoded.
-    waiting
-        By owner: how many tasks of which source wait in which state, as it counted them last.
-    makers
-        By name of a function: those whose results its tasks were seen to wait for.
     """
 
     def __init__(self, limit: int = 200_000) -> None:
@@ -102,8 +98,6 @@ class TaskTable:
         self._parents: dict[bytes, list[tuple[int, int, bytes]]] = {}  # by process: first child, after the last, task
         self.dropped = 0
         self.refused = 0
-        self.waiting: dict[bytes, list[tuple[Source, TaskState, int]]] = {}
-        self.makers: dict[str, set[str]] = {}
 
     def add_answer(self, answer: dict[str, Any]) -> list[TaskRecord]:
         """Merge what the GCS answered to ``ListState("task_events")``; returns the records that changed."""
@@ -120,8 +114,6 @@ class TaskTable:
         """Tasks of dead owners are over, which nobody else reports; returns those that were not."""
         news = set(dead) - self._dead
         self._dead |= news
-        for worker_id in news:
-            self.waiting.pop(worker_id, None)
         if not self._dead:
             return []
         ended: list[TaskRecord] = []
@@ -138,10 +130,6 @@ class TaskTable:
             task_id = batch.sources[source_of].owner + counter.to_bytes(_COUNTER_SIZE, "big")
             self._add_span(self._parents.setdefault(batch.worker_id, []), (first, after, task_id))
         sources = [self._shared(source) for source in batch.sources]
-        if batch.waiting is not None:
-            self.waiting[batch.worker_id] = [(sources[of], TaskState(state), n) for of, state, n in batch.waiting]
-        for made, used in batch.links:
-            self.makers.setdefault(sources[used].name, set()).add(sources[made].name)
         merge = self._merge_owner if batch.is_owner else self._merge_worker
         changed: list[TaskRecord] = []
         for row, (counter, attempt, source_of, state, begin, span) in enumerate(batch.rows()):

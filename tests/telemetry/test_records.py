@@ -158,27 +158,3 @@ def test_what_had_ended_before_its_owner_died_stays_as_it_was() -> None:
 def test_tasks_are_counted_by_name_and_state() -> None:
     made = table(DONE, blob((2, 0, F, TaskState.RUNNING, 1.0, 0.0, None)))
     assert count_by_name(made) == {"f": {"FINISHED": 1, "RUNNING": 1}}
-
-
-def test_what_waits_is_as_its_owner_counted_it_last_and_gone_with_it() -> None:
-    events = TaskEventBuffer(OWNER, NODE, 7, is_owner=True)
-    made = TaskTable()
-    for waiting in ([(F, TaskState.PENDING_NODE, 5)], [(F, TaskState.PENDING_ARGS, 2)]):
-        events.waiting = [(source, state, count) for source, state, count in waiting]
-        message = events.flush(0.0)
-        assert message is not None
-        made.add(decode_batch(message.blob))
-    ((source, state, count),) = made.waiting[OWNER]
-    assert (source.name, state, count) == ("f", TaskState.PENDING_ARGS, 2)
-    made.add_answer({"blobs": [], "dropped": 0, "dead": [OWNER]})
-    assert made.waiting == {}
-
-
-def test_functions_that_make_arguments_of_others_are_known_by_name() -> None:
-    events = TaskEventBuffer(OWNER, NODE, 7, is_owner=True)
-    g, h = Source("g", OWNER), Source("h", OWNER)
-    for maker in (F, g):
-        events.link(maker, h)
-    message = events.flush(0.0)
-    assert message is not None
-    assert table(message.blob).makers == {"h": {"f", "g"}}

@@ -13,6 +13,7 @@ from himalia.cluster.telemetry.buffer import TaskEventBuffer
 from himalia.cluster.telemetry.events import Row, TaskState, decode_batch
 from himalia.cluster.telemetry.events import Source as Function
 from himalia.cluster.telemetry.records import TaskTable
+from himalia.cluster.telemetry.waiting import WaitingTasks
 from himalia.util.state._pending import explain_task, pending
 
 OWNER, WORKER, NODE = b"\x01owner__", b"\x01worker_", b"\x01node___"
@@ -49,6 +50,7 @@ class Asked:
 
     def __init__(self, *rows: Row, waiting: Any = None, links: Any = (), worker: bool = False) -> None:
         self.table = TaskTable()
+        blobs: list[bytes] = []
         self.answers: dict[str, Any] = {"pending": {"pending": [], "missing": []}, "actors": []}
         self.answers["worker_stats"] = {"nodes": [], "missing": []}
         self.missing: list[str] = []
@@ -61,9 +63,14 @@ class Asked:
         message = events.flush(0.0)
         if message is not None:
             self.table.add(decode_batch(message.blob))
+            blobs.append(message.blob)
+        self.telemetry = WaitingTasks({"blobs": blobs})
 
     def records(self) -> TaskTable:
         return self.table
+
+    def waiting(self) -> WaitingTasks:
+        return self.telemetry
 
     def ask(self, what: str) -> Any:
         return self.answers[what]
@@ -97,8 +104,8 @@ def test_a_task_in_the_queue_of_an_owner_that_asks_for_no_more_workers() -> None
 
 
 def test_a_task_without_arguments_names_who_makes_them() -> None:
-    made = (2, 0, G, TaskState.PENDING_NODE, time.time(), time.time(), None)
-    asked = Asked(a_row(TaskState.PENDING_ARGS), made, links=[(G, F)])
+    waiting = [(F, TaskState.PENDING_ARGS, 1), (G, TaskState.PENDING_NODE, 1)]
+    asked = Asked(a_row(TaskState.PENDING_ARGS), waiting=waiting, links=[(G, F)])
     assert asked.why() == "train: It waits for its arguments: results of evaluate (1 waiting for a worker)."
 
 

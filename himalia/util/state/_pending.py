@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from himalia.cluster.protocol.common import from_units
 from himalia.cluster.protocol.ids import task_owner
 from himalia.cluster.telemetry.events import TaskState as Phase
-from himalia.cluster.telemetry.records import TaskRecord, TaskTable
+from himalia.cluster.telemetry.records import TaskRecord
+from himalia.cluster.telemetry.waiting import WaitingTasks
 from himalia.util.state._measured import surveyed
 from himalia.util.state._schemas import PendingState, StateRecord
 
@@ -21,8 +22,7 @@ __all__ = ["explain_task", "pending", "why"]
 _WORDS = {
     Phase.PENDING_ARGS: "waiting for arguments",
     Phase.PENDING_NODE: "waiting for a worker",
-    Phase.SUBMITTED_TO_WORKER: "next at a worker",
-    Phase.RUNNING: "running",
+    Phase.SUBMITTED_TO_WORKER: "at a worker",
 }
 
 _UNKNOWN = (
@@ -34,22 +34,23 @@ _NOT_YET = "No task of this id is recorded (yet). This is what its owner waits f
 
 def pending(source: Source) -> list[StateRecord]:
     """The longest wait first."""
-    rows: list[StateRecord] = [*_placed(source, table := source.records()), *_arguments(table)]
+    waiting = source.waiting()
+    rows: list[StateRecord] = [*_placed(source, waiting), *_arguments(waiting)]
     return sorted(rows, key=lambda row: -row["waited_s"])
 
 
-def _placed(source: Source, table: TaskTable) -> list[PendingState]:
+def _placed(source: Source, waiting: WaitingTasks) -> list[PendingState]:
     answer = source.ask("pending")
     source.missing += [f"node {node_id.hex()} is missing: it did not answer in time" for node_id in answer["missing"]]
-    return [_row(row, *_tasks_of(row, answer["pending"], table)) for row in answer["pending"]]
+    return [_row(row, *_tasks_of(row, answer["pending"], waiting)) for row in answer["pending"]]
 
 
-def _tasks_of(row: dict[str, Any], rows: list[dict[str, Any]], table: TaskTable) -> tuple[str, int]:
+def _tasks_of(row: dict[str, Any], rows: list[dict[str, Any]], waiting: WaitingTasks) -> tuple[str, int]:
     """Names of the functions that wait by this demand, and how many tasks: as their owner counted them last."""
     if row["kind"] == "actor":
         return row["name"], 1
     counts: dict[str, int] = {}
-    for source, state, count in table.waiting.get(row["owner"], ()):
+    for source, state, count in waiting.counts.get(row["owner"], ()):
         if state is Phase.PENDING_NODE:
             counts[source.name] = counts.get(source.name, 0) + count
     alone = sum(other["owner"] == row["owner"] and other["kind"] == "tasks" for other in rows) == 1
@@ -79,19 +80,14 @@ def _row(row: dict[str, Any], name: str, tasks: int) -> PendingState:
     )
 
 
-def _arguments(table: TaskTable) -> list[PendingState]:
+def _arguments(waiting: WaitingTasks) -> list[PendingState]:
     """Tasks whose arguments are not ready, by function."""
-    oldest: dict[tuple[bytes, str], float] = {}
-    for record in table:
-        if record.state is Phase.PENDING_ARGS and record.submitted:
-            key = (record.owner, record.name)
-            oldest[key] = min(record.submitted, oldest.get(key, record.submitted))
     rows: list[PendingState] = []
-    for owner, counted in table.waiting.items():
+    for owner, counted in waiting.counts.items():
         for source, state, count in counted:
             if state is not Phase.PENDING_ARGS:
                 continue
-            since = oldest.get((owner, source.name))
+            since = waiting.oldest.get((owner, source.name))
             rows.append(
                 PendingState(
                     kind_of_work="tasks",
@@ -100,7 +96,7 @@ def _arguments(table: TaskTable) -> list[PendingState]:
                     tasks=count,
                     waited_s=round(time.time() - since, 3) if since is not None else 0.0,
                     verdict="ARGUMENTS",
-                    reason=_for_arguments(source.name, table),
+                    reason=_for_arguments(source.name, waiting),
                     resources={},
                     wanted=0,
                     strategy="",
@@ -115,20 +111,15 @@ def _arguments(table: TaskTable) -> list[PendingState]:
     return rows
 
 
-def _for_arguments(name: str, table: TaskTable) -> str:
-    makers = sorted(table.makers.get(name, ()))
+def _for_arguments(name: str, waiting: WaitingTasks) -> str:
+    makers = sorted(waiting.makers.get(name, ()))
     if not makers:
         return "It waits for its arguments, which are results of tasks that have not ended."
-    states: dict[str, dict[str, int]] = {}
-    for record in table:
-        if record.name in makers and not record.is_over:
-            counts = states.setdefault(record.name, {})
-            counts[_WORDS[record.state]] = counts.get(_WORDS[record.state], 0) + 1
-    told = [
-        f"{maker} ({', '.join(f'{count} {word}' for word, count in sorted(states[maker].items()))})"
-        for maker in makers
-        if maker in states
-    ]
+    told = []
+    for maker in makers:
+        states = waiting.by_state(maker)
+        if states:
+            told.append(f"{maker} ({', '.join(f'{count} {_WORDS[state]}' for state, count in sorted(states.items()))})")
     return f"It waits for its arguments: results of {', '.join(told or makers)}."
 
 
@@ -162,8 +153,8 @@ def _id_of(task: str | Any) -> str:
 
 def explain_task(source: Source, task_id: bytes) -> str:
     """The text of `why`."""
-    table = source.records()
-    rows = _placed(source, table)
+    table, waiting = source.records(), source.waiting()
+    rows = _placed(source, waiting)
     for row in rows:
         if row.actor_id == task_id.hex():
             return _paragraph(row)
@@ -177,7 +168,7 @@ def explain_task(source: Source, task_id: bytes) -> str:
         return "\n".join([_NOT_YET, *told]) if told else _UNKNOWN
     record = attempts[-1]
     if record.state is Phase.PENDING_ARGS:
-        return f"{record.name}: {_for_arguments(record.name, table)}"
+        return f"{record.name}: {_for_arguments(record.name, waiting)}"
     if record.state is Phase.PENDING_NODE:
         return _in_queue(record, rows)
     if record.state is Phase.SUBMITTED_TO_WORKER:

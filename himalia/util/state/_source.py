@@ -19,6 +19,7 @@ from himalia.cluster.telemetry.events import TaskKind
 from himalia.cluster.telemetry.events import TaskState as Phase
 from himalia.cluster.telemetry.objects import ObjectRow, Stored, merge_reports
 from himalia.cluster.telemetry.records import TaskRecord, TaskTable
+from himalia.cluster.telemetry.waiting import WaitingTasks
 from himalia.util.state._events import cluster_events, error_groups
 from himalia.util.state._measured import function_memory, gpu_stats, node_stats, worker_stats
 from himalia.util.state._pending import pending
@@ -110,6 +111,10 @@ class Source:
         if table.dropped:
             self.warnings.append(f"{table.dropped} task events were dropped: what follows is incomplete")
         return table
+
+    def waiting(self) -> WaitingTasks:
+        """What owners say of tasks that have not begun."""
+        return WaitingTasks(self.ask("task_events", _TASKS))
 
     def nodes(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.ask("nodes")
