@@ -16,6 +16,7 @@ from .common import Address, CancelCell, Cell, Resources
 from .control_messages import CancelOwned, ControlDone, EndJob
 from .debug_messages import BreakpointLine, BreakpointText
 from .held_messages import DescribeObjects, DescribeTask, HeldObject, ObjectsHeld, ReferenceKind, TaskDescribed
+from .metric_messages import DescribeMetrics, MetricsHeld
 from .stack_messages import FilesNamed, NameFiles, StackAnswer, StackQuestion, StackStop
 
 __all__ = [
@@ -424,4 +425,6 @@ CoreMessage = (
     | CancelOwned
     | EndJob
     | ControlDone
+    | DescribeMetrics
+    | MetricsHeld
 )

@@ -10,12 +10,14 @@ Rejected: Prometheus's client library. It keeps counters of its own, and ours ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Literal
 
 import msgspec
 
 from ...cluster.protocol.common import from_units
+from ...cluster.protocol.metric_messages import MetricsHeld, OwnMetric, OwnSample
 from ..groups import Group
 
 __all__ = ["CONTENT_TYPE", "METRICS", "Metric", "Snapshot", "write"]
@@ -23,6 +25,7 @@ __all__ = ["CONTENT_TYPE", "METRICS", "Metric", "Snapshot", "write"]
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 FUNCTIONS: Final = 200  # with series of their own
 OTHERS: Final = "(others)"
+OWN_PREFIX: Final = "himalia_user_"
 
 Labelled = Iterable[tuple[tuple[str, ...], float]]
 
@@ -30,7 +33,7 @@ Labelled = Iterable[tuple[tuple[str, ...], float]]
 class Snapshot(msgspec.Struct):
     """What a scrape read: answers of the GCS (``stats``, ``nodes``), rows of the state API, and what the model counts.
 
-    ``viewers``: pages that are open.
+    ``viewers``: pages that are open. ``own``: what users count, by process.
     """
 
     version: str
@@ -40,6 +43,7 @@ class Snapshot(msgspec.Struct):
     gpu_stats: list[dict[str, Any]]
     groups: list[Group]
     viewers: int = 0
+    own: list[MetricsHeld] = []
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -419,7 +423,46 @@ def write(snapshot: Snapshot) -> str:
             lines.append(f"# HELP {metric.name} {_help(metric.about)}")
             lines.append(f"# TYPE {metric.name} {metric.kind}")
             lines += [f"{metric.name}{_labels(metric.labels, values)} {_number(value)}" for values, value in samples]
+    lines += _own(snapshot.own)
     return "\n".join(lines) + "\n"
+
+
+def _own(answers: list[MetricsHeld]) -> Iterator[str]:
+    """What users count: a series for each process. Where two mean different things by a name, the first is right."""
+    families: dict[str, list[tuple[MetricsHeld, OwnMetric]]] = {}
+    for answer in answers:
+        for metric in answer.metrics:
+            family = families.setdefault(metric.name, [])
+            if not family or family[0][1].kind == metric.kind:
+                family.append((answer, metric))
+    for name, members in families.items():
+        kind, about = members[0][1].kind, members[0][1].about
+        if not any(metric.samples for _, metric in members):
+            continue
+        full = f"{OWN_PREFIX}{name}"
+        if kind == "counter" and not name.endswith("_total"):
+            full += "_total"
+        yield f"# HELP {full} {_help(about) or name}"
+        yield f"# TYPE {full} {kind}"
+        for answer, metric in members:
+            names = ("node", "worker", *metric.tag_keys)
+            for sample in metric.samples:
+                values = (answer.node_id.hex(), answer.worker_id.hex(), *sample.tags)
+                yield from _own_lines(full, names, values, metric, sample)
+
+
+def _own_lines(
+    full: str, names: tuple[str, ...], values: tuple[str, ...], metric: OwnMetric, sample: OwnSample
+) -> Iterator[str]:
+    if metric.kind != "histogram":
+        yield f"{full}{_labels(names, values)} {_number(sample.value)}"
+        return
+    total = 0
+    for boundary, count in zip([*map(_number, metric.boundaries), "+Inf"], sample.counts, strict=True):
+        total += count
+        yield f"{full}_bucket{_labels((*names, 'le'), (*values, boundary))} {total}"
+    yield f"{full}_sum{_labels(names, values)} {_number(sample.value)}"
+    yield f"{full}_count{_labels(names, values)} {total}"
 
 
 def _help(text: str) -> str:
@@ -438,4 +481,6 @@ def _value(text: str) -> str:
 
 
 def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else f"{'+' if value > 0 else '-'}Inf"
     return str(int(value)) if float(value).is_integer() else repr(float(value))

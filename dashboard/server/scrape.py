@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import cache
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from himalia.util.state._source import ROWS, Source
 
+from ...cluster.protocol.common import Address
+from ...cluster.protocol.metric_messages import DescribeMetrics, MetricsHeld
 from ..model import Model
 from .asking import Asked
 from .base import ApiHandler
 from .metrics import CONTENT_TYPE, Snapshot, write
 
 __all__ = ["MetricsHandler", "take_snapshot"]
+
+
+_PATIENCE: Final = 1.0  # seconds; Prometheus itself waits for ten
 
 
 class MetricsHandler(ApiHandler):
@@ -46,6 +54,7 @@ def take_snapshot(asked: Asked, viewers: int) -> Snapshot:
         gpu_stats=_rows("gpu_stats", source),
         groups=asked.counts.read(asked.client, _groups),
         viewers=viewers,
+        own=_own(asked),
     )
 
 
@@ -56,6 +65,17 @@ def _groups(model: Model) -> list[Any]:
 def _rows(kind: str, source: Source) -> list[dict[str, Any]]:
     """A node that does not answer is left out: that it is missing shows."""
     return [row.asdict() for row in ROWS[kind][1](source)]
+
+
+def _own(asked: Asked) -> list[MetricsHeld]:
+    """What users count, of each process that answers soon: one in the middle of something is there the next time."""
+    requests = []
+    for row in asked.source.ask("workers"):
+        if row["is_alive"] and row.get("address") is not None:
+            with contextlib.suppress(ConnectionError):  # it has just ended
+                address = msgspec.convert(row["address"], Address)
+                requests.append(asked.client.post(address, DescribeMetrics(), is_raylet=False))
+    return [answer for answer in asked.client.answers(requests, _PATIENCE) if isinstance(answer, MetricsHeld)]
 
 
 @cache

@@ -53,7 +53,17 @@ _HOMES = {
     "upgrade": "himalia.cluster.core.upgrade",
 }
 _MODULES = frozenset(
-    {"executor", "joblib", "multiprocessing", "progress", "queue", "scheduling_strategies", "state", "tracing"}
+    {
+        "executor",
+        "joblib",
+        "metrics",
+        "multiprocessing",
+        "progress",
+        "queue",
+        "scheduling_strategies",
+        "state",
+        "tracing",
+    }
 )
 
 

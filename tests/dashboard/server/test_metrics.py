@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 
 import himalia
 from himalia.cluster.protocol.common import RESOURCE_UNIT
+from himalia.cluster.protocol.metric_messages import MetricsHeld, OwnMetric, OwnSample
 from himalia.cluster.telemetry.events import TaskKind
 from himalia.dashboard.groups import Group
 from himalia.dashboard.server import metrics
@@ -201,6 +203,61 @@ def test_a_scrape_of_a_real_cluster_has_every_metric(member: Client) -> None:
     expected = {metric.name for metric in METRICS if metric.name != "himalia_waiting"}
     assert {name for name in expected - there if not name.startswith("himalia_gpu")} == set()
     himalia.kill(actor)
+
+
+def test_what_users_count_is_there_by_process(member: Client) -> None:
+    @himalia.remote(num_cpus=0)
+    class Counting:
+        def count(self, label: str) -> None:
+            from himalia.util.metrics import Counter, Gauge, Histogram
+
+            Counter("handled", "Things handled.", ("label",)).inc(2, {"label": label})
+            Gauge("level").set(-0.5)
+            sizes = Histogram("sizes", "Sizes.", [1, 10])
+            for size in (0.5, 1, 5, 50):
+                sizes.observe(size)
+
+    actors = [Counting.remote() for _ in range(2)]
+    himalia.get([actor.count.remote('a "label"\n') for actor in actors])
+    written = member.get("/metrics").text
+    families = {family.name: family for family in text_string_to_metric_families(written)}
+    handled = families["himalia_user_handled"]
+    assert (handled.type, handled.documentation) == ("counter", "Things handled.")
+    assert [sample.value for sample in handled.samples] == [2, 2]
+    assert {sample.labels["label"] for sample in handled.samples} == {'a "label"\n'}
+    assert len({sample.labels["worker"] for sample in handled.samples}) == 2
+    assert [sample.value for sample in families["himalia_user_level"].samples] == [-0.5, -0.5]
+    worker = handled.samples[0].labels["worker"]
+    sizes = {
+        (sample.name.rpartition("_")[2], sample.labels.get("le")): sample.value
+        for sample in families["himalia_user_sizes"].samples
+        if sample.labels["worker"] == worker
+    }
+    assert sizes == {
+        ("bucket", "1"): 2,
+        ("bucket", "10"): 3,
+        ("bucket", "+Inf"): 4,
+        ("sum", None): 56.5,
+        ("count", None): 4,
+    }
+    for actor in actors:
+        himalia.kill(actor)
+    eventually(lambda: "himalia_user_handled" not in member.get("/metrics").text, "that they are gone")
+
+
+def test_processes_that_mean_different_things_by_a_name_do_not_spoil_the_rest() -> None:
+    def held(worker: bytes, kind: str, value: float) -> MetricsHeld:
+        return MetricsHeld(1, worker, b"n", [OwnMetric("x", kind, "", [], [OwnSample([], value)])])
+
+    seen = snapshot()
+    seen.own = [held(b"a", "counter", 1), held(b"b", "gauge", 2), held(b"c", "counter", float("inf"))]
+    (family,) = [one for one in text_string_to_metric_families(write(seen)) if one.name == "himalia_user_x"]
+    assert [sample.value for sample in family.samples] == [1, float("inf")]
+
+
+def test_prometheus_itself_reads_the_text() -> None:
+    families = {one.name for one in text_string_to_metric_families(write(snapshot(group("f", finished=1, total=1))))}
+    assert {"himalia_tasks", "himalia_nodes", "himalia_gpu_share"} <= families
 
 
 def test_metrics_need_the_token(stranger: Client) -> None:
