@@ -37,7 +37,7 @@ class MemoryTable:
         self._extension = extension
         self._limit = limit
         self._smallest = smallest
-        self._tokens: dict[str, str] = {}  # by name
+        self._tokens: dict[tuple[str, str], str] = {}  # by object and name
         self._place: NotebookCell | None = None
         self._display_id = ""
 
@@ -66,12 +66,13 @@ class MemoryTable:
             cards.others.pop(next(iter(cards.others)))
         front.display(self._place, bundle, {}, self._display_id, update=update)
 
-    def _button(self, name: str) -> str:
+    def _button(self, line: ObjectLine, name: str) -> str:
         cards = self._extension.cards
         assert cards is not None
-        if name not in self._tokens:
-            self._tokens[name] = cards.buttons.token()
-        token = self._tokens[name]
+        key = line.object_id, name
+        if key not in self._tokens:
+            self._tokens[key] = cards.buttons.token()
+        token = self._tokens[key]
         cards.others[token] = partial(self._pressed, name)
         return place_of_buttons(token, ["forget"], f"release {name}")
 

@@ -18,7 +18,7 @@ _TEXT_WIDTH: Final = 44  # characters of "made by" in plain text
 
 
 def memory_bundle(
-    report: MemoryReport, limit: int, smallest: int, button: Callable[[str], str] | None = None
+    report: MemoryReport, limit: int, smallest: int, button: Callable[[ObjectLine, str], str] | None = None
 ) -> dict[str, str]:
     """HTML and plain text of a report.
 
@@ -29,7 +29,7 @@ def memory_bundle(
     smallest
         Bytes: smaller ones are only counted.
     button
-        The HTML of a button that releases a name.
+        The HTML of a button beside an object that releases a name.
     """
     listed = [line for line in report.objects if line.size >= smallest][:limit]
     rest = report.objects[len(listed) :] if not smallest else [o for o in report.objects if o not in listed]
@@ -57,7 +57,7 @@ def _feet(listed: list[ObjectLine], rest: list[ObjectLine], notes: list[str]) ->
     return feet
 
 
-def _html(head: str, listed: list[ObjectLine], feet: list[str], button: Callable[[str], str] | None) -> str:
+def _html(head: str, listed: list[ObjectLine], feet: list[str], button: Callable[[ObjectLine, str], str] | None) -> str:
     if listed:
         heads = "".join(f'<th style="{_CELL};opacity:.65;font-weight:normal">{name}</th>' for name in _HEADS)
         rows = "".join(f"<tr>{_html_row(line, button)}</tr>" for line in listed)
@@ -73,12 +73,11 @@ def _size(line: ObjectLine) -> str:
     return f"{quantity(line.size)}, shared" if line.shared else quantity(line.size)
 
 
-def _html_row(line: ObjectLine, button: Callable[[str], str] | None) -> str:
+def _html_row(line: ObjectLine, button: Callable[[ObjectLine, str], str] | None) -> str:
     kept = "<br>".join(marked(text) for text in line.kept)
     if button is not None and line.releases:
-        kept += (
-            f'<div style="margin:2px 0 0 -8px;line-height:24px">{"".join(button(name) for name in line.releases)}</div>'
-        )
+        buttons = "".join(button(line, name) for name in line.releases)
+        kept += f'<div style="margin:2px 0 0 -8px;line-height:24px">{buttons}</div>'
     size = f'<span style="white-space:nowrap">{escape(_size(line))}</span>'
     values = (escape(line.title), size, escape(line.where), marked(line.made), kept)
     return "".join(f'<td style="{_CELL}">{value}</td>' for value in values)

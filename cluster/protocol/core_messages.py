@@ -348,7 +348,7 @@ class UnseenErrors(msgspec.Struct, array_like=True, tag=82):
         if self.text:
             return f"Nobody has asked for the result of a task that failed.\n{self.text.rstrip()}\n"
         times = "once more" if self.count == 1 else f"{self.count:,} more times"
-        return f"Task `{self.task}` failed {times}, with {self.last}\n"
+        return f"Task `{self.task}` failed {times} in this way (the first: {self.last})\n"
 
 
 TaskOutput = LogLines | TaskScreen | DisplayData | UnseenErrors
