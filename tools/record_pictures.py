@@ -2,7 +2,8 @@
 
 One run gives both, so that the figures in a notebook are those in its picture; the theme is changed in the page that
 has run, so that light and dark show the same run. Outputs belong to a quiet machine: a busy one makes the notebook say
-that parallel work gains little. So it is measured first, and a busy one is refused unless one insists.
+that parallel work gains little. So it is measured first, and a busy one is refused unless one insists. Scenes (see
+scenes.py) are pictures of cells that are no tutorial, taken while they run.
 
 A page of the documentation is a notebook, too: its `ipython` blocks are the cells. Of it only the pictures are kept.
 
@@ -26,8 +27,9 @@ from typing import Final
 import nbformat
 
 from tests.browser.lab import LabPage, chromium, lab_server, open_notebook
+from tools.scenes import SCENES, Scene
 
-__all__ = ["PICTURES", "Picture", "main", "record"]
+__all__ = ["PICTURES", "SCENES", "Picture", "main", "record", "record_scene"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 NOTEBOOKS: Final = ROOT / "notebooks"
@@ -67,9 +69,14 @@ PICTURES: Final = (
 def notebook_of(page: Path) -> nbformat.NotebookNode:
     """The cells that a page of the documentation consists of."""
     found = re.findall(r"^```ipython\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    return _notebook_with([source.rstrip() for source in found], "block-")
+
+
+def _notebook_with(texts: Sequence[str], prefix: str) -> nbformat.NotebookNode:
+    """Cells with these texts; their ids are counted from 01."""
     cells = [
-        nbformat.v4.new_code_cell(source.rstrip(), id=f"block-{number:02}")  # type: ignore[no-untyped-call]
-        for number, source in enumerate(found, 1)
+        nbformat.v4.new_code_cell(text, id=f"{prefix}{number:02}")  # type: ignore[no-untyped-call]
+        for number, text in enumerate(texts, 1)
     ]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     made: nbformat.NotebookNode = nbformat.v4.new_notebook(cells=cells, metadata=kernel)  # type: ignore[no-untyped-call]
@@ -100,9 +107,38 @@ def record(notebook: Path, pictures: Sequence[Picture], images: Path) -> nbforma
             images.mkdir(parents=True, exist_ok=True)
             for picture in pictures:
                 lab.page.set_viewport_size({"width": picture.width, "height": picture.height})
-                for dark in (False, True):
-                    _take(lab, picture.cell, dark, images / f"{picture.name}{'-dark' if dark else ''}.png")
+                _take_both(lab, picture.cell, picture.name, images)
     return _as_written(executed, source)
+
+
+def record_scene(scene: Scene, images: Path) -> None:
+    """Run a scene's cells, and write its pictures into ``images`` when what it shows is there.
+
+    Raises
+    ------
+    playwright.sync_api.TimeoutError
+        It does not come.
+    """
+    notebook = _notebook_with(scene.cells, "scene-")
+    with tempfile.TemporaryDirectory(prefix="pictures-") as folder:
+        nbformat.write(notebook, Path(folder) / f"{scene.name}.ipynb")  # type: ignore[no-untyped-call]
+        with (
+            lab_server(Path(folder)) as url,
+            open_notebook(url, f"{scene.name}.ipynb", width=scene.width, height=scene.height) as lab,
+        ):
+            lab.close_sidebar()
+            lab.page.evaluate("void window.jupyterapp.commands.execute('runmenu:run-all')")
+            lab.page.wait_for_function(_SAYS, arg=list(scene.words))
+            images.mkdir(parents=True, exist_ok=True)
+            _take_both(lab, f"scene-{scene.top:02}", scene.name, images)
+
+
+_SAYS: Final = "words => words.every(each => document.body.innerText.includes(each))"
+
+
+def _take_both(lab: LabPage, cell: str, name: str, images: Path) -> None:
+    for dark in (False, True):
+        _take(lab, cell, dark, images / f"{name}{'-dark' if dark else ''}.png")
 
 
 def _take(lab: LabPage, cell: str, dark: bool, file: Path) -> None:
@@ -140,11 +176,12 @@ def _said(notebook: nbformat.NotebookNode) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
+    names = {each.name for each in (*PICTURES, *SCENES)}
     parser = argparse.ArgumentParser(prog="./go pictures", description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(p.name for p in PICTURES)}")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(sorted(names))}")
     parser.add_argument("--anyway", action="store_true", help="also when other programs keep this machine busy")
     chosen = parser.parse_args(arguments)
-    unknown = set(chosen.names) - {picture.name for picture in PICTURES}
+    unknown = set(chosen.names) - names
     if unknown:
         parser.error(f"there is no picture {', '.join(sorted(unknown))}")
     if chromium() is None:
@@ -159,6 +196,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if path.parent == NOTEBOOKS:
             nbformat.write(executed, path)  # type: ignore[no-untyped-call]
         print(f"{name}:", *_said(executed), sep="\n  ")
+    for scene in SCENES:
+        if not chosen.names or scene.name in chosen.names:
+            record_scene(scene, IMAGES)
+            print(f"{scene.name}: pictured")
     return 0
 
 

@@ -12,8 +12,11 @@ from tools import record_pictures
 
 
 def test_pictures_of_the_documentation_are_those_that_it_makes() -> None:
-    made = {f"{picture.name}{kind}.png" for picture in record_pictures.PICTURES for kind in ("", "-dark")}
+    recorded = (*record_pictures.PICTURES, *record_pictures.SCENES)
+    made = {f"{picture.name}{kind}.png" for picture in recorded for kind in ("", "-dark")}
     assert made <= {path.name for path in record_pictures.IMAGES.iterdir()}
+    pages = "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+    assert [name for name in made if f"images/{name}" not in pages] == []
     folders = ("notebooks", "docs")
     assert all(any((ROOT / name / one.notebook).exists() for name in folders) for one in record_pictures.PICTURES)
 
