@@ -23,7 +23,7 @@ from ..cluster.telemetry.phases import Phase
 from ..dashboard.explain.record import CellRecord, DriverRecord, Function, collect
 from .arguments import UsageProblem
 from .cell_code import CellSyntaxError
-from .explain_beside import CellProfile, GpuWatch
+from .explain_beside import CellProfile, ClusterWatch
 from .own_tasks import pending_tasks
 
 if TYPE_CHECKING:
@@ -88,21 +88,20 @@ class CellRun:
         self.profile: Profile | None = None
         self.problem = ""
         self._flame = flame
-        self._gpus = GpuWatch(core)
+        self._watch = ClusterWatch(core)
         self._feed = TaskFeed(core.gcs_call, after=-1, limit=_READ_BYTES)
         self._cell: Cell | None = None
         self._begin = self._end = 0.0
-        self._slots = 0.0
         self._moved: tuple[int, int] | None = None  # bytes spilled and restored
 
     def run(self) -> Any:
         """Run the code, measured; the value of its last expression, if it is one. Raises what the code raises."""
         core = self.core
         self._feed.read()
-        before, slots = _spilled(core), _cpus(core)
+        before = _spilled(core)
         self._cell = core.current_cell()
         profiling = CellProfile(core) if self._flame else None
-        self._gpus.start()
+        self._watch.start()
         self.timing.install()
         self._begin = time.time()
         try:
@@ -114,11 +113,10 @@ class CellRun:
         finally:
             self._end = self._end or time.time()
             self.timing.remove()
-            self._gpus.stop()
+            self._watch.stop()
             if profiling is not None:
                 profiling.close()
         after = _spilled(core)
-        self._slots = (slots + _cpus(core)) / 2  # it may have grown meanwhile
         if before is not None and after is not None:
             self._moved = (after[0] - before[0], after[1] - before[1])
         return value
@@ -163,7 +161,7 @@ class CellRun:
             batches,
             [self._cell],
             self.core.worker_id,
-            slots=self._slots,
+            slots=self._watch.slots,
             begin=self._begin,
             end=self._end,
             known=known,
@@ -173,7 +171,7 @@ class CellRun:
         record.lost = self._feed.missed
         if self._moved is not None:
             record.spilled, record.restored = self._moved
-        record.gpus = [sample for sample in self._gpus.samples if sample.at <= record.end]
+        record.gpus = [sample for sample in self._watch.gpus if sample.at <= record.end]
         record.nodes = sum(node.alive for node in self.core.nodes.values())
         return record
 

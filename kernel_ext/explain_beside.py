@@ -1,7 +1,7 @@
-"""What is looked at beside a cell that is explained: GPUs, and for a flame graph the stacks of its processes.
+"""What is looked at beside a cell that is explained: how large the cluster is, how busy its GPUs are, and for a flame
+graph the stacks of its processes.
 
-Neither is looked at where there is nothing to see: a cluster without GPUs is not asked for them, and a profile is taken
-only when it was asked for.
+A cluster without GPUs is not asked for them, and a profile is taken only when it was asked for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..cluster.core.runtime import Core
     from ..cluster.protocol.stack_messages import Frame, Profile
 
-__all__ = ["CellProfile", "GpuWatch"]
+__all__ = ["CellProfile", "ClusterWatch"]
 
 _LOOK: Final = 1.0  # seconds: nodes remember what they measured for as long
 _JOIN: Final = 5.0
@@ -29,37 +29,49 @@ _WAITS: Final = ("Poller.poll", "Condition.wait", "EpollSelector.select", "poll"
 _RUNNERS: Final = ("execute", "_execute", "_run_one")  # our functions that call those of tasks
 
 
-class GpuWatch:
-    """How busy the GPUs are that tasks of one job hold.
+class ClusterWatch:
+    """How many CPUs there are, and how busy the GPUs are that tasks of one job hold.
 
     Attributes
     ----------
-    samples
-        One a second, begun by the first look.
+    slots
+        Times, and how many CPUs there were from then on.
+    gpus
+        One sample a second, the first after one.
     """
 
     def __init__(self, core: Core) -> None:
-        self.samples: list[GpuSample] = []
+        self.slots: list[tuple[float, float]] = []
+        self.gpus: list[GpuSample] = []
         self._core = core
+        self._has_gpus = False
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="himalia-explain-gpus", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="himalia-explain-watch", daemon=True)
 
     def start(self) -> None:
-        """Begin, if the cluster has GPUs."""
-        if self._core.resources()[0].get("GPU"):
-            self._thread.start()
+        """Begin."""
+        self._look_at_resources()
+        self._thread.start()
 
     def stop(self) -> None:
         """End."""
         self._end.set()
-        if self._thread.is_alive():
-            self._thread.join(_JOIN)
+        self._thread.join(_JOIN)
 
     def _watch(self) -> None:
         while not self._end.wait(_LOOK):
             with contextlib.suppress(Exception):  # a cluster that does not answer is told by the cell itself
-                answer = self._core.cluster_state("gpu_stats")
-                self.samples.append(self._sample([row for rows in answer["nodes"] for row in rows]))
+                self._look_at_resources()
+                if self._has_gpus:
+                    answer = self._core.cluster_state("gpu_stats")
+                    self.gpus.append(self._sample([row for rows in answer["nodes"] for row in rows]))
+
+    def _look_at_resources(self) -> None:
+        total = self._core.resources()[0]
+        cpus = total.get("CPU", 0.0) or 1.0
+        if not self.slots or self.slots[-1][1] != cpus:
+            self.slots.append((time.time(), cpus))
+        self._has_gpus = bool(total.get("GPU"))
 
     def _sample(self, rows: list[dict[str, Any]]) -> GpuSample:
         """Of the devices that our job holds."""

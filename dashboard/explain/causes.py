@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 
 from ...cluster.telemetry.phases import Phase, Sum
-from .accounting import TINY, Accounting, Cause, is_straggler
+from .cause import TINY, Accounting, Cause
+from .moments import is_straggler
 from .path import Kind, critical_path
 from .record import CellRecord
 from .words import percent, size, span
@@ -103,7 +104,7 @@ def _overhead(record: CellRecord, accounting: Accounting) -> Finding:
             [number],
         )
     batch = 2 ** max(1, math.ceil(math.log2(_WANTED / max(mean, 1e-6))))
-    batch = min(batch, max(2, len(spans) // max(1, round(4 * record.slots))))
+    batch = min(batch, max(2, len(spans) // max(1, round(4 * accounting.slots))))
     return _make(
         record,
         accounting,
@@ -272,15 +273,15 @@ def _parallelism(record: CellRecord, accounting: Accounting) -> Finding:
     number = int(np.argmax(np.bincount(record.runs.functions, record.runs.spans)))
     name, tasks = record.functions[number].name, int(counts[number])
     waits = record.driver.sums.get(Phase.BLOCKED) if record.driver is not None else None
-    evidence = [f"{accounting.concurrency:.1f} tasks ran at a time on average, where {record.slots:g} could"]
+    evidence = [f"{accounting.concurrency:.1f} tasks ran at a time on average, where {accounting.slots:g} could"]
     lines: list[int] = []
     if accounting.concurrency < 1.3 and waits is not None and tasks > 2 and waits.count >= 0.5 * len(record.runs):
         evidence.append(f"the driver waited {waits.count:,} times, for {len(record.runs):,} tasks: once for each")
         advice = "Submit all tasks first, and get() their references together after the loop."
         title = "Each task is waited for before the next is submitted"
-    elif tasks < record.slots:
+    elif tasks < accounting.slots:
         evidence.append(f"there {'are' if tasks > 1 else 'is'} {tasks} task{'s' if tasks > 1 else ''} of {name}")
-        advice = f"Cut the work into more pieces: {math.ceil(2 * record.slots)} or more."
+        advice = f"Cut the work into more pieces: {math.ceil(2 * accounting.slots)} or more."
         title = "Fewer tasks than CPUs"
     elif record.functions[number].is_actor:
         evidence.append(f"calls of one actor run one after the other: {tasks:,} calls of {name}")

@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 
 from ...cluster.telemetry.phases import Phase
-from .accounting import TINY, Accounting, Cause, account
+from .accounting import account
+from .cause import TINY, Accounting, Cause
 from .causes import EXPLAINED, SHARE, Finding, explain_gpus
 from .path import Step, critical_path
 from .record import CellRecord
@@ -75,7 +76,7 @@ def diagnose(record: CellRecord) -> Diagnosis:
     return Diagnosis(
         record.number,
         record.wall,
-        record.slots,
+        accounting.slots,
         len(record.runs),
         {str(cause): seconds for cause, seconds in sorted(accounting.seconds.items(), key=lambda one: -one[1])},
         findings,

@@ -8,6 +8,7 @@ other without a gap, and add up to the wall time: to shorten the cell one must s
 
 from __future__ import annotations
 
+import bisect
 from enum import StrEnum
 from typing import Final
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cluster.telemetry.phases import Phase
-from .accounting import ready_times
+from .moments import ready_times
 from .record import CellRecord
 
 __all__ = ["Kind", "Step", "coarse", "critical_path"]
@@ -128,7 +129,7 @@ def _released(walk: _Walk, row: int) -> int:
         return maker
     if walk.record.driver is None or runs.owners[row] != walk.record.own:
         return walk.last_before(walk.now)  # who submitted it, and when, is not known
-    place = int(np.searchsorted(walk.blocked, submitted, side="right")) - 1
+    place = bisect.bisect_right(walk.blocked, submitted) - 1
     if place < 0:
         return -1
     woken = walk.blocked[place]

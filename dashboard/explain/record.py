@@ -114,7 +114,7 @@ class CellRecord(msgspec.Struct, eq=False):
     begin, end
         Seconds since the epoch: from its first statement to its last, or the end of its last task.
     slots
-        CPUs of the cluster.
+        CPUs of the cluster: since when, and how many; one at least.
     phases
         Of workers, by function and phase; None: not measured.
     others
@@ -133,7 +133,7 @@ class CellRecord(msgspec.Struct, eq=False):
 
     begin: float
     end: float
-    slots: float
+    slots: list[tuple[float, float]]
     functions: list[Function]
     runs: Runs
     phases: dict[tuple[int, Phase], Sum] | None = None
@@ -231,7 +231,7 @@ def collect(
     cells: Sequence[Cell],
     driver: bytes,
     *,
-    slots: float,
+    slots: float | list[tuple[float, float]],
     begin: float | None = None,
     end: float | None = None,
     known: dict[str, Function] | None = None,
@@ -244,6 +244,8 @@ def collect(
         The names of the cell: a cell has several if it was cancelled.
     driver
         Id of the process that ran the cell.
+    slots
+        CPUs of the cluster; a list of times and numbers where that changed.
     begin, end
         When it ran; None: from the begin of its first task, to the end of its last. An end before that of a task is
         put off until then.
@@ -267,7 +269,7 @@ def collect(
     return CellRecord(
         begin,
         end,
-        slots,
+        slots if isinstance(slots, list) else [(begin, slots)],
         functions,
         runs,
         collector.phases or None,

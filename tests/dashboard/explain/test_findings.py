@@ -119,7 +119,7 @@ def test_the_planted_cause_comes_first(make: object, cause: Cause) -> None:
     found = diagnose(made)
     assert causes(found)[:1] == [cause], found.seconds
     assert found.findings[0].evidence
-    assert sum(found.seconds.values()) == pytest.approx(made.wall * made.slots)
+    assert sum(found.seconds.values()) == pytest.approx(made.wall * found.slots)
 
 
 def test_nothing_is_found_where_nothing_is_wrong() -> None:
@@ -162,6 +162,16 @@ def test_calls_that_an_actor_runs_at_the_same_time_hold_one_slot() -> None:
     found = diagnose(record(tasks, 2.0, driver=waiting((0.001, 2.0)), known=known))
     assert found.seconds["compute"] == pytest.approx(1.7)
     assert found.findings[0].title == "One actor does the work"
+
+
+def test_a_cluster_that_grows_has_more_slots_from_then_on() -> None:
+    tasks = [*even(4, 0.5), *((name, worker + 2, begin + 1.0, end + 1.0) for name, worker, begin, end in even(4, 0.5))]
+    made = record([*tasks, *(("f", n, 1.0, 2.0) for n in range(2))], 2.0, driver=waiting((0.001, 2.0)))
+    made.slots = [(BEGAN, 2.0), (BEGAN + 1.0, 4.0)]
+    found = diagnose(made)
+    assert found.slots == pytest.approx(3.0)
+    assert found.seconds["compute"] == pytest.approx(6.0)
+    assert not found.findings
 
 
 def test_tasks_that_are_not_recorded_are_not_taken_for_none() -> None:
