@@ -21,7 +21,7 @@ from ...cluster.gcs.client import GcsClient, GcsRefusedError, GcsUnreachableErro
 from ...cluster.launchers import session
 from ...cluster.launchers.boot import ConnectionInfo, NodeOptions
 from ...cluster.launchers.local import ClusterProcess, start_head, stop_all
-from ...cluster.protocol.common import RESOURCE_UNIT
+from ...cluster.protocol.common import PROTOCOL_VERSION, RESOURCE_UNIT
 from ...cluster.protocol.gcs_messages import ListState
 from ...cluster.telemetry.feed import TaskFeed
 from ...dashboard.model import Model
@@ -175,6 +175,9 @@ class _Watched:
 
     def ask(self, kernels: Mapping[int, str]) -> ClusterEntry:
         """The cluster as it is now."""
+        if self._connection.protocol != PROTOCOL_VERSION:
+            versions = f"version {self._connection.protocol} of the protocol, and the Jupyter server {PROTOCOL_VERSION}"
+            return unanswered(self._connection, f"It speaks {versions}: restart the one whose Himalia is older")
         with self._lock:
             try:
                 with GcsClient(self._connection) as self._client:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import http.client
 import os
-import shutil
 import signal
 import ssl
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +17,7 @@ import himalia
 from himalia.cluster.launchers.boot import ConnectionInfo, NodeOptions
 from himalia.cluster.launchers.local import start_head
 from tests.browser.lab import CHROMIUM_OPTIONS, chromium
+from tests.support.certificates import self_signed
 from tests.support.clusters import eventually, node_processes
 
 from .conftest import Client
@@ -59,14 +58,7 @@ async def test_it_stays_while_a_page_is_open() -> None:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[str, str]:
-    """A certificate for 127.0.0.1, signed by itself, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed, which makes the certificate")
-    files = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
-    request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1"
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-out", files[0], "-keyout", files[1]]
-    subprocess.run(["openssl", *request.split(), *names], check=True, capture_output=True)
-    return files
+    return self_signed(tmp_path)
 
 
 def test_with_a_certificate_it_speaks_tls_only(certificate: tuple[str, str]) -> None:

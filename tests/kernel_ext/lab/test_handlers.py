@@ -15,7 +15,17 @@ import psutil
 import pytest
 
 import himalia
-from himalia.cluster.launchers.session import running_sessions
+from himalia.cluster.launchers.boot import ConnectionInfo
+from himalia.cluster.launchers.session import (
+    SessionRecord,
+    create_session,
+    process_started,
+    remove_session,
+    running_sessions,
+    write_connection_file,
+    write_record,
+)
+from himalia.cluster.protocol.common import Address
 from tests.kernel_ext.lab.conftest import JupyterServer
 
 
@@ -76,6 +86,41 @@ def test_one_can_be_started_scaled_and_stopped(jupyter: JupyterServer) -> None:
     assert cluster_id not in listed(jupyter)
     until(lambda: not psutil.pid_exists(host))  # also no zombie, which only the server could reap
     assert jupyter.ask("DELETE", f"api/clusters/{cluster_id}").status == 404
+
+
+@pytest.mark.usefixtures("cluster")
+def test_one_that_hangs_is_listed_with_the_reason_and_does_not_hide_the_others(jupyter: JupyterServer) -> None:
+    hanging = own_id()
+    other = jupyter.ask("POST", "api/clusters", {"cpus": 1}).value["id"]
+    host = next(info.pid for info in running_sessions() if info.cluster_id == hanging)
+    gcs = next(child for child in psutil.Process(host).children() if "gcs" in child.name())
+    gcs.suspend()
+    try:
+        entries = until(lambda: (found := listed(jupyter))[hanging]["problem"] and found)
+        assert "did not answer" in entries[hanging]["problem"]
+        assert (entries[other]["problem"], entries[other]["cpus"]["total"]) == ("", 1.0)
+    finally:
+        gcs.resume()
+    until(lambda: not listed(jupyter)[hanging]["problem"])
+    assert jupyter.ask("DELETE", f"api/clusters/{other}").status == 200
+
+
+def test_one_of_another_release_is_listed_with_the_reason(jupyter: JupyterServer) -> None:
+    node_id = os.urandom(8)
+    folder = create_session(node_id)
+    here = {"pid": os.getpid(), "pid_started": process_started(os.getpid())}
+    cluster_id = os.urandom(8).hex()
+    write_record(folder, SessionRecord(node_id=node_id, cluster_id=cluster_id, spill_dir=folder, is_head=True, **here))
+    nobody = Address(node_id, node_id)
+    write_connection_file(
+        ConnectionInfo(
+            cluster_id=cluster_id, node_id=node_id, gcs=nobody, raylet=nobody, session_dir=folder, protocol=99, **here
+        )
+    )
+    try:
+        assert "version 99 of the protocol" in listed(jupyter)[cluster_id]["problem"]
+    finally:
+        remove_session(folder)
 
 
 def test_one_that_was_started_without_keep_ends_with_the_server_however_that_ends(tmp_path: Path) -> None:

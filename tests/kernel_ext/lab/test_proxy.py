@@ -19,10 +19,12 @@ from tornado.netutil import bind_sockets
 from tornado.websocket import WebSocketHandler, websocket_connect
 
 from himalia.cluster.launchers import session
-from himalia.cluster.launchers.boot import ConnectionInfo
+from himalia.cluster.launchers.boot import ConnectionInfo, NodeOptions
+from himalia.cluster.launchers.local import start_head
 from himalia.cluster.protocol.common import Address
 from himalia.kernel_ext.lab.proxy import headers_for, is_within, target_of
 from tests.kernel_ext.lab.conftest import PREFIX, TOKEN, Answer, JupyterServer
+from tests.support.certificates import self_signed
 
 DASHBOARD_TOKEN = "the-token-of-the-dashboard"
 
@@ -273,6 +275,24 @@ async def test_a_page_of_another_origin_gets_no_websocket_though_the_browser_has
 
 async def test_a_websocket_of_no_cluster_is_refused(jupyter: JupyterServer) -> None:
     assert await refusal(jupyter, "0" * 16, {"Authorization": f"token {TOKEN}"}) == 404
+
+
+async def test_a_dashboard_that_speaks_tls_is_reached_with_its_own_certificate(
+    jupyter: JupyterServer, tmp_path: Path
+) -> None:
+    certificate, key = self_signed(tmp_path)
+    options = NodeOptions(num_cpus=1, dashboard_port=0, dashboard_certificate=certificate, dashboard_key=key)
+    head = await asyncio.to_thread(start_head, options)
+    try:
+        cluster_id = head.connection.cluster_id
+        answer = await ask(jupyter, "GET", f"{cluster_id}/api/v1/nodes")
+        assert [row["is_head_node"] for row in answer.value["rows"]] == [True]
+        socket = await websocket_connect(socket_request(jupyter, cluster_id, {"Authorization": f"token {TOKEN}"}))
+        await socket.write_message(json.dumps({"type": "open", "page": "overview", "params": {}}))
+        assert json.loads(str(await socket.read_message()))["name"] == "overview"
+        socket.close()
+    finally:
+        await asyncio.to_thread(head.stop)
 
 
 # -- the rules --------------------------------------------------------------------------------------------------------
