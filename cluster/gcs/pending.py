@@ -21,6 +21,7 @@ __all__ = ["explain_pending", "look_at"]
 
 _SHOWN: Final = 32  # nodes of a row: the others are counted
 _FULL: Final = 0.95  # of a store: less than that is lost between objects
+_NAMED: Final = 1_000  # actors of a row
 _NEVER: Final = frozenset({"leaving", "affinity", "labels", "too small"})
 
 
@@ -36,7 +37,8 @@ def explain_pending(
     nodes
         Those that live.
     actors
-        Those that are not alive yet; the ones on their way to a node are explained by its row.
+        Those that are not alive yet; the ones on their way to a node are explained by its row. Those of one class that
+        wait for the same, oldest first, are one row: ``wanted`` says how many.
     wall
         Seconds since the epoch.
     """
@@ -47,9 +49,15 @@ def explain_pending(
         found += [_of_demand(demand, row["node_id"], nodes, holders) for demand in row["demands"]]
         for actor in row["actors"]:
             on_way[actor["actor_id"]] = {**actor, "node_id": row["node_id"]}
+    alike: dict[object, list[Actor]] = {}
     for waiting in actors:
-        one = _of_actor(waiting, on_way.get(waiting.actor_id), nodes, holders)
-        found.append({**one, "waited": one["waited"] or (0.0 if waiting.restarts else wall - waiting.created)})
+        alike.setdefault(_class_of(waiting, on_way.get(waiting.actor_id)), []).append(waiting)
+    for members in alike.values():
+        first = members[0]
+        one = _of_actor(first, on_way.get(first.actor_id), nodes, holders)
+        one["waited"] = one["waited"] or (0.0 if first.restarts else wall - first.created)
+        one["wanted"], one["actor_ids"] = len(members), [actor.actor_id for actor in members[:_NAMED]]
+        found.append(one)
     return sorted(found, key=lambda one: -one["waited"])
 
 
@@ -81,11 +89,28 @@ def _of_demand(
     verdict, reason = _judge(verdicts, demand["resources"], node_id, demand["state"], demand["text"])
     return {
         "kind": "tasks",
-        "actor_id": b"",
+        "actor_ids": [],
         **{name: demand[name] for name in ("owner", "name", "cell", "job_id", "resources", "strategy", "labels")},
         **{name: demand[name] for name in ("wanted", "queued", "waited")},
         **_result(node_id, verdict, reason, verdicts),
     }
+
+
+def _class_of(actor: Actor, on_way: dict[str, Any] | None) -> object:
+    """Equal for actors that wait for the same: of a thousand, one is looked at."""
+    spec, cell = actor.spec, actor.spec.cell
+    return (
+        spec.class_name,
+        spec.job_id,
+        spec.owner.worker_id,
+        cell.execution if cell is not None else 0,
+        spec.strategy,
+        frozenset(needed(spec).items()),
+        frozenset(spec.resources.items()),
+        frozenset(spec.labels.items()),
+        actor.node_id,
+        on_way["state"] if on_way is not None else "",
+    )
 
 
 def _of_actor(
@@ -107,7 +132,7 @@ def _of_actor(
         verdict, reason = _judge(verdicts, need, b"", "granting", "it is about to be sent to a node")
     return {
         "kind": "actor",
-        "actor_id": actor.actor_id,
+        "actor_ids": [],
         "owner": spec.owner.worker_id,
         "name": spec.class_name,
         "cell": spec.cell.execution if spec.cell is not None else 0,

@@ -33,7 +33,7 @@ PATIENCE: Final = 3.0
 class _Survey:
     """All rounds of one question. ``asked``: nodes that have not answered this round; empty between rounds."""
 
-    __slots__ = ("answers", "asked", "due", "missing", "round", "waiting", "what")
+    __slots__ = ("answers", "asked", "due", "missing", "round", "shaped", "waiting", "what")
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -41,6 +41,7 @@ class _Survey:
         self.asked: set[bytes] = set()
         self.answers: dict[bytes, msgspec.Raw] = {}
         self.missing: list[bytes] = []
+        self.shaped: Any = None  # what is answered, once it was made of the answers
         self.waiting: list[tuple[bytes, int]] = []  # peer and number of its request
         self.due: float | None = None  # of a round: when it ends at the latest; of answers: when they are old
 
@@ -69,8 +70,7 @@ class Surveys:
 
     def _begin(self, survey: _Survey, now: float) -> None:
         survey.round += 1
-        survey.answers = {}
-        survey.missing = []
+        survey.answers, survey.missing, survey.shaped = {}, [], None
         survey.due = now + PATIENCE
         survey.asked = {node.node_id for node in self._nodes.living()}
         for node_id in survey.asked:
@@ -91,7 +91,8 @@ class Surveys:
     def node_died(self, node_id: bytes, now: float) -> None:
         """It will not answer, and what it answered is not true any more."""
         for survey in self._by_name.values():
-            survey.answers.pop(node_id, None)
+            if survey.answers.pop(node_id, None) is not None:
+                survey.shaped = None
             if node_id in survey.asked:
                 survey.asked.discard(node_id)
                 if not survey.asked:
@@ -104,10 +105,11 @@ class Surveys:
             self._answer(survey, peer, request)
 
     def _answer(self, survey: _Survey, peer: bytes, request: int) -> None:
-        rows = list(survey.answers.values())
-        shape = self.shapes.get(survey.what)
-        answer = {"nodes": rows, "missing": survey.missing} if shape is None else shape(rows, survey.missing)
-        self._out.answer(peer, request, answer)
+        if survey.shaped is None:
+            rows = list(survey.answers.values())
+            shape = self.shapes.get(survey.what)
+            survey.shaped = {"nodes": rows, "missing": survey.missing} if shape is None else shape(rows, survey.missing)
+        self._out.answer(peer, request, survey.shaped)
 
     def tick(self, now: float) -> None:
         """Wait no longer for who is late, and keep nothing that is old."""
@@ -120,7 +122,7 @@ class Surveys:
                 self._end(survey, now)
             else:
                 # The number of the round stays: a late answer must not count for a later one.
-                survey.answers, survey.missing, survey.due = {}, [], None
+                survey.answers, survey.missing, survey.shaped, survey.due = {}, [], None, None
 
     def next_due(self) -> float | None:
         """When `tick` has something to do."""

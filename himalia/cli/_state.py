@@ -150,8 +150,8 @@ def _why(arguments: argparse.Namespace) -> int:
         return 0
     for row in rows:
         cell = f", cell {row['cell']}" if row["cell"] else ""
-        tasks = f"{row['tasks']} task{'s' if row['tasks'] != 1 else ''}"
-        count = f" ({tasks}{cell})" if row["kind_of_work"] == "tasks" else f" (actor{cell})"
+        noun = "task" if row["kind_of_work"] == "tasks" else "actor"
+        count = f" ({row['tasks']} {noun}{'s' if row['tasks'] != 1 else ''}{cell})"
         print(f"{row['name']}{count}: {row['verdict']} for {row['waited_s']:.1f} s\n  {row['reason']}")
     if not rows:
         print("Nothing waits.")

@@ -154,7 +154,7 @@ def test_an_actor_that_fits_nowhere_is_explained_like_a_task(paper: OnPaper) -> 
     paper.now += 2.0
     node.heartbeat()
     (one,) = explain(paper, node_row(node))
-    assert (one["kind"], one["actor_id"], one["verdict"], one["cell"]) == ("actor", never, "never", 4)
+    assert (one["kind"], one["actor_ids"], one["verdict"], one["cell"]) == ("actor", [never], "never", 4)
     assert one["waited"] == pytest.approx(2.0)
 
 
@@ -166,6 +166,15 @@ def test_an_actor_on_its_way_is_explained_by_its_node(paper: OnPaper) -> None:
     assert (one["verdict"], one["node_id"], one["waited"]) == ("starting", node.node_id, 0.4)
     (one,) = explain(paper, node_row(node))
     assert "constructor" in one["reason"]
+
+
+def test_actors_that_wait_for_the_same_are_one_row(paper: OnPaper) -> None:
+    node = paper.node(1, CPU=2)
+    driver = paper.driver(1, node)
+    alike = [driver.create({"GPU": 1}) for _ in range(5)]
+    other = driver.create({"GPU": 2})
+    rows = {one["wanted"]: one["actor_ids"] for one in explain(paper, node_row(node))}
+    assert rows == {5: alike, 1: [other]}
 
 
 def test_the_longest_wait_comes_first_and_many_nodes_are_counted(paper: OnPaper) -> None:

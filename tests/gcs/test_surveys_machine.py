@@ -132,3 +132,24 @@ def test_nothing_is_due_when_nobody_looks_any_more(paper: OnPaper) -> None:
     assert paper.machine.surveys.next_due() == paper.now + KEPT
     paper.wait(KEPT)
     assert paper.machine.surveys.next_due() is None
+
+
+def test_an_answer_that_is_made_of_rows_is_made_once_a_round(paper: OnPaper) -> None:
+    node, other = paper.node(1), paper.node(2)
+    made: list[int] = []
+
+    def shape(rows: list[msgspec.Raw], missing: list[bytes]) -> Any:
+        made.append(len(rows))
+        return {"rows": len(rows), "missing": len(missing)}
+
+    paper.machine.surveys.shapes["node_stats"] = shape
+    look(paper)
+    look(paper, OTHER, 7)
+    tell(node, [1])
+    tell(other, [2])
+    look(paper, VIEWER, 2)
+    assert made == [2]
+    other.process_died(other.peer)
+    look(paper, VIEWER, 3)
+    assert made == [2, 1]
+    assert answers(paper)[-1] == {"rows": 1, "missing": 0}

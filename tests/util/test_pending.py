@@ -26,7 +26,7 @@ def placed(**more: Any) -> dict[str, Any]:
     """What the GCS tells of a demand."""
     return {
         "kind": "tasks",
-        "actor_id": b"",
+        "actor_ids": [],
         "owner": OWNER,
         "name": "train",
         "cell": 3,
@@ -133,7 +133,7 @@ def test_an_actor_is_told_by_its_state_and_its_death() -> None:
     actor = {"actor_id": TASK, "class_name": "Server", "state": "DEAD", "death": {"detail": "it was killed"}}
     asked.answers["actors"] = [actor]
     assert asked.why() == "Actor Server is DEAD: it was killed"
-    asked.answers["pending"]["pending"] = [placed(kind="actor", actor_id=TASK, name="Server")]
+    asked.answers["pending"]["pending"] = [placed(kind="actor", actor_ids=[TASK], name="Server")]
     assert asked.why().startswith("Server waits since")
 
 

@@ -48,7 +48,7 @@ def _placed(source: Source, waiting: WaitingTasks) -> list[PendingState]:
 def _tasks_of(row: dict[str, Any], rows: list[dict[str, Any]], waiting: WaitingTasks) -> tuple[str, int]:
     """Names of the functions that wait by this demand, and how many tasks: as their owner counted them last."""
     if row["kind"] == "actor":
-        return row["name"], 1
+        return row["name"], row["wanted"]
     counts: dict[str, int] = {}
     for source, state, count in waiting.counts.get(row["owner"], ()):
         if state is Phase.PENDING_NODE:
@@ -75,7 +75,8 @@ def _row(row: dict[str, Any], name: str, tasks: int) -> PendingState:
         node_id=row["node_id"].hex() or None,
         job_id=row["job_id"].hex(),
         owner_id=row["owner"].hex(),
-        actor_id=row["actor_id"].hex() or None,
+        actor_id=row["actor_ids"][0].hex() if row["actor_ids"] else None,
+        actor_ids=[actor_id.hex() for actor_id in row["actor_ids"]],
         nodes=[{**node, "node_id": node["node_id"].hex()} for node in row["nodes"]],
     )
 
@@ -105,6 +106,7 @@ def _arguments(waiting: WaitingTasks) -> list[PendingState]:
                     job_id=source.job_id.hex(),
                     owner_id=owner.hex(),
                     actor_id=source.actor_id.hex() or None,
+                    actor_ids=[],
                     nodes=[],
                 )
             )
@@ -156,7 +158,7 @@ def explain_task(source: Source, task_id: bytes) -> str:
     table, waiting = source.records(), source.waiting()
     rows = _placed(source, waiting)
     for row in rows:
-        if row.actor_id == task_id.hex():
+        if task_id.hex() in (row.actor_ids or ()):
             return _paragraph(row)
     for actor in source.ask("actors"):
         if actor["actor_id"] == task_id:

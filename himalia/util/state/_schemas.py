@@ -373,6 +373,8 @@ class ClusterEventState(StateRecord):
 class PendingState(StateRecord):
     """Work that waits, and why. ``kind_of_work`` is tasks or actor; ``wanted``: how many workers were asked for.
 
+    Actors of one class that wait for the same are one row, with the id of the first and those of all.
+
     ``verdict``: NEVER (no node of this cluster could ever run it), BUSY (what it needs is in use), STARTING (a worker
     starts), KEPT (others that wait longer come first), LIMIT (of worker processes), FAILED (no worker can be started),
     GRANTING and MOVING (it is about to run), ARGUMENTS (tasks that make its arguments have not ended). ``nodes``: what
@@ -397,6 +399,7 @@ class PendingState(StateRecord):
     job_id: str = field(default="", metadata=_DETAIL)
     owner_id: str = field(default="", metadata=_DETAIL)
     actor_id: str | None = field(default=None, metadata=_DETAIL)
+    actor_ids: list[str] | None = field(default=None, metadata=_DETAIL)
     nodes: list[dict[str, Any]] | None = field(default=None, metadata=_DETAIL)
 
 
