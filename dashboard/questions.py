@@ -6,6 +6,7 @@ argument that selects by several things is written as a query: ``logs:actor=ID&s
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -18,7 +19,8 @@ from himalia.util.state._source import ROWS, Source
 from himalia.util.state._stacks import Profiling, get_stacks
 
 from ..cluster.gcs.client import GcsClient, GcsUnreachableError
-from ..cluster.protocol.common import NodeInfo
+from ..cluster.protocol.common import Address, NodeInfo
+from ..cluster.protocol.held_messages import ExplainObject, ObjectExplained
 from ..cluster.protocol.log_messages import LogLine, LogQuestion, LogSearch, LogSelection
 from ..cluster.telemetry.events import TaskState
 from ..cluster.telemetry.profiles import frame_text
@@ -133,6 +135,42 @@ def _actor_calls(source: Source, actor: str) -> list[Row]:
     return [_call(record) for record in [*begun[-_CALLS:], *waiting[:_CALLS]]]
 
 
+def _object(source: Source, query: str) -> list[Row]:
+    """What keeps an object alive, in each process that holds it."""
+    object_id = bytes.fromhex(query)
+    asked: dict[int, bytes] = {}
+    rows: list[Row] = []
+    with GcsClient(source.where) as client:
+        for row in source.ask("workers"):
+            if row["is_alive"] and row.get("address") is not None:
+                with contextlib.suppress(ConnectionError):  # it dies this moment
+                    address = msgspec.convert(row["address"], Address)
+                    asked[client.post(address, ExplainObject(object_id), is_raylet=False)] = row["worker_id"]
+        for answer in client.answers(list(asked), _TIMEOUT):
+            del asked[answer.request]
+            rows += _kept_rows(answer)
+    silent = [{"holder": worker_id.hex(), "note": "did not answer in time"} for worker_id in asked.values()]
+    return rows + silent
+
+
+def _kept_rows(answer: ObjectExplained) -> list[Row]:
+    holder = answer.worker_id.hex()
+    notes = [answer.error] if answer.error else []
+    if not answer.is_whole:
+        notes.append("it holds more objects than could be looked at: not all names were found")
+    kept = [
+        {
+            "holder": holder,
+            "keeper": one.keeper,
+            "name": one.name,
+            "cell": one.cell.execution if one.cell is not None else 0,
+            "process": one.process.hex(),
+        }
+        for one in answer.kept
+    ]
+    return [*({"holder": holder, "note": note} for note in notes), *kept]
+
+
 def _call(record: TaskRecord) -> Row:
     return {
         "task_id": record.task_id.hex(),
@@ -152,6 +190,7 @@ ABOUT: Final[dict[str, Callable[[Source, str], list[Row]]]] = {
     "log_files": _log_files,
     "logs": _logs,
     "newest_events": _newest_events,
+    "object": _object,
     "task_log": _task_log,
     "task_told": told_of_task,
 }

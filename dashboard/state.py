@@ -23,14 +23,14 @@ __all__ = ["ClusterAnswers", "State", "StateFeed", "StateRead"]
 _EVERY: Final = 1.0
 _SELDOM: Final[Mapping[str, float]] = {
     "objects": 2.0,
-    "object": 3.0,
+    "object": 10.0,
     "actor_calls": 2.0,
     "pending": 2.0,
     "log_files": 5.0,
     "task_told": 5.0,
 }
 """Seconds between questions, by kind, where they are not `_EVERY`: every process is asked for its objects, calls are
-looked for among all events, and an owner looks through all its references."""
+looked for among all events, and what keeps an object alive among all that a notebook has."""
 
 
 _TASKS: Final = 1_000_000  # that can be looked up, as many as the GCS remembers: 30 MB

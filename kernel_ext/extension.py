@@ -20,6 +20,7 @@ from .kernels import KernelFront, front_of
 from .live_tasks import LiveTasks
 from .output import OutputRouter
 from .places import cell_names
+from .roots import notebook_roots
 from .wakeup import SignalWakeup, loop_of
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class Extension:
             core.cell_provider = None
             core.cell_cancelled = None
             core.name_files = None
+            core.name_roots = None
             if core.unseen is not None:
                 core.unseen.watching.is_over = None
             if core.log_sink is self.router:
@@ -141,6 +143,7 @@ class Extension:
         core.cell_provider = provide
         core.cell_cancelled = self.cells.renew
         core.name_files = partial(cell_names, self.shell)
+        core.name_roots = partial(notebook_roots, self.shell)
         if core.log_sink is not None:  # None: the user asked for no output
             core.log_sink = self.router
         self.failures, self.live = FailureLog(core), LiveTasks(core, self._announce)

@@ -12,9 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..cluster.core.census import Keeper, Kept, KnownObject, take_census
+from ..cluster.core.census import Kept, KnownObject, kept_text, take_census
+from ..cluster.core.holders import LIMIT, Holder, Kind, find_holders, holder_text
 from ..cluster.gcs.client import GcsClient, GcsRefusedError, GcsUnreachableError
-from .holders import LIMIT, Holder, Kind, find_holders
 from .others import Others
 from .places import place_text
 from .process_names import ASK_SECONDS, SHOWN_DIGITS, ProcessNames
@@ -125,34 +125,9 @@ def _known_line(
     return ObjectLine(row.object_id.hex(), row.title, row.size, names.nodes(nodes), made, kept, list(roots), shared)
 
 
-def holder_text(holder: Holder) -> str:
-    """A name that keeps an object alive, as a sentence says it."""
-    value = "the value in " if holder.is_value else ""
-    if holder.kind is Kind.CLOSURE:
-        return f"closure `{holder.path}`: {value}its `{holder.variable}`"
-    if holder.kind is Kind.VARIABLE:
-        return f"{value}variable `{holder.path}`"
-    return f"{value}{holder.path}"
-
-
 def _kept_texts(kept: list[Kept], names: ProcessNames) -> list[str]:
-    counted = Counter(_kept_text(entry, names) for entry in kept)
+    counted = Counter(kept_text(entry, names.process, names.actor) for entry in kept)
     return [text if number == 1 else f"{text} ({number} times)" for text, number in counted.items()]
-
-
-def _kept_text(kept: Kept, names: ProcessNames) -> str:
-    cell = f" of In [{kept.cell.execution}]" if kept.cell is not None and kept.cell.execution else ""
-    texts = {
-        Keeper.TASK: f"task `{kept.name}`{cell}, which has it as an argument",
-        Keeper.LINEAGE: f"the lineage of {kept.name}",
-        Keeper.OBJECT: f"{kept.name}, which contains its reference",
-        Keeper.FUNCTION: f"remote function `{kept.name}`, which took it along (until %cluster stop)",
-        Keeper.ACTOR: f"the constructor's arguments of {names.actor(kept.process)}",
-        Keeper.PROCESS: names.process(kept.process),
-        Keeper.PICKLE: "a pickle of its reference (until %cluster stop)",
-        Keeper.TRANSIT: "a message that is under way",
-    }
-    return texts[kept.keeper]
 
 
 # -- objects of others -------------------------------------------------------------------------------------------------

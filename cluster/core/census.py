@@ -2,13 +2,14 @@
 
 Strategy: nothing is counted for this while work goes on. When somebody asks, the tables are read: who borrows, which
 tasks have it as an argument, whose lineage or contents it is. What the user's own variables hold is not among these: a
-reference there is only a Python object (see kernel_ext/holders.py). An object whose last reference is gone is listed as
+reference there is only a Python object (see holders.py). An object whose last reference is gone is listed as
 long as a value that was read from it is in use, because its memory is.
 """
 
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +24,7 @@ from .sites import Site
 if TYPE_CHECKING:
     from .runtime import Core
 
-__all__ = ["Keeper", "Kept", "KnownObject", "take_census"]
+__all__ = ["Keeper", "Kept", "KnownObject", "kept_text", "take_census"]
 
 
 class Keeper(StrEnum):
@@ -87,6 +88,22 @@ class KnownObject(msgspec.Struct, eq=False):
         """As its repr calls it."""
         index = object_index(self.object_id)
         return f"ObjectRef {object_counter(self.object_id)}" + (f".{index}" if index > 1 else "")
+
+
+def kept_text(kept: Kept, process: Callable[[bytes], str], actor: Callable[[bytes], str]) -> str:
+    """What keeps an object alive, as a sentence says it. ``process`` and ``actor`` name these by their ids."""
+    cell = f" of In [{kept.cell.execution}]" if kept.cell is not None and kept.cell.execution else ""
+    texts: dict[Keeper, Callable[[], str]] = {
+        Keeper.TASK: lambda: f"task `{kept.name}`{cell}, which has it as an argument",
+        Keeper.LINEAGE: lambda: f"the lineage of {kept.name}",
+        Keeper.OBJECT: lambda: f"{kept.name}, which contains its reference",
+        Keeper.FUNCTION: lambda: f"remote function `{kept.name}`, which took it along (until %cluster stop)",
+        Keeper.ACTOR: lambda: f"the constructor's arguments of {actor(kept.process)}",
+        Keeper.PROCESS: lambda: process(kept.process),
+        Keeper.PICKLE: lambda: "a pickle of its reference (until %cluster stop)",
+        Keeper.TRANSIT: lambda: "a message that is under way",
+    }
+    return texts[kept.keeper]()
 
 
 def take_census(core: Core) -> list[KnownObject]:

@@ -12,6 +12,7 @@ from ..protocol.common import NodeInfo, from_units
 from ..protocol.control_messages import CancelOwned, EndJob
 from ..protocol.core_messages import RefInfo
 from ..protocol.gcs_messages import ActorInfo, ActorSpec, GetActor, KvPut, ListState
+from ..protocol.held_messages import ExplainObject
 from ..protocol.ids import make_object_id, task_counter
 from ..protocol.metric_messages import DescribeMetrics, MetricsHeld
 from ..protocol.stack_messages import FilesNamed, NameFiles, StackQuestion, StackStop
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .generator import ObjectRefGenerator
+    from .holders import Root
     from .own_stacks import OwnStacks
 
 __all__ = ["QueryOps"]
@@ -43,15 +45,19 @@ class QueryOps(BorrowOps):
     ----------
     name_files
         Tells which of some files are cells of this notebook, and their names.
+    name_roots
+        Tells what has a name in this process, where that is not what the main module has.
     """
 
     name_files: Callable[[list[str]], dict[str, str]] | None = None
+    name_roots: Callable[[], list[Root]] | None = None
     _own_stacks: OwnStacks | None = None
 
     def _install_query_handlers(self) -> None:
         self.handlers[StackQuestion] = lambda peer, message: self._stacks().on_question(peer, message)
         self.handlers[StackStop] = lambda peer, message: self._stacks().on_stop(peer, message)
         self.handlers[NameFiles] = self._on_name_files
+        self.handlers[ExplainObject] = self._on_explain
         self.handlers[CancelOwned] = self._on_control
         self.handlers[EndJob] = self._on_control
         self.handlers[DescribeMetrics] = self._on_describe_metrics
@@ -75,6 +81,11 @@ class QueryOps(BorrowOps):
             cancel_owned(self, peer, message)  # type: ignore[arg-type]  # the whole core
         else:
             end_job(self, peer, message)  # type: ignore[arg-type]
+
+    def _on_explain(self, peer: bytes, message: ExplainObject) -> None:
+        from .explaining import explain_later  # asked for by hand, now and then
+
+        explain_later(self, peer, message)  # type: ignore[arg-type]  # the whole core
 
     def _on_name_files(self, peer: bytes, message: NameFiles) -> None:
         names = self.name_files(message.files) if self.name_files is not None else {}

@@ -15,7 +15,16 @@ import msgspec
 from .common import Address, CancelCell, Cell, Resources
 from .control_messages import CancelOwned, ControlDone, EndJob
 from .debug_messages import BreakpointLine, BreakpointText
-from .held_messages import DescribeObjects, DescribeTask, HeldObject, ObjectsHeld, ReferenceKind, TaskDescribed
+from .held_messages import (
+    DescribeObjects,
+    DescribeTask,
+    ExplainObject,
+    HeldObject,
+    ObjectExplained,
+    ObjectsHeld,
+    ReferenceKind,
+    TaskDescribed,
+)
 from .metric_messages import DescribeMetrics, MetricsHeld
 from .stack_messages import FilesNamed, NameFiles, StackAnswer, StackQuestion, StackStop
 
@@ -414,6 +423,8 @@ CoreMessage = (
     | DescribeObjects
     | ObjectsHeld
     | DescribeTask
+    | ExplainObject
+    | ObjectExplained
     | TaskDescribed
     | BreakpointText
     | BreakpointLine

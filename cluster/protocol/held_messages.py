@@ -11,7 +11,10 @@ from .common import Cell, Resources
 __all__ = [
     "DescribeObjects",
     "DescribeTask",
+    "ExplainObject",
     "HeldObject",
+    "KeptBy",
+    "ObjectExplained",
     "ObjectsHeld",
     "ReferenceKind",
     "TaskArgument",
@@ -97,3 +100,37 @@ class TaskDescribed(msgspec.Struct, array_like=True, tag=63):
     arguments: list[TaskArgument] = []
     results: list[HeldObject] = []
     traceback: str = ""  # of its error, if somebody holds that
+
+
+class ExplainObject(msgspec.Struct, array_like=True, tag=64):
+    """Anyone: what keeps this object alive in your process? Answered with `ObjectExplained`."""
+
+    object_id: bytes
+    request: int = 0
+
+
+class KeptBy(msgspec.Struct, array_like=True):
+    """One thing that keeps an object alive.
+
+    ``keeper`` is what it is: a `Keeper` of the census (task, lineage, …), or ``name``, of which ``name`` is what the
+    process itself calls it, for a sentence. ``cell`` submitted the task; ``process`` borrows, or is the actor.
+    """
+
+    keeper: str
+    name: str = ""
+    cell: Cell | None = None
+    process: bytes = b""
+
+
+class ObjectExplained(msgspec.Struct, array_like=True, tag=65):
+    """Answer to `ExplainObject`. ``is_held``: the process has a reference, or a value that was read from the object.
+
+    ``is_whole`` is false where the process holds so much that not all of its names were looked at.
+    """
+
+    request: int
+    worker_id: bytes
+    is_held: bool
+    kept: list[KeptBy] = []
+    is_whole: bool = True
+    error: str = ""

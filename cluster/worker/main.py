@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..core import current
+from ..core.holders import Kind, Root, thread_roots
 from ..core.runtime import Core, CoreOptions
 from ..core.tasks import task_var
 from ..core.working_dir import archive_key, unpack
@@ -78,6 +79,7 @@ def _serve(boot: WorkerBoot) -> int:
 
     def become_actor(peer: bytes, message: AssignActor) -> None:
         executor.actor = ActorHost(executor, message)
+        core.name_roots = lambda: _actor_roots(executor)
 
     def leave(peer: bytes, message: Exit) -> None:
         if message.graceful and executor.actor is not None:
@@ -122,6 +124,11 @@ def started_page(path: str) -> memoryview:
         return memoryview(mmap.mmap(fd, PAGE_BYTES)).cast("Q")
     finally:
         os.close(fd)
+
+
+def _actor_roots(executor: Executor) -> list[Root]:
+    """What has a name in a worker with an actor: its attributes, and what its methods have in hand."""
+    return [Root(Kind.VARIABLE, "self", executor.actor.instance), *thread_roots(None)]
 
 
 def _capture_output(core: Core, executor: Executor) -> None:

@@ -12,6 +12,7 @@ from .gpus import Gpus
 from .jobs import Jobs
 from .logs import Logs
 from .nodes import Nodes
+from .objects import ObjectPage, Objects
 from .overview import Overview
 from .progress import Progress
 from .scheduling import Scheduling
@@ -30,6 +31,7 @@ PAGES: Final[dict[str, type[Page]]] = {
         Progress,
         TaskGraph,
         TaskStream,
+        Objects,
         Actors,
         Nodes,
         Gpus,
@@ -40,6 +42,7 @@ PAGES: Final[dict[str, type[Page]]] = {
         Errors,
         ActorPage,
         ErrorPage,
+        ObjectPage,
         Task,
         Tasks,
         WorkerPage,

@@ -264,7 +264,7 @@ class ActorPage(Page):
     def _describe(actor: Mapping[str, Any], hosts: Mapping[str, str]) -> list[tuple[Any, ...]]:
         begun, ended = seconds_of(actor["start_time_ms"]), seconds_of(actor["end_time_ms"])
         resources = ", ".join(f"{name} {quantity:g}" for name, quantity in (actor["required_resources"] or {}).items())
-        rows = [
+        return [
             ("class", "Class", actor["class_name"], "text"),
             ("name", "Name", actor["name"] or "none", "text"),
             ("state", "State", actor["state"].lower().replace("_", " "), "state"),
@@ -287,7 +287,6 @@ class ActorPage(Page):
             ("actor_id", "Id", actor["actor_id"], "code"),
             ("may_kill", "", actor["state"] != "DEAD", "bool"),
         ]
-        return [row for row in rows if row[2] not in ("", None)]
 
 
 def _state_of(name: str) -> str:

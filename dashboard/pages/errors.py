@@ -152,6 +152,6 @@ class ErrorPage(Page):
             ("task", "The last task", row["task_id"], "code"),
             ("worker", "Its worker", row["worker_id"], "code"),
         ]
-        self._details.set(one for one in details if one[2] not in ("", None))
+        self._details.set(details)
         lines = (row["traceback"] or "").splitlines()
         self._trace.set((line, "faint" if line.startswith("  ") else "error" if line else "") for line in lines)

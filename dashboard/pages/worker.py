@@ -149,7 +149,7 @@ def _described(row: dict[str, Any], hosts: Mapping[str, str], now: float) -> lis
         **(row["resources"] or {}),
         **{name: sum(shares.values()) for name, shares in (row["devices"] or {}).items()},
     }
-    rows = [
+    return [
         ("process", "Process", row["process"], "text"),
         ("pid", "Process id", str(row["pid"]), "code"),
         ("node", "Node", hosts.get(row["node_id"], ""), "text"),
@@ -168,4 +168,3 @@ def _described(row: dict[str, Any], hosts: Mapping[str, str], now: float) -> lis
         ("job", "Job", row["job_id"], "code"),
         ("worker_id", "Id", row["worker_id"], "code"),
     ]
-    return [one for one in rows if one[2] not in ("", None)]

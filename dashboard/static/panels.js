@@ -90,7 +90,8 @@ export class DetailsPanel extends Panel {
       node.children[0].textContent = row.label;
       fill(node.children[1], row.value, row.kind);
     };
-    this.list.replaceChildren(...this.each(make, draw).filter((node) => node.children[0].textContent));
+    const isShown = (node) => node.children[0].textContent && node.children[1].textContent;
+    this.list.replaceChildren(...this.each(make, draw).filter(isShown));
     this.note.textContent = this.source.length ? "" : (this.spec.empty ?? "");
     for (const button of this.acts.children) {
       button.hidden = !this.source.length || (Boolean(button.act.when) && !this.values[button.act.when]);

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import functools
 import gc
+import sys
+import threading
 from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -24,16 +26,20 @@ from enum import StrEnum
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, NamedTuple
 
-from ..cluster.core.refs import ObjectRef
-from ..cluster.core.remote_function import RemoteFunction
+from .refs import ObjectRef
+from .remote_function import RemoteFunction
 
-__all__ = ["Holder", "Kind", "Root", "find_holders"]
+__all__ = ["Holder", "Kind", "Root", "find_holders", "frame_roots", "holder_text", "is_machinery", "thread_roots"]
 
 LIMIT: Final = 1_000_000
 """Objects that one walk looks at: about a second. What lies beyond is not found, and the walk says so."""
 
 #: Not entered: what the engine's own tables hold is told by the census, and the shell holds all that has a name.
 _CLOSED: Final = frozenset({"himalia", "IPython", "ipykernel", "traitlets", "tornado", "zmq"})
+#: Frames of these are the machinery of notebooks and workers, whose variables are nobody's.
+_MACHINERY: Final = frozenset(
+    {"IPython", "asyncio", "concurrent", "himalia", "ipykernel", "threading", "tornado", "traitlets", "zmq"}
+)
 _LONGEST: Final = 60  # characters of a key that a path shows
 _LEAVES: Final = (str, bytes, int, float, bool, type(None), type, ModuleType, CodeType, BuiltinFunctionType)
 
@@ -335,3 +341,42 @@ def _text_of(step: _Step) -> str:
     if step.how == "argument":
         return f"(argument {step.key!r})"
     return ""  # inside something that has no name for it
+
+
+def holder_text(holder: Holder) -> str:
+    """A name that keeps an object alive, as a sentence says it."""
+    value = "the value in " if holder.is_value else ""
+    if holder.kind is Kind.CLOSURE:
+        return f"closure `{holder.path}`: {value}its `{holder.variable}`"
+    if holder.kind is Kind.VARIABLE:
+        return f"{value}variable `{holder.path}`"
+    return f"{value}{holder.path}"
+
+
+# -- variables of functions that run -----------------------------------------------------------------------------------
+
+
+def is_machinery(frame: FrameType) -> bool:
+    """Whether a frame's variables are nobody's."""
+    module = frame.f_globals.get("__name__") or ""
+    return module.partition(".")[0] in _MACHINERY
+
+
+def frame_roots(frame: FrameType | None, where: str, namespace: Any, kind: Kind) -> Iterator[Root]:
+    """Variables of a function and of those that called it; not those of ``namespace``, which have names already."""
+    while frame is not None:
+        if frame.f_locals is not namespace and not is_machinery(frame) and frame.f_code.co_name != "<module>":
+            for name, value in list(frame.f_locals.items()):
+                yield Root(kind, f"`{name}` of `{frame.f_code.co_name}`{where}", value)
+        frame = frame.f_back
+
+
+def thread_roots(namespace: Any) -> list[Root]:
+    """Variables of what runs in the other threads."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    roots: list[Root] = []
+    for ident, frame in sys._current_frames().items():
+        if ident != threading.get_ident():
+            where = f" in thread {names.get(ident, ident)}"
+            roots += frame_roots(frame, where, namespace, Kind.LOCAL)
+    return roots

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from himalia.cluster.core import holders
+from himalia.cluster.core.holders import Holder, Kind, Root, find_holders
 from himalia.cluster.core.refs import ObjectRef
-from himalia.kernel_ext import holders
-from himalia.kernel_ext.holders import Holder, Kind, Root, find_holders
 
 OWNER = b"owner001"
 
