@@ -18,6 +18,7 @@ import pytest
 from himalia.cluster.core import session
 from himalia.cluster.launchers.boot import NodeOptions
 from himalia.exceptions import ActorDiedError, ObjectStoreFullError, OutOfMemoryError
+from himalia.util import state
 from tests.support.clusters import Script, has_own_mounts, took_less_than
 
 MB = 1 << 20
@@ -76,6 +77,9 @@ def test_a_task_that_fills_memory_is_ended_and_says_so_while_others_go_on(ended:
         with pytest.raises(OutOfMemoryError, match=r"fill[\s\S]*about to run out of memory"):
             hv.get(greedy)
         assert hv.get(others) == [1] * 5
+    events = state.list_cluster_events(filters=[("event_type", "=", "WORKER_OUT_OF_MEMORY")])
+    assert any("about to run out of memory" in event.message for event in events)
+    assert all(event.severity == "ERROR" for event in events)
 
 
 def test_an_actor_that_fills_memory_dies_with_that_as_the_reason(ended: None) -> None:

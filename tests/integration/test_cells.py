@@ -14,6 +14,7 @@ import pytest
 
 from himalia.cluster.core import current
 from himalia.cluster.protocol.common import Cell
+from himalia.util import state
 from tests.integration.conftest import Nodes
 from tests.support.clusters import eventually
 
@@ -54,6 +55,8 @@ def test_tasks_on_another_node_end_also_when_their_parent_has_returned(
         with pytest.raises(hv.exceptions.TaskCancelledError):
             hv.get(refs[0], timeout=10)
     eventually(lambda: hv.available_resources() == free, "everything to be free")
+    (event,) = state.list_cluster_events(filters=[("event_type", "=", "CELL_CANCELLED")])  # once, though of two nodes
+    assert event.cell == 1
     with cell_of_driver(2):
         assert hv.get(hv.remote(lambda: "next").options(**children).remote(), timeout=10) == "next"
 
