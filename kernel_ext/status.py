@@ -55,6 +55,8 @@ def describe_cluster(rows: list[dict[str, Any]], total: dict[str, float], free: 
     if address:
         shown.rows.append(("address", address))
     live = session.current_session()
+    if live is not None and live.connection.dashboard_url:
+        shown.rows.append(("dashboard", f"{live.connection.dashboard_url} (%dashboard leads there)"))
     if live is not None and is_kept(live.connection):
         shown.rows.append(("ends", "with %cluster stop only, not with the kernel"))
     return shown

@@ -83,7 +83,10 @@ class ClientContext:
         shutdown()
 
     def __repr__(self) -> str:
-        return f"ClientContext(address={self.address_info['address']!r}, session={self.address_info['session_dir']!r})"
+        told = {"address": self.address_info["address"], "session": self.address_info["session_dir"]}
+        if self.dashboard_url:
+            told["dashboard"] = self.dashboard_url
+        return f"ClientContext({', '.join(f'{name}={value!r}' for name, value in told.items())})"
 
 
 def is_initialized() -> bool:

@@ -34,7 +34,9 @@ class Counts:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._model = Model()
+        self._model = Model(
+            tasks_kept=1_000, bars_kept=100
+        )  # counts need neither: what is drawn has a model of its own
         self._feed: ModelFeed | None = None
         self._client: GcsClient | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from html import escape
 from typing import ClassVar, Final
@@ -10,6 +11,8 @@ from urllib.parse import urlsplit
 from .base import Guarded
 
 __all__ = ["LoginHandler", "LogoutHandler"]
+
+_log = logging.getLogger("himalia.dashboard")
 
 _PAGE: Final = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Himalia: log in</title>
@@ -81,6 +84,8 @@ class LoginHandler(Guarded):
         return target if is_inside(target) else ""
 
     def _show(self, problem: str) -> None:
+        if problem:
+            _log.warning("a login from %s was refused", self.request.remote_ip)
         self.set_status(401)
         self.end(
             _PAGE.format(

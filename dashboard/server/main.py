@@ -124,7 +124,13 @@ class Process:
         if boot.certificate:
             encryption = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             encryption.load_cert_chain(boot.certificate, boot.key or None)
-        self._server = HTTPServer(make_application(self.services), ssl_options=encryption, max_body_size=_LARGEST_BODY)
+        self._server = HTTPServer(
+            make_application(self.services),
+            ssl_options=encryption,
+            max_body_size=_LARGEST_BODY,
+            body_timeout=30,
+            idle_connection_timeout=300,
+        )
         self._server.add_sockets([self._listener])
         if boot.idle_seconds:
             self._look()
