@@ -135,9 +135,16 @@ function connect() {
   socket.addEventListener("close", () => {
     waits += 1;
     setState("not connected");
+    if (waits > 1) lookWhoIsThere();
     if (waits > 2) shown.say("The dashboard does not answer: the cluster has ended, or the connection is down.");
     setTimeout(connect, Math.min(5000, 250 * 2 ** Math.min(waits, 5)));
   });
+}
+
+// Somebody answers who does not know our login: another cluster at this address, whose login page comes instead.
+async function lookWhoIsThere() {
+  const answer = await fetch(new URL("api/v1/version", base)).catch(() => null);
+  if (answer?.status === 401) location.reload();
 }
 
 function fromAddress() {

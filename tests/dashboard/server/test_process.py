@@ -117,6 +117,35 @@ def test_a_page_goes_on_when_the_process_was_killed(cluster: ConnectionInfo, pag
             browser.close()
 
 
+@pytest.mark.browser
+@pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
+def test_a_page_whose_cluster_was_started_anew_leads_to_its_login() -> None:
+    from playwright.sync_api import sync_playwright
+
+    head = start_head(NodeOptions(num_cpus=1, dashboard_port=0))
+    try:
+        first = head.connection
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_OPTIONS))
+            try:
+                page = browser.new_page()
+                page.goto(f"{first.dashboard_url}/page/overview?token={first.dashboard_token}")
+                page.locator("#menu .link", has_text="live").wait_for()
+                head.stop()
+                page.locator("#menu .link", has_text="not connected").wait_for()
+                page.get_by_text("the cluster has ended").wait_for()
+                head = start_head(NodeOptions(num_cpus=1, dashboard_port=urlsplit(first.dashboard_url).port))
+                token = page.get_by_label("Token")
+                token.fill(head.connection.dashboard_token)
+                token.press("Enter")
+                page.locator("#menu .link", has_text="live").wait_for()
+                assert page.url == f"{first.dashboard_url}/page/overview"
+            finally:
+                browser.close()
+    finally:
+        head.stop()
+
+
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=2</script>'
 
 
