@@ -15,7 +15,7 @@ from himalia.cluster.launchers.session import running_sessions
 from tests.browser.lab import LabPage, chromium, lab_server, open_notebook
 from tests.browser.pictures import take
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 #: Holds both CPUs until there is a file, and the kernel as well: one that does not answer is followed all the same.
 BUSY = """import himalia, pathlib, time
@@ -120,7 +120,6 @@ def test_clusters_are_started_connected_followed_and_stopped(folder: Path) -> No
         open_notebook(url, "first.ipynb", width=1500, height=950) as lab,
     ):
         journey = Journey(lab)
-        lab.page.set_default_timeout(15_000)
         start_with_the_keyboard(journey)
         alpha = connect_and_run(journey)
         frame = open_overview(journey, alpha)
@@ -210,6 +209,7 @@ def follow_another_notebook(journey: Journey, alpha: str) -> str:
     journey.go_to("second.ipynb")
     empty = page.locator(".himalia-Empty:visible")
     journey.says(empty, "second.ipynb is not connected to a cluster")
+    assert journey.card("alpha").get_by_role("button", name="Connect").is_enabled()
     take(page, "lab-extension-empty")
     empty.get_by_role("button", name="connects to alpha").click()
     journey.says(page.locator(".jp-CodeCell:visible"), f"%cluster connect {alpha}")

@@ -24,7 +24,7 @@ export type Args = ReadonlyPartialJSONObject;
 // All but those that open something. `cluster` among the arguments is an id; without it the user is asked.
 export function addCommands(commands: CommandRegistry, model: ClusterModel): void {
   const { api } = model;
-  const isFree = () => !!model.notebook && !model.active;
+  const isFree = () => !model.obstacle;
 
   const given = async (args: Args, title: string): Promise<ICluster | null> =>
     (typeof args.cluster === 'string' ? model.find(args.cluster) : await choose(model, title)) ?? null;

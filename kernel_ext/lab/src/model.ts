@@ -56,6 +56,19 @@ export class ClusterModel implements IDisposable {
     return this.notebooks.currentWidget;
   }
 
+  // Why the active notebook can not be connected to a cluster; empty: it can.
+  get obstacle(): string {
+    if (!this.notebook) {
+      return 'No notebook is open';
+    }
+    const name = this.notebook.title.label;
+    const language = this.notebook.content.model?.defaultKernelLanguage || 'python';
+    if (language !== 'python') {
+      return `${name} is no notebook of Python`;
+    }
+    return this.active ? `${name} is connected: %cluster stop first` : '';
+  }
+
   // The cluster that the active notebook's kernel is connected to.
   get active(): ICluster | undefined {
     const kernel = this.notebook?.sessionContext.session?.kernel?.id;

@@ -134,7 +134,7 @@ class PageView extends Widget {
     this._explained = key;
     this._empty.replaceChildren(
       ...lines.map(line => (typeof line === 'string' ? paragraph(line) : line)),
-      ...(!cluster && notebook ? buttons.map(one => this._connect(one)) : []),
+      ...(!cluster && !this._model.obstacle ? buttons.map(one => this._connect(one)) : []),
       ...(clusters.length ? [] : [button('Start a cluster', () => this._actions.start())])
     );
   }

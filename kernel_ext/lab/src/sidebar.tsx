@@ -8,7 +8,7 @@ import { ICluster, IPage, IUse } from './api';
 import { CommandIDs } from './commands';
 import { himaliaIcon } from './icon';
 import { ClusterModel } from './model';
-import { bytes, endOf, nameOf, plural, tasksOf, titleOf, useOf, usersOf } from './words';
+import { bytes, endOf, nameOf, plural, tasksOf, useOf, usersOf } from './words';
 
 export class SideBar extends ReactWidget {
   constructor(
@@ -81,17 +81,9 @@ function Clusters({ model, run }: { model: ClusterModel; run: Run }): JSX.Elemen
 }
 
 function Cluster({ cluster, model, run }: { cluster: ICluster; model: ClusterModel; run: Run }): JSX.Element {
-  const { active, notebook } = model;
-  const isActive = active?.id === cluster.id;
+  const isActive = model.active?.id === cluster.id;
   const users = usersOf(model, cluster);
   const name = nameOf(cluster);
-  const blocked = !notebook
-    ? 'No notebook is open'
-    : isActive
-      ? `${titleOf(notebook)} is connected to it`
-      : active
-        ? `${titleOf(notebook)} is connected to ${nameOf(active)}: %cluster stop first`
-        : '';
   const action = (text: string, command: string, about: string, off = ''): JSX.Element => (
     <button
       className="jp-mod-styled"
@@ -125,8 +117,8 @@ function Cluster({ cluster, model, run }: { cluster: ICluster; model: ClusterMod
         </dl>
       )}
       <div className="himalia-Actions">
-        {action('Connect', CommandIDs.connect, 'Insert the cell that connects the active notebook, and run it', blocked)}
-        {action('Insert cell', CommandIDs.insert, 'Insert the cell that connects the active notebook', blocked)}
+        {action('Connect', CommandIDs.connect, 'Insert the cell that connects the active notebook, and run it', model.obstacle)}
+        {action('Insert cell', CommandIDs.insert, 'Insert the cell that connects the active notebook', model.obstacle)}
         {action(
           'Scale…',
           CommandIDs.scale,

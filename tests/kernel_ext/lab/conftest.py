@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+from tests.support.source_tree import ROOT
 
 TOKEN = "a-token-of-the-jupyter-server"
 PREFIX = "/user/ada/"  # as JupyterHub has it
@@ -35,10 +38,14 @@ class JupyterServer:
         self.port = port
         self.pid = pid
 
+    @property
+    def token_header(self) -> dict[str, str]:
+        return {"Authorization": f"token {TOKEN}"}
+
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         """Ask it below ``himalia/``. Without headers: as a program that has the token."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        given = {"Authorization": f"token {TOKEN}"} if headers is None else headers
+        given = self.token_header if headers is None else headers
         try:
             sent = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
             connection.request(method, f"{PREFIX}himalia/{path}", sent, given)
@@ -65,23 +72,30 @@ class JupyterServer:
             connection.close()
 
 
+@contextlib.contextmanager
+def jupyter_server(folder: Path, *options: str) -> Iterator[JupyterServer]:
+    """A server over a folder, with what it writes in it."""
+    state = {f"JUPYTER_{kind}_DIR": str(folder / kind.lower()) for kind in ("RUNTIME", "CONFIG", "DATA")}
+    command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--ServerApp.port=0"]
+    command += [f"--ServerApp.root_dir={folder}", f"--ServerApp.base_url={PREFIX}"]
+    command += [f"--IdentityProvider.token={TOKEN}", *options]
+    environment = {**os.environ, **state, "PYTHONPATH": str(ROOT)}  # for an authorizer of the tests
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        yield JupyterServer(_port(process, folder), process.pid)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
 @pytest.fixture(scope="module")
 def jupyter(leak_guard: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
-    folder = tmp_path_factory.mktemp("jupyter")
-    with leak_guard.shared("the Jupyter server of this module"):
-        state = {f"JUPYTER_{kind}_DIR": str(folder / kind.lower()) for kind in ("RUNTIME", "CONFIG", "DATA")}
-        command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--ServerApp.port=0"]
-        command += [f"--ServerApp.root_dir={folder}", f"--ServerApp.base_url={PREFIX}"]
-        command += [f"--IdentityProvider.token={TOKEN}"]
-        with (folder / "server.log").open("wb") as log:
-            process = subprocess.Popen(
-                command, env={**os.environ, **state}, cwd=folder, stdout=log, stderr=subprocess.STDOUT
-            )
-        try:
-            yield JupyterServer(_port(process, folder), process.pid)
-        finally:
-            process.terminate()
-            process.wait(20)
+    with (
+        leak_guard.shared("the Jupyter server of this module"),
+        jupyter_server(tmp_path_factory.mktemp("jupyter")) as server,
+    ):
+        yield server
 
 
 def _port(process: subprocess.Popen[bytes], folder: Path) -> int:
