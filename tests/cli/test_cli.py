@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -271,3 +272,26 @@ def test_a_cluster_without_a_dashboard_says_so(sessions: Path) -> None:
         run("stop", tmp=sessions)
     assert refused.returncode == 1
     assert "without a dashboard" in refused.stderr
+
+
+def test_a_browser_is_given_a_file_that_only_its_user_can_read_and_no_token(
+    sessions: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from himalia.cli import _dashboard
+
+    opened: list[str] = []
+    monkeypatch.setenv("HIMALIA_TMPDIR", str(sessions))
+    monkeypatch.delenv("HIMALIA_ADDRESS", raising=False)
+    monkeypatch.setattr(_dashboard, "_has_screen", lambda: True)
+    monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or True)
+    assert run("start", "--head", "--num-cpus=1", tmp=sessions).returncode == 0
+    try:
+        for _ in range(2):  # a second time, too
+            assert main(["dashboard"]) == 0
+        url = capsys.readouterr().out.splitlines()[0]
+        page = Path(opened[-1].removeprefix("file://"))
+        assert url in page.read_text()
+        assert page.stat().st_mode & 0o777 == 0o600
+        assert "token" not in "".join(opened)
+    finally:
+        run("stop", tmp=sessions)
