@@ -56,6 +56,8 @@ class Job(msgspec.Struct, eq=False):
     voice: Any = None  # of its output, once it has some
 
     def driver(self) -> Address | None:
-        """Whom to tell what a user should see; None: the owner, who is the driver itself."""
+        """Whom to tell what a user should see; None: the owner, who is the driver itself and connected to us."""
         root = self.loaded.root
+        if self.loaded.method == "__init__":
+            return root or self.peer.address  # an owner connects when it has heard that the actor is there
         return None if root is None or root.worker_id == self.peer.worker_id else root
