@@ -126,6 +126,8 @@ class Extension:
                 core.unseen.watching.is_over = None
             if core.log_sink is self.router:
                 self.router.close()
+                if isinstance(self.router, OutputRouter):
+                    core.death_hooks.remove(self.router.widgets.process_died)
                 core.log_sink = ScriptOutput()
             core.watch = session.watcher_of(core)
         if self.failures is not None and self.live is not None:
@@ -146,6 +148,8 @@ class Extension:
         core.name_roots = partial(notebook_roots, self.shell)
         if core.log_sink is not None:  # None: the user asked for no output
             core.log_sink = self.router
+            if isinstance(self.router, OutputRouter):
+                core.death_hooks.append(self.router.widgets.process_died)
         self.failures, self.live = FailureLog(core), LiveTasks(core, self._announce)
         if core.unseen is not None:
             core.unseen.watching.is_over = lambda cell: cell is None or not self.cells.is_running(cell)

@@ -20,7 +20,7 @@ from typing import Any, Final
 from ..cluster.core.script_output import write_text
 from .cells import NotebookCell
 
-__all__ = ["KernelFront", "TerminalFront", "answer_beside_cells", "front_of"]
+__all__ = ["KernelFront", "TerminalFront", "answer_beside_cells", "comm_manager", "front_of"]
 
 _NAMES: Final = {1: "stdout", 2: "stderr"}
 
@@ -114,6 +114,30 @@ class KernelFront:
         else:
             self._in_sender(lambda: self._flush_and_publish(place, kind, content))
 
+    def say_on_comm(
+        self,
+        cell: NotebookCell | None,
+        kind: str,
+        content: dict[str, Any],
+        metadata: dict[str, Any],
+        buffers: list[bytes],
+        *,
+        parent: dict[str, Any] | None = None,
+    ) -> None:
+        """Say something on a comm, under a cell, or as an answer to the message ``parent``."""
+        place = cell or self.cell(begins=False)
+        headers = parent or ({"header": place.header} if place is not None else {})
+        topic = f"comm-{content['comm_id']}".encode()
+
+        def send() -> None:
+            session, socket = self.kernel.session, self.kernel.iopub_socket
+            session.send(socket, kind, content, metadata=metadata, parent=headers, ident=topic, buffers=buffers)
+
+        if self._sender is None:
+            send()
+        else:
+            self._in_sender(send)
+
     def _flush_and_publish(self, cell: NotebookCell | None, kind: str, content: dict[str, Any]) -> None:
         """In the thread that sends, where this takes effect in order: first what was written before."""
         for stream in self._streams.values():
@@ -150,6 +174,15 @@ def answer_beside_cells(comm: Any) -> None:
     """
     if hasattr(comm, "_reply_subshell_id"):
         del comm._reply_subshell_id
+
+
+def comm_manager() -> Any:
+    """Who knows the comms of this kernel; None without a kernel."""
+    if "comm" not in sys.modules:
+        return None
+    import comm
+
+    return comm.get_comm_manager()
 
 
 def _input_number(shell: Any, begins: bool) -> int:

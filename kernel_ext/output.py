@@ -13,12 +13,14 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 from ..cluster.core.script_output import mark_of, plain_text
+from ..cluster.protocol.comm_messages import CommData
 from ..cluster.protocol.core_messages import DisplayData, LogLines, UnseenErrors
 from ..cluster.telemetry.allowance_machine import Allowance
 from .cells import KEPT
 from .flow_machine import BURST, RATE, RESERVE, Flow, Shown
 from .html import quantity
 from .panels import BarPanel
+from .task_widgets import VIEW, TaskWidgets
 
 if TYPE_CHECKING:
     from ..cluster.protocol.common import Cell
@@ -56,6 +58,7 @@ class OutputRouter:
         self._by_message: OrderedDict[str, _CellOutput] = OrderedDict()
         self._restless: set[_CellOutput] = set()
         self._panels = 0
+        self.widgets = TaskWidgets(front)
 
     def show(self, message: TaskOutput) -> None:
         """Output has come."""
@@ -72,6 +75,10 @@ class OutputRouter:
             self._write(output, shown)
         elif isinstance(message, DisplayData):
             self._display(output, message, now)
+        elif isinstance(message, CommData):
+            told = self.widgets.show(message, output.place)
+            if told:
+                self._write(output, output.flow.note(f"{mark_of(message)}{told}", 2, now))
         elif isinstance(message, UnseenErrors):
             self._write(output, output.flow.note(message.describe(), 2, now))
         else:
@@ -81,6 +88,7 @@ class OutputRouter:
 
     def tick(self, now: float) -> None:
         """Half a second has passed: show what was held back, and is due."""
+        self.widgets.tick()
         for output in list(self._restless):
             self._write(output, output.flow.tick(now))
             self._catch_up(output, now)
@@ -90,6 +98,7 @@ class OutputRouter:
     def close(self) -> None:
         """Nothing more will come: show the ends of everything."""
         now = time.monotonic()
+        self.widgets.end_all()
         for output in self._restless:
             self._write(output, output.flow.close(now))
             self._catch_up(output, now)
@@ -132,6 +141,9 @@ class OutputRouter:
             if now - output.updated.get(message.display_id, 0.0) >= _UPDATE_EVERY:
                 self._send_update(output, message.display_id, now)
             return
+        view = message.data.get(VIEW)
+        if isinstance(view, dict) and not self.widgets.knows(str(view.get("model_id"))):
+            del message.data[VIEW]  # one of too many: its text is shown
         size = _size(message.data)
         if not output.rich.take(size, now):
             text = plain_text(message).partition("\n")[0][:80]

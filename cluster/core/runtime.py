@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from ..protocol.comm_messages import CommData
 from ..protocol.common import PROTOCOL_VERSION, Address, Cell, Death, DeathKind, NodeInfo
 from ..protocol.core_messages import (
     CancelTasks,
@@ -378,7 +379,7 @@ class Core(EngineOps):
         core = self.handlers
         core[TaskResults] = self._on_results
         core[StreamItem] = self._on_stream_item
-        core[LogLines] = core[TaskScreen] = core[DisplayData] = self._on_output
+        core[LogLines] = core[TaskScreen] = core[DisplayData] = core[CommData] = self._on_output
         core[BreakpointText] = self._on_breakpoint
         for kind in (PushTasks, CancelTasks, StealTasks, StreamConsumed):
             core.setdefault(kind, self._not_a_worker)

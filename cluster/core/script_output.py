@@ -10,6 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Protocol
 
+from ..protocol.comm_messages import CommData
 from ..protocol.core_messages import DisplayData, LogLines, UnseenErrors
 from .progress.line import Drawing, drawings, erase
 
@@ -85,6 +86,8 @@ class ScriptOutput:
 
     def show(self, message: TaskOutput) -> None:
         """Write it."""
+        if isinstance(message, CommData):
+            return  # a widget, which is made where there is a notebook only: the extension was unloaded meanwhile
         mark = mark_of(message)
         if isinstance(message, LogLines):
             write_text(message.stream, _lines(message, mark))

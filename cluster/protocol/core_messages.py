@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from .comm_messages import CommData
 from .common import Address, CancelCell, Cell, Resources
 from .control_messages import CancelOwned, ControlDone, EndJob
 from .debug_messages import BreakpointLine, BreakpointText
@@ -360,7 +361,7 @@ class UnseenErrors(msgspec.Struct, array_like=True, tag=82):
         return f"Task `{self.task}` failed {times} in this way (the first: {self.last})\n"
 
 
-TaskOutput = LogLines | TaskScreen | DisplayData | UnseenErrors
+TaskOutput = LogLines | TaskScreen | DisplayData | CommData | UnseenErrors
 
 
 class ReportLost(msgspec.Struct, array_like=True, tag=13):
@@ -413,6 +414,7 @@ CoreMessage = (
     | RemoveBorrowers
     | Ack
     | DisplayData
+    | CommData
     | LogLines
     | TaskScreen
     | UnseenErrors

@@ -8,8 +8,8 @@ histories of everybody's tasks.
 - `display(...)`, display handles, ``update_display`` and ``clear_output`` work. What a task displays after
   ``clear_output`` takes the place of what it displayed before; other tasks' output of the cell stays.
 - Figures are shown by ``plt.show()``, and those that a task leaves open at its end, as in a notebook's cell.
-- A widget lives in the kernel that made it. One that a task displays is shown as it is, and says so. `tqdm.notebook`
-  draws text bars, which the driver shows in place.
+- Widgets are live as long as their task runs, and keep their last state (`comms.py`); where they can not be, they are
+  shown as they are, and say so. `tqdm.notebook` draws text bars, which the driver shows in place.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import uuid
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
+from .comms import TaskComms
 from .import_hooks import ImportHooks
 
 if TYPE_CHECKING:
@@ -43,8 +44,10 @@ class RichOutput:
 
     def __init__(self, output: Output) -> None:
         self.output = output
+        self.comms = TaskComms(output, sendable)
         self.hooks = ImportHooks(
             {
+                "comm": self.comms.adapt,
                 "IPython.core.display_functions": self._adapt_ipython,
                 "matplotlib": self._adapt_matplotlib,
                 "tqdm.notebook": _adapt_tqdm,
@@ -182,17 +185,17 @@ def _formatter() -> Any:
 def formatted(value: Any, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
     """An object's MIME bundle and metadata; empty if it has displayed itself."""
     data, metadata = _formatter().format(value, include=include, exclude=exclude)
-    if _WIDGET in data:
+    if _WIDGET in data and not getattr(getattr(value, "comm", None), "is_live", False):
         data = _frozen_widget(value, data)
     return data, metadata
 
 
 def _frozen_widget(widget: Any, data: dict[str, Any]) -> dict[str, Any]:
-    """What is shown of a widget far from the kernel that could make it live."""
+    """What is shown of a widget that no front end knows: of a program, or one of too many."""
     text = data.get("text/plain") or repr(widget)
     markup = isinstance(getattr(widget, "value", None), str) and type(widget).__name__ in ("HTML", "HTMLMath")
     shown = widget.value if markup else f"<code>{escape(text)}</code>"
-    note = "a widget made in a task shows its state only: make it in a cell to use it"
+    note = "a widget shows its state only here: a notebook's task has live ones, up to a thousand and 20 MB in a worker"
     return {
         "text/plain": f"{text}  [{note}]",
         "text/html": f'<div>{shown}<div style="opacity:.65;font-size:smaller">{note}</div></div>',

@@ -24,6 +24,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from ..protocol.comm_messages import CommData
 from ..protocol.common import Address, Cell
 from ..protocol.core_messages import DisplayData, LogLines, TaskScreen
 from ..protocol.ids import make_task_id
@@ -236,6 +237,30 @@ class Output:
         if self.is_interrupted:
             self._raise_interrupt()
 
+    def send_comm(
+        self,
+        job: Job,
+        comm_id: str,
+        kind: str,
+        data: dict[str, Any],
+        metadata: dict[str, Any],
+        paths: list[Any],
+        buffers: list[bytes],
+        target: str,
+        omitted: int,
+    ) -> None:
+        """A widget of a task says something (`comms.py`), in order with what the task displays."""
+        with self.lock:
+            voice: Voice = job.voice or self.voice_of(job)
+            channel, core = voice.channel, self.core
+            message = CommData(channel.cell, channel.name, core.pid, core.node_id, comm_id, kind, data, metadata)
+            message.paths, message.buffers, message.target = paths, buffers, target
+            message.actor, message.task_id, message.omitted = channel.actor, voice.task_id, omitted
+            if kind == "open":
+                message.worker = core.address
+            self.ready.append((voice, message))
+        core.reactor.wake()
+
     def clear(self, job: Job) -> None:
         """`clear_output`: what the task shows next takes the place of what it showed so far."""
         voice: Voice | None = job.voice
@@ -340,6 +365,11 @@ class Output:
             return False
         self.is_interrupted = True
         return True
+
+    def raise_if_interrupted(self) -> None:
+        """When the lock was let go: let a cancel take effect that came meanwhile."""
+        if self.is_interrupted:
+            self._raise_interrupt()
 
     def _raise_interrupt(self) -> None:
         if threading.current_thread() is threading.main_thread() and not self.lock._is_owned():  # type: ignore[attr-defined]

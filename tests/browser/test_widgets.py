@@ -1,83 +1,77 @@
-"""Pages of the dashboard under a cell, in a real JupyterLab below a prefix, from where nothing else is reached."""
+"""Widgets of tasks in a real JupyterLab: shown, moved by the task and by the user, also while a cell waits."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import nbformat
 import pytest
 
 from tests.browser.lab import chromium, lab_server, open_notebook
-from tests.browser.pictures import take
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 NAME = "widgets.ipynb"
 
 CELLS = (
-    "%load_ext himalia\nimport himalia, time\nhimalia.init(num_cpus=2, include_dashboard=False)",
-    "%dashboard cluster",
-    "%dashboard task_stream",
+    (
+        "%load_ext himalia\n%cluster start --cpus 2\nimport himalia, time\n"
+        "from himalia.util.progress import configure\nconfigure(enabled=False)"
+    ),
     """@himalia.remote
-def simulate(x):
-    time.sleep(0.02)
-    return x
+def panel():
+    import ipywidgets
+    from tqdm.notebook import tqdm
+    bar = ipywidgets.IntProgress(max=10, description="working")
+    label = ipywidgets.Label("not pressed")
+    button = ipywidgets.Button(description="press me")
+    button.on_click(lambda _: setattr(label, "value", "pressed in the task"))
+    display(ipywidgets.VBox([bar, label, button]))
+    for step in tqdm(range(10), desc="bar of tqdm"):
+        bar.value = step + 1
+        time.sleep(0.05)
+    deadline = time.monotonic() + 60
+    while label.value == "not pressed" and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return label.value
 
-while not STOP.exists():
-    himalia.get([simulate.remote(x) for x in range(20)])""",
+print("result:", himalia.get(panel.remote()))""",
 )
 
 
-def write_notebook(folder: Path) -> None:
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    until = f"__import__('pathlib').Path({str(folder / 'stop')!r})"
-    cells = [
-        nbformat.v4.new_code_cell(source.replace("STOP", until), id=f"cell{number}")
-        for number, source in enumerate(CELLS)
-    ]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), folder / NAME)
-
-
-@pytest.mark.skipif(chromium() is None, reason="no Chromium is installed (Debian: apt install chromium)")
-def test_pages_are_live_under_their_cells_without_another_port_and_below_a_prefix(tmp_path: Path) -> None:
+@pytest.fixture
+def browser_is_there() -> None:
+    if chromium() is None:
+        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
     pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    write_notebook(tmp_path)
-    elsewhere: list[str] = []
-    problems: list[str] = []
-    with lab_server(tmp_path, "/user/eva/") as url, open_notebook(url, NAME) as lab:
+
+
+@pytest.mark.usefixtures("browser_is_there")
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_panel_of_a_task_is_drawn_and_its_button_reaches_the_task_while_the_cell_waits(
+    tmp_path: Path, dark: bool
+) -> None:
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), tmp_path / NAME)
+    errors: list[str] = []
+    with lab_server(tmp_path) as url, open_notebook(url, NAME, dark=dark, height=900) as lab:
         page = lab.page
-        here = urlsplit(url).netloc
-
-        def pass_on(route: Any) -> None:
-            if urlsplit(route.request.url).netloc == here:
-                route.continue_()
-            else:
-                elsewhere.append(route.request.url)
-                route.abort()
-
-        page.route("**/*", pass_on)
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.evaluate("() => { window.jupyterapp.commands.execute('runmenu:run-all'); }")
-
-        work = page.locator(".hm-panel", has=page.locator("h2", has_text="Work"))
-        row = work.locator("tr", has_text="simulate")
-        row.wait_for()
-        ended = row.locator("td").nth(3)
-        before = ended.inner_text()
-        page.wait_for_function("([node, text]) => node.textContent !== text", arg=[ended.element_handle(), before])
-        page.locator(".hm-plot canvas").first.wait_for()
-        runs = page.locator(".jp-InputPrompt", has_text="[*]")
-        assert runs.count() == 1  # the kernel's status tells of what widgets say, too
-        stream = page.locator(".hm-panel", has=page.locator("h2", has_text="Functions"))
-        stream.locator("tr", has_text="simulate").wait_for()
-        lab.scroll_to("cell1")
-        take(page, "widgets-light")
-        lab.set_theme(dark=True)
-        page.locator(".hm[data-theme=dark]").first.wait_for()
-        take(page, "widgets-dark")
-        (tmp_path / "stop").touch()
-        runs.wait_for(state="detached")
-    assert elsewhere == []
-    assert problems == []
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        lab.close_sidebar()
+        page.evaluate("() => void window.jupyterapp.commands.execute('runmenu:run-all')")  # not to its end
+        button = page.locator(".jp-OutputArea button", has_text="press me")
+        button.wait_for()
+        page.locator(".jp-RenderedHTMLCommon pre", has_text="bar of tqdm: 100%").wait_for()
+        page.wait_for_function("document.querySelector('.jp-OutputArea .progress-bar').style.width === '100%'")
+        page.screenshot(path=tmp_path / "live.png")
+        button.click()
+        page.locator(".jp-OutputArea", has_text="result: pressed in the task").first.wait_for()
+        page.locator(".jp-OutputArea .widget-label", has_text="pressed in the task").wait_for()
+        page.wait_for_function("document.querySelector('.jp-OutputArea button.jupyter-button').disabled")
+        page.screenshot(path=tmp_path / "over.png")
+        lab.command("docmanager:save")
+        page.reload()  # what the page knew is gone; the kernel knows it
+        page.wait_for_function("window.jupyterapp && window.jupyterapp.shell.currentWidget?.context?.isReady")
+        page.locator(".jp-OutputArea .widget-label", has_text="pressed in the task").wait_for()
+    assert not [text for text in errors if "widget" in text.lower() or "comm" in text.lower()], errors

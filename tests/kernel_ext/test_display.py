@@ -127,18 +127,20 @@ def test_a_worker_imports_none_of_it_by_itself(kernel: Notebook) -> None:
     assert names.text == "[]", names.traceback
 
 
-def test_a_widget_is_shown_as_it_is_and_says_why(kernel: Notebook) -> None:
+def test_a_widget_of_too_many_is_shown_as_it_is_and_says_why(kernel: Notebook) -> None:
     cell = run(
         kernel,
-        "@himalia.remote\ndef widget():\n"
-        "    import ipywidgets\n    display(ipywidgets.IntSlider(3), ipywidgets.HTML('<i>text</i>'))\n"
-        "ref = widget.remote()",
+        "@himalia.remote\ndef widgets():\n"
+        "    import ipywidgets\n    layout = ipywidgets.Layout()\n"
+        "    kept = [ipywidgets.Valid(layout=layout) for _ in range(1_000)]\n"
+        "    display(ipywidgets.IntSlider(3), ipywidgets.HTML('<i>text</i>'))\n"
+        "ref = widgets.remote()",
     )
     cell.wait_for(lambda cell: len(displayed(cell)) >= 2)
     slider, html = displayed(cell)
     assert not [kind for data in (slider, html) for kind in data if "widget-view" in kind]
     assert "IntSlider(value=3)" in slider["text/plain"]
-    assert "make it in a cell" in slider["text/html"]
+    assert "up to a thousand" in slider["text/html"]
     assert "<i>text</i>" in html["text/html"]
 
 
