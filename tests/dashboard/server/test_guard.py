@@ -9,6 +9,7 @@ import pytest
 from tornado.httpclient import HTTPClientError
 
 from himalia.dashboard.server.base import FORGERY_HEADER
+from himalia.dashboard.server.endpoints import ENDPOINTS
 
 from .conftest import Client
 
@@ -31,6 +32,17 @@ def test_without_the_right_token_programs_are_told_so(stranger: Client, path: st
     assert answer.status == 401
     assert answer.json["kind"] == "unauthorized"
     assert "Bearer" in answer.headers["WWW-Authenticate"]
+
+
+def test_no_address_of_the_api_answers_a_stranger_or_under_a_strangers_name(stranger: Client) -> None:
+    places = [(one.method.upper(), f"/api/v1{re.sub(r'{.*?}', 'x', one.path)}") for one in ENDPOINTS]
+    places += [("GET", "/metrics"), ("GET", "/api/v1/openapi.json"), ("GET", "/api/v1/nothing"), ("POST", "/logout")]
+    for method, path in places:
+        body = {} if method == "POST" else None
+        answer = stranger.ask(method, path, body)
+        assert answer.status in ((302,) if path == "/logout" else (401,)), path
+        assert answer.headers.get("Location", "./login").startswith("./login")
+        assert stranger.ask(method, path, body, Host="evil.example").status == 403, path
 
 
 @pytest.mark.parametrize("path", ["/static/shell.js", "/static/bokeh.min.js"])
