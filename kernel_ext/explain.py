@@ -279,7 +279,8 @@ def _spilled(core: Core) -> tuple[int, int] | None:
             for node in list(core.nodes.values()):
                 if node.alive:
                     stats = client.store_stats(node.raylet, detail=False, timeout=_ASK_SECONDS)
-                    spilled, restored = spilled + stats.spilled, restored + stats.restored
+                    spilled += stats.spilled + stats.fallback
+                    restored += stats.restored
     except (GcsUnreachableError, GcsRefusedError):
         return None
     return spilled, restored

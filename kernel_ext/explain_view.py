@@ -34,6 +34,7 @@ COLOURS: Final = {
     "parallelism": "#56b4e9",
     "driver": "#b8860b",
     "scheduling": "#5d6d7e",
+    "waiting": "#f0c808",
     "unknown": "#b0b0b0",
 }
 """By cause: of Okabe and Ito where they suffice, so that they can be told apart by everybody."""
@@ -51,6 +52,7 @@ _WORDS: Final = {
     "parallelism": "idle: too few tasks",
     "driver": "idle: the notebook's own code",
     "scheduling": "idle: no worker",
+    "waiting": "tasks wait in themselves",
     "unknown": "idle: reason not known",
     "gpu idle": "GPU idle",
 }

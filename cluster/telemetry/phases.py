@@ -52,6 +52,8 @@ class Phase(IntEnum):
     PUT = 8  # pickles and stores a large argument, or what is given to `put`
     READ = 9  # reads values that `get` returns
     STORE = 10  # copies a pickled value into the object store
+    ON_CPU = 11  # all threads of a worker had processors for so long, whatever they did
+    HELD_UP = 12  # its main thread could have run, and other threads or programs had the processors
 
 
 class Sum(msgspec.Struct):

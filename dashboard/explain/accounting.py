@@ -26,7 +26,7 @@ from .idle import Idle
 from .moments import driver_intervals, late_parts, ready_times
 from .record import CellRecord, Floats, Wait
 
-__all__ = ["account"]
+__all__ = ["account", "phase_seconds"]
 
 _WAITS: Final = (Phase.FETCH, Phase.RESTORE, Phase.ROOM, Phase.BLOCKED)
 """Phases in which a task leaves its processor to others."""
@@ -131,13 +131,24 @@ def _account_tasks(record: CellRecord, result: Accounting, held: float, total: f
             result.add(cause, part)
             left -= part
         result.add(Cause.COMPUTE, left)
+    computed = result.seconds.get(Cause.COMPUTE, 0.0)
+    on_cpu, held_up = (phase_seconds(record, phase) for phase in (Phase.ON_CPU, Phase.HELD_UP))
+    if on_cpu:  # what tasks neither ran nor could have run, they waited for something of their own
+        waited = max(0.0, computed - (on_cpu + held_up) * scale)
+        result.seconds[Cause.COMPUTE] = computed - waited
+        result.add(Cause.WAITING, waited)
+
+
+def phase_seconds(record: CellRecord, phase: Phase) -> float:
+    """Of all functions."""
+    return sum(one.seconds for (_, of), one in (record.phases or {}).items() if of is phase)
 
 
 def _within(record: CellRecord, function: int, waits: list[Wait]) -> dict[Cause, float]:
     """Seconds of a function's tasks that were not its own code; what stands in ``waits`` is left out."""
     parts: dict[Cause, float] = {}
     for (number, phase), one in (record.phases or {}).items():
-        if number != function or not one.count:
+        if number != function or not one.count or phase not in OF_PHASE:
             continue
         long = sum(wait.end - wait.begin for wait in waits if wait.function == number and wait.phase == phase)
         seconds = max(0.0, one.seconds - long)

@@ -27,6 +27,7 @@ class Cause(StrEnum):
     PARALLELISM = "parallelism"
     DRIVER = "driver"
     SCHEDULING = "scheduling"
+    WAITING = "waiting"
     UNKNOWN = "unknown"
 
 

@@ -335,6 +335,25 @@ def _scheduling(record: CellRecord, accounting: Accounting) -> Finding:
     )
 
 
+def _waiting(record: CellRecord, accounting: Accounting) -> Finding:
+    number = int(np.argmax(np.bincount(record.runs.functions, record.runs.spans)))
+    function = record.functions[number]
+    share = accounting.seconds[Cause.WAITING] / max(
+        accounting.seconds[Cause.WAITING] + accounting.seconds.get(Cause.COMPUTE, 0.0), 1e-9
+    )
+    cpus = max(0.1, round((function.cpus or 1.0) * (1 - share), 1))
+    return _make(
+        record,
+        accounting,
+        Cause.WAITING,
+        "Tasks hold CPUs and do not compute: they wait for something of their own",
+        [f"for {percent(share)} of their time tasks had no processor and needed none: they sleep, read, ask a server"],
+        f"Let more of them run at a time: {function.name}.options(num_cpus={cpus:g}) says that they need less; or make"
+        " them methods of an asynchronous actor.",
+        [number],
+    )
+
+
 EXPLAINED: Final[dict[Cause, Callable[[CellRecord, Accounting], Finding]]] = {
     Cause.OVERHEAD: _overhead,
     Cause.SERIALIZATION: _serialization,
@@ -346,6 +365,7 @@ EXPLAINED: Final[dict[Cause, Callable[[CellRecord, Accounting], Finding]]] = {
     Cause.PARALLELISM: _parallelism,
     Cause.DRIVER: _driver,
     Cause.SCHEDULING: _scheduling,
+    Cause.WAITING: _waiting,
 }
 
 

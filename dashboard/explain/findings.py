@@ -12,11 +12,12 @@ import msgspec
 import numpy as np
 
 from ...cluster.telemetry.phases import Phase
-from .accounting import account
+from .accounting import account, phase_seconds
 from .cause import TINY, Accounting, Cause
 from .causes import EXPLAINED, SHARE, Finding, explain_gpus
 from .path import Step, critical_path
 from .record import CellRecord
+from .words import span
 
 __all__ = ["Diagnosis", "Finding", "FunctionRow", "diagnose"]
 
@@ -88,7 +89,9 @@ def diagnose(record: CellRecord) -> Diagnosis:
 
 def _least(record: CellRecord, cause: Cause) -> float:
     """The share from which on a cause is named. Delays of messages are also made by a machine that is busy."""
-    if cause is Cause.SCHEDULING or (cause is Cause.OVERHEAD and float(record.runs.spans.mean()) >= TINY):
+    if cause in (Cause.SCHEDULING, Cause.WAITING) or (
+        cause is Cause.OVERHEAD and float(record.runs.spans.mean()) >= TINY
+    ):
         return _MESSAGES
     return SHARE
 
@@ -118,6 +121,12 @@ def _unknown(record: CellRecord, accounting: Accounting) -> list[str]:
         )
     elif record.phases is None and len(record.runs):
         gaps.append("No worker told what it measured: what serialization took in tasks is not known.")
+    held_up = phase_seconds(record, Phase.HELD_UP)
+    if held_up >= SHARE * accounting.capacity:
+        gaps.append(
+            f"Tasks waited {span(held_up)} for processors that others had: other programs, the notebook, or more"
+            " workers than this machine has cores."
+        )
     if record.lost:
         gaps.append(f"{record.lost:,} events of tasks were lost: their time counts as idle.")
     if accounting.share(Cause.UNKNOWN) >= SHARE:

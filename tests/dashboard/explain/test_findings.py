@@ -97,6 +97,11 @@ def loading() -> CellRecord:
     return record(even(4, 0.5), 1.0, driver=waiting((0.001, 1.0)), phases={("f", Phase.LOAD): (2, 0.8)})
 
 
+def sleeping() -> CellRecord:
+    phases = {("f", Phase.ON_CPU): (8, 0.1), ("f", Phase.HELD_UP): (8, 0.1)}
+    return record(even(20, 0.1), 1.0, driver=waiting((0.001, 1.0)), phases=phases)
+
+
 PLANTED = [
     (straggler, Cause.STRAGGLER),
     (tiny, Cause.OVERHEAD),
@@ -110,6 +115,7 @@ PLANTED = [
     (fetching, Cause.TRANSFER),
     (no_worker, Cause.SCHEDULING),
     (loading, Cause.LOADING),
+    (sleeping, Cause.WAITING),
 ]
 
 
@@ -172,6 +178,14 @@ def test_a_cluster_that_grows_has_more_slots_from_then_on() -> None:
     assert found.slots == pytest.approx(3.0)
     assert found.seconds["compute"] == pytest.approx(6.0)
     assert not found.findings
+
+
+def test_tasks_that_wait_for_processors_are_told_and_are_no_finding() -> None:
+    phases = {("f", Phase.ON_CPU): (8, 1.4), ("f", Phase.HELD_UP): (8, 0.6)}
+    found = diagnose(record(even(20, 0.1), 1.0, driver=waiting((0.001, 1.0)), phases=phases))
+    assert not found.findings
+    assert found.seconds["compute"] == pytest.approx(2.0)
+    assert any("Tasks waited 600 ms for processors" in gap for gap in found.gaps)
 
 
 def test_tasks_that_are_not_recorded_are_not_taken_for_none() -> None:
