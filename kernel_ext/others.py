@@ -98,7 +98,7 @@ def _cell_of_another(cell: Cell) -> str:
 
 def _ask(names: ProcessNames, notes: list[str]) -> list[ObjectsHeld]:
     with GcsClient(names.core.options) as client:
-        answers, silent = client.holdings(names.addresses(), timeout=ASK_SECONDS)
+        answers, silent = client.holdings(names.addresses(), names.living, timeout=ASK_SECONDS)
     names.pids.update({answer.worker_id: answer.pid for answer in answers})
     notes += [f"{names.process(address.worker_id)} did not say what it holds." for address in silent]
     return answers

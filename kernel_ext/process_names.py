@@ -55,6 +55,10 @@ class ProcessNames:
         found = [msgspec.convert(row["address"], Address | None) for row in others if row["is_alive"]]
         return [address for address in found if address is not None]
 
+    def living(self) -> set[bytes]:
+        """Who lives now."""
+        return {row["worker_id"] for row in self.core.gcs_call(ListState("workers"), ASK_SECONDS) if row["is_alive"]}
+
     def process(self, worker_id: bytes) -> str:
         """What runs there, with its pid."""
         if worker_id == self.core.worker_id:

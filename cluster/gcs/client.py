@@ -28,6 +28,7 @@ from ..transport.keys import CurveKeys
 __all__ = ["GcsClient", "GcsRefusedError", "GcsUnreachableError", "Reachable"]
 
 TIMEOUT: Final = 10.0
+_LOOK: Final = 0.25  # seconds of silence after which one looks who of those that were asked has died
 
 
 class GcsUnreachableError(ConnectionError):
@@ -169,9 +170,17 @@ class GcsClient:
             yield self._decode_raylet(self._receive(raylet.worker_id, deadline, what))
 
     def holdings(
-        self, cores: Iterable[Address], *, limit: int = 10_000, timeout: float = TIMEOUT
+        self,
+        cores: Iterable[Address],
+        living: Callable[[], set[bytes]],
+        *,
+        limit: int = 10_000,
+        timeout: float = TIMEOUT,
     ) -> tuple[list[ObjectsHeld], list[Address]]:
-        """Ask processes which objects they hold: the answers, and who did not answer in time."""
+        """Ask processes which objects they hold: the answers, and who lives and did not answer in time.
+
+        ``living`` tells who lives: one that has died since it was asked is not waited for.
+        """
         waiting: dict[bytes, Address] = {}
         missing: list[Address] = []
         request = self._next_request()
@@ -186,7 +195,11 @@ class GcsClient:
         deadline = time.monotonic() + timeout
         answers: list[ObjectsHeld] = []
         client = self._bus.client
-        while waiting and (left := deadline - time.monotonic()) > 0 and client.poll(int(left * 1000) + 1):
+        while waiting and (left := deadline - time.monotonic()) > 0:
+            if not client.poll(int(min(left, _LOOK) * 1000) + 1):
+                there = living()
+                waiting = {peer: core for peer, core in waiting.items() if peer in there}
+                continue
             peer, *frames = client.recv_multipart()
             if peer not in waiting:
                 continue
@@ -194,7 +207,9 @@ class GcsClient:
             if isinstance(answer, ObjectsHeld) and answer.request == request:
                 answers.append(answer)
                 del waiting[peer]
-        return answers, [*missing, *waiting.values()]
+        silent = [*missing, *waiting.values()]
+        there = living() if silent else set()
+        return answers, [core for core in silent if core.worker_id in there]
 
     def post(self, address: Address, message: Any, *, is_raylet: bool) -> int:
         """Send a message that has a ``request`` to a raylet or core; its number, by which `answers` tells the answer.

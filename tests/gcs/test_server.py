@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -275,3 +276,21 @@ def test_a_cluster_that_is_gone_is_told_as_such(tmp_path: Path) -> None:
 def test_the_server_imports_nothing_heavy() -> None:
     run = subprocess.run([sys.executable, "-c", LOAD], check=True, capture_output=True, text=True)
     assert run.stdout.strip() == "lean"
+
+
+def test_who_died_after_it_was_asked_is_not_waited_for(start: Callable[..., Gcs], tmp_path: Path) -> None:
+    """Its socket is there and nobody answers, as while a process ends."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "ending"))
+    ending = Address(worker_id=b"\x01ending_", node_id=b"", ipc=f"ipc://{tmp_path / 'ending'}", tcp="")
+    looked: list[float] = []
+
+    def living() -> set[bytes]:
+        looked.append(time.monotonic())
+        return {ending.worker_id} if len(looked) < 3 else set()
+
+    with GcsClient(start().connection()) as client:
+        assert client.holdings([ending], living, timeout=600.0) == ([], [])
+        assert len(looked) == 3
+        assert client.holdings([ending], lambda: {ending.worker_id}, timeout=0.01) == ([], [ending])
+    listener.close()

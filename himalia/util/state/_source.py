@@ -127,15 +127,13 @@ class Source:
             for row in self.ask("workers")
             if row["is_alive"] and row.get("address") is not None
         }
+
+        def living() -> set[bytes]:
+            return {row["worker_id"] for row in self.ask("workers") if row["is_alive"]}
+
         with GcsClient(self.where) as client:
-            answers, silent = client.holdings(asked.values(), timeout=self._timeout)
-        if silent:
-            living = {row["worker_id"] for row in self.ask("workers") if row["is_alive"]}
-            self.missing += [
-                f"process {one.worker_id.hex()} is missing: it did not answer"
-                for one in silent
-                if one.worker_id in living
-            ]
+            answers, silent = client.holdings(asked.values(), living, timeout=self._timeout)
+        self.missing += [f"process {one.worker_id.hex()} is missing: it did not answer" for one in silent]
         for answer in answers:
             if answer.total > len(answer.objects):
                 self.warnings.append(f"process {answer.pid} holds {answer.total} objects: its largest are listed")
