@@ -33,7 +33,7 @@ class WorkerPage(Page):
     name = "worker"
     title = "Process"
     about = "One process: what it runs, what its tasks printed, where its threads are, what takes its time"
-    PARAMS = ("worker", "look", "at")
+    PARAMS = ("worker", "look", "again")
     NEEDS = ("nodes", "worker_stats", "workers")
     IN_MENU = False
 
@@ -54,7 +54,7 @@ class WorkerPage(Page):
         if self._look.partition("-")[0] != look or not self._worker:
             return ""
         told = {"seconds": _SECONDS, "idle": int(self._look.endswith("-all"))} if look == "profile" else {}
-        return query_name(look, of=process_of_key(self._worker), at=self.params.get("at", ""), **told)
+        return query_name(look, of=process_of_key(self._worker), again=self.params.get("again", ""), **told)
 
     def _log_name(self) -> str:
         return query_name("logs", worker=self._worker)
@@ -68,9 +68,9 @@ class WorkerPage(Page):
     def controls(self) -> list[Control]:
         """What can be looked at."""
         return [
-            Press("look", "Stack dump", "stack", again="at"),
-            Press("look", f"CPU profile, {_SECONDS} s", "profile", again="at"),
-            Press("look", f"Profile with waiting, {_SECONDS} s", "profile-all", again="at"),
+            Press("look", "Stack dump", "stack", again="again"),
+            Press("look", f"CPU profile, {_SECONDS} s", "profile", again="again"),
+            Press("look", f"Profile with waiting, {_SECONDS} s", "profile-all", again="again"),
         ]
 
     def panels(self) -> list[Panel]:

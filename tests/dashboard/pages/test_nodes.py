@@ -85,7 +85,7 @@ def test_processes_have_what_they_run_and_servers_a_name_of_their_own() -> None:
 
 
 def shown_worker(look: str = "", **rows: Any) -> Shown:
-    params = {"worker": "w1", "look": look, "at": "1"} if look else {"worker": "w1"}
+    params = {"worker": "w1", "look": look, "again": "1"} if look else {"worker": "w1"}
     return Shown("worker", params, worker_stats=[process_row()], **{"logs:worker=w1": [], **rows})
 
 
@@ -105,7 +105,7 @@ def test_a_process_that_has_ended_says_why() -> None:
 
 
 def test_a_stack_is_asked_for_by_a_press_of_a_button() -> None:
-    name = "stack:at=1&of=w1"
+    name = "stack:again=1&of=w1"
     shown = shown_worker("stack", **{name: [{UNDER_WAY: 0.5}]})
     assert shown.looker.rows("stack") == []
     looker = shown.bring(**{name: [{"text": "main (x.py:3)", "mark": ""}]})
@@ -114,16 +114,16 @@ def test_a_stack_is_asked_for_by_a_press_of_a_button() -> None:
 
 def test_a_profile_is_a_flame_graph_and_what_took_most() -> None:
     hot = {"name": "f", "place": "x.py:3", "own": 1.0, "total": 2.0}
-    shown = shown_worker("profile", **{"profile:at=1&of=w1&seconds=5": [{"html": "<div>f</div>", "hot": [hot]}]})
+    shown = shown_worker("profile", **{"profile:again=1&of=w1&seconds=5": [{"html": "<div>f</div>", "hot": [hot]}]})
     assert shown.looker.data["profile"]["html"] == ["<div>f</div>"]
     assert shown.looker.row("hot", name="f")["own"] == 1.0
-    with_waiting = shown_worker("profile-all", **{"profile:at=1&idle=1&of=w1&seconds=5": []})
+    with_waiting = shown_worker("profile-all", **{"profile:again=1&idle=1&of=w1&seconds=5": []})
     assert with_waiting.hub.feed.state.failed == {}
 
 
 def test_servers_are_asked_for_by_what_they_are() -> None:
-    params = {"worker": f"raylet@{NODE}", "look": "stack", "at": "1"}
-    rows: dict[str, Any] = {f"stack:at=1&of={NODE}": []}
+    params = {"worker": f"raylet@{NODE}", "look": "stack", "again": "1"}
+    rows: dict[str, Any] = {f"stack:again=1&of={NODE}": []}
     shown = Shown("worker", params, worker_stats=[process_row(worker_id="", process="raylet")], **rows)
     assert shown.hub.feed.state.failed == {}
     assert shown.looker.row("details", key="process")["value"] == "raylet"
