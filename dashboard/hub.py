@@ -25,7 +25,7 @@ from .pages.panels import Panel, Plot
 from .state import StateFeed
 from .themes import THEME
 
-__all__ = ["Hub", "UnknownPageError", "Viewer"]
+__all__ = ["Hub", "UnknownPageError", "Viewer", "describe"]
 
 _log = logging.getLogger("himalia.dashboard")
 _encode: Final = msgspec.json.Encoder().encode
@@ -61,24 +61,8 @@ class _View:
     def opening(self) -> str:
         """The page itself, as text."""
         if not self._opening:
-            self._opening = _text(self._describe())
+            self._opening = _text(describe(self.page) | {"at": self.at})
         return self._opening
-
-    def _describe(self) -> dict[str, Any]:
-        page = self.page
-        panels = page.panels()
-        return {
-            "type": "page",
-            "name": page.name,
-            "title": page.title,
-            "about": page.about,
-            "params": page.params,
-            "panels": panels,
-            "controls": page.controls(),
-            "plots": [_plot(panel, page) for panel in panels],
-            "menu": menu(),
-            "at": self.at,
-        }
 
     def snapshot(self, record: tuple[float, float]) -> str:
         """All data, as text. ``record``: from when to when there is a past to look at."""
@@ -255,6 +239,22 @@ class Hub:
                     shown, changed = loop.time(), False
                     self.step()
                 await asyncio.sleep(0 if self.feed.state.is_behind else INTERVAL)
+
+
+def describe(page: Page) -> dict[str, Any]:
+    """A page without its data, as the message that opens it."""
+    panels = page.panels()
+    return {
+        "type": "page",
+        "name": page.name,
+        "title": page.title,
+        "about": page.about,
+        "params": page.params,
+        "panels": panels,
+        "controls": page.controls(),
+        "plots": [_plot(panel, page) for panel in panels],
+        "menu": menu(),
+    }
 
 
 def _plot(panel: Panel, page: Page) -> Any:

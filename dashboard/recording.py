@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import bisect
 from collections import deque
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -152,6 +153,11 @@ class Recording:
         player.tick(max(moment, segment.at))
         return player.model
 
-    def blobs(self) -> list[bytes]:
-        """All batches that are kept, as they were encoded, oldest first."""
-        return [entry.blob for segment in self._segments for entry in segment.entries if not entry.is_end]
+    def entries(self) -> Iterator[tuple[float, bytes, bool]]:
+        """All that is kept, oldest first: when it came, a batch as it was encoded, or (True) a process that ended."""
+        for segment in self._segments:
+            yield from segment.entries
+
+    def start(self) -> Model:
+        """A model as it was before the first entry."""
+        return self._segments[0].base.copy()

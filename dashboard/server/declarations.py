@@ -43,3 +43,4 @@ class Endpoint(msgspec.Struct, frozen=True):
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
     tag: str = "state"
+    kind: str = "text/plain"  # of an answer that is not JSON

@@ -6,6 +6,7 @@ list is added there comes here by itself.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -19,8 +20,9 @@ from himalia.util.state._source import ROWS
 from ...cluster.protocol.common import from_units
 from ...cluster.telemetry.timeline import chrome_trace
 from ..actions import ACTIONS, Action, NothingThereError
+from ..answers import GcsAnswers
 from ..model import Model
-from .declarations import Endpoint, Question
+from .declarations import Endpoint, Question, Text
 from .looks import LOOKS
 
 __all__ = ["ENDPOINTS", "parse_filters"]
@@ -232,6 +234,16 @@ def _timeline(question: Question) -> list[dict[str, Any]]:
     return chrome_trace(question.asked.source.records())
 
 
+def _report(question: Question) -> Text:
+    from ..report import make_report  # with Bokeh
+
+    answers = GcsAnswers(question.asked.where)
+    try:
+        return Text(make_report(answers, time.strftime("recorded %Y-%m-%d %H:%M:%S")), "text/html; charset=utf-8")
+    finally:
+        answers.close()
+
+
 def _describe_actions(question: Question) -> list[Described]:
     return [Described(one.name, one.about, msgspec.json.schema(one.arguments)) for one in ACTIONS.values()]
 
@@ -266,6 +278,14 @@ ENDPOINTS: Final = (
     Endpoint("get", "/summary/{kind}", "Actors, objects or tasks, counted.", dict[str, Any], _summary),
     *LOOKS,
     Endpoint("get", "/timeline", "What ran when, as a Chrome trace.", list[dict[str, Any]], _timeline),
+    Endpoint(
+        "get",
+        "/report",
+        "The recorded run as one HTML file, which opens without a server.",
+        Text,
+        _report,
+        kind="text/html",
+    ),
     Endpoint(
         "get",
         "/actions",

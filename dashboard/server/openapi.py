@@ -68,7 +68,7 @@ def _key(one: Any) -> str:
 
 def _operation(endpoint: Endpoint, by_type: dict[str, Any]) -> dict[str, Any]:
     content = (
-        {"text/plain": {"schema": {"type": "string"}}}
+        {endpoint.kind: {"schema": {"type": "string"}}}
         if endpoint.answer is Text
         else {"application/json": {"schema": by_type[_key(endpoint.answer)]}}
     )

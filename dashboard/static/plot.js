@@ -28,7 +28,12 @@ export class PlotPanel {
     Bokeh.set_log_level("error"); // it warns of every figure that has no data yet
     await this.page.attached;
     if (this.closed) return;
-    this.views = await Bokeh.embed.embed_item(painted(this.item, this.page.options.theme()), this.place);
+    try {
+      this.views = await Bokeh.embed.embed_item(painted(this.item, this.page.options.theme()), this.place);
+    } catch (error) {
+      if (this.closed) return; // somebody has gone on to another page meanwhile
+      throw error;
+    }
     if (this.closed) return this.close();
     this.plot = this.views.roots[0].model;
     this.document = this.plot.document;

@@ -85,6 +85,11 @@ function moved(at) {
   if (address.href !== location.href) history.replaceState({}, "", address);
 }
 
+const SAVED = [
+  ["api/v1/report", "himalia-run.html", "Save the run", "One HTML file with every page and the slider through time: it opens without a cluster"],
+  ["api/v1/timeline", "himalia-trace.json", "Save a trace", "What ran when, for Perfetto or chrome://tracing"],
+];
+
 function drawMenu(page) {
   const links = page.menu.map((entry) => {
     const link = element("a", "", entry.title);
@@ -109,7 +114,14 @@ function drawMenu(page) {
     document.body.dataset.theme = theme;
     shown.repaint();
   });
-  bottom.append(element("div", "link", state), button);
+  const saved = SAVED.map(([path, file, text, title]) => {
+    const link = element("a", "saved", text);
+    link.href = new URL(path, base);
+    link.download = file;
+    link.title = title;
+    return link;
+  });
+  bottom.append(element("div", "link", state), ...saved, button);
   byId("menu").replaceChildren(element("div", "name", "Himalia"), ...links, bottom);
 }
 

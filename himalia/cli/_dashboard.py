@@ -1,4 +1,4 @@
-"""`himalia dashboard`: the URL, and a browser that opens it."""
+"""`himalia dashboard`: the URL and a browser that opens it, or the recorded run as a file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from himalia.cluster.launchers.boot import ConnectionInfo
 
 __all__ = ["add_commands"]
 
@@ -22,6 +26,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     dashboard.add_argument("page", nargs="?", default="", help="overview, tasks, …: one page alone (default: all)")
     dashboard.add_argument("--address", help="of the cluster (default: the newest on this machine)")
     dashboard.add_argument("--no-browser", action="store_true", help="only print the URL")
+    dashboard.add_argument(
+        "--export", metavar="FILE", help="write the recorded run as one HTML file, which opens without a cluster"
+    )
     dashboard.set_defaults(run=_dashboard)
 
 
@@ -30,6 +37,8 @@ def _dashboard(arguments: argparse.Namespace) -> int:
     from himalia.cluster.launchers.local import find_connection
 
     connection = find_connection(arguments.address or "auto")
+    if arguments.export:
+        return _export(connection, Path(arguments.export))
     if not connection.dashboard_url:
         raise ValueError(f"The cluster in {connection.session_dir} was started without a dashboard")
     if not arguments.page.replace("-", "").replace("_", "").isalnum() and arguments.page:
@@ -47,6 +56,14 @@ def _dashboard(arguments: argparse.Namespace) -> int:
         file.write(_REDIRECT.format(url=url))
     if not webbrowser.open(page.as_uri()):
         print("No browser could be opened: open the URL above.", file=sys.stderr)
+    return 0
+
+
+def _export(connection: ConnectionInfo, file: Path) -> int:
+    from himalia.dashboard.report import save_report
+
+    size = save_report(connection, file)
+    print(f"Wrote {file} ({size / 1e6:.1f} MB): open it in a browser, it needs nothing else.")
     return 0
 
 

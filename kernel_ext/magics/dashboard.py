@@ -6,6 +6,7 @@ import argparse
 import os
 import time
 from html import escape
+from pathlib import Path
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -32,6 +33,7 @@ def _parser() -> MagicParser:
     parser = MagicParser("%dashboard")
     parser.add_argument("page", nargs="?", type=_page, metavar="PAGE")
     parser.add_argument("--link", action="store_true")
+    parser.add_argument("--export", metavar="FILE")
     return parser
 
 
@@ -81,10 +83,16 @@ class DashboardMagics(Family):
         %dashboard [PAGE] --link
             Only the link. It logs in for ten minutes after it was made, so a notebook that is passed on does not pass
             the cluster on; `himalia dashboard` in a terminal makes another.
+        %dashboard --export FILE
+            Write what is recorded of the run as one HTML file: every page, with a slider through time. It opens in any
+            browser, without a cluster.
         """
         chosen = self.parse("dashboard", line)
         page = chosen.page or ""
         self.core()
+        if chosen.export:
+            self._export(Path(chosen.export))
+            return
         linked = self._show_link("overview" if page == CLUSTER else page)
         if not linked and chosen.link:
             raise UsageProblem(_CLOSED)
@@ -92,6 +100,17 @@ class DashboardMagics(Family):
             return
         if not linked:
             raise UsageProblem(f"{_CLOSED}, and widgets can not be shown here")
+
+    def _export(self, file: Path) -> None:
+        from ...dashboard.report import save_report
+
+        live = session.current_session()
+        assert live is not None
+        try:
+            size = save_report(live.connection, file)
+        except OSError as error:
+            raise UsageProblem(f"{file} can not be written: {error}") from error
+        self.say(f"Wrote {file} ({size / 1e6:.1f} MB): open it in a browser, it needs nothing else.", GOOD)
 
     def _show_link(self, page: str) -> bool:
         """Show the way to a page, or the whole; whether there is one."""

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 
 import himalia
+from himalia.dashboard.server.declarations import Text
 from himalia.dashboard.server.endpoints import ENDPOINTS, parse_filters
 from himalia.util.state._source import ROWS
 from tests.support.clusters import eventually
@@ -72,7 +73,7 @@ def document(member: Client) -> dict[str, Any]:
 PLAIN = sorted(
     endpoint.path
     for endpoint in ENDPOINTS
-    if endpoint.method == "get" and "{" not in endpoint.path and endpoint.path != "/logs/text"
+    if endpoint.method == "get" and "{" not in endpoint.path and endpoint.answer is not Text
 )
 
 
@@ -83,6 +84,17 @@ def test_what_it_answers_is_what_its_document_says(member: Client, worked: Any, 
     answer = member.get(f"{API}{path}")
     assert answer.status == 200, answer.text
     jsonschema.validate(answer.json, {**schema, "components": described["components"]})
+
+
+def test_the_recorded_run_is_one_file(member: Client, worked: Any) -> None:
+    eventually(lambda: known(member), "all tasks")
+    assert list(document(member)["paths"]["/report"]["get"]["responses"]["200"]["content"]) == ["text/html"]
+    answer = member.get(f"{API}/report")
+    assert answer.status == 200, answer.text
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert answer.text.startswith("<!doctype html>")
+    assert 'id="himalia-record"' in answer.text
+    assert "onerror=alert" not in answer.text  # the record is packed
 
 
 def test_the_document_has_every_list_and_every_reference_leads_somewhere(member: Client) -> None:
