@@ -17,7 +17,6 @@ from typing import Any, Final
 import msgspec
 
 from ..protocol.log_messages import FoundLines, LogQuestion, LogSearch
-from ..telemetry.log_search import search_logs
 from ..telemetry.task_log import log_limits
 from . import log_keeper, log_reader
 
@@ -81,6 +80,8 @@ class LogDesk:
             if question.is_regex:
                 found = await self._search_aside(question)
             else:
+                from ..telemetry.log_search import search_logs  # not before somebody searches: a node starts faster
+
                 found = await _in_thread(partial(search_logs, f"{self._session_dir}/logs", question))
         except (OSError, ValueError) as error:
             found = FoundLines(question.request, cursor=question.cursor, error=str(error))
@@ -120,6 +121,8 @@ def _in_thread(work: Callable[[], Any]) -> Awaitable[Any]:
 
 def serve_search(folder: str) -> None:
     """In a process of its own: take a `LogSearch` from stdin, write what was found to stdout."""
+    from ..telemetry.log_search import search_logs
+
     question = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=LogSearch)
     try:
         found = search_logs(folder, question)

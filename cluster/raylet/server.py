@@ -34,7 +34,6 @@ from ..protocol.gcs_messages import GcsReply, NodeHello, NodeReport, SayHello, W
 from ..protocol.log_messages import LogQuestion, LogSearch
 from ..protocol.node_messages import NodeAnswer, NodeQuestion
 from ..protocol.raylet_messages import Chunk, KillWorker, RayletMessage, RayletReply, WorkerDied
-from ..protocol.stack_messages import ListProcesses, NodeProcess, Processes, StackQuestion, StackStop
 from ..protocol.transitions import IllegalTransition
 from ..transport.bus import Bus, Frames
 from ..transport.keys import CurveKeys
@@ -70,7 +69,7 @@ from .memory_monitor import MemoryMonitor, explain_kill, kernel_kills, pick_vict
 from .process_files import ProcessFiles
 from .process_watch import ProcessWatch
 from .settings import node_config
-from .spying import Spies, server_pid
+from .stack_desk import STACK_QUESTIONS, StackDesk
 from .store_events_machine import StoreEvents
 from .survey import Survey
 
@@ -143,7 +142,7 @@ class RayletServer:
         self._victim = b""
         self._files = ProcessFiles(boot.session_dir)
         self._logs = LogDesk(boot.session_dir, self._io.reply, self._living)
-        self._spies = Spies(boot.session_dir, self._pid_of, self._io.reply)
+        self._stacks = StackDesk(self.machine, boot.node_id, boot.session_dir, boot.host_pid, self._io.reply)
         self._kernel_kills = kernel_kills()
         self._survey = Survey(
             self.machine,
@@ -231,12 +230,8 @@ class RayletServer:
             self._logs.ask(peer, message)
         elif isinstance(message, NodeQuestion):
             self._survey.ask(message)
-        elif isinstance(message, StackQuestion):
-            self._spies.ask(peer, message)
-        elif isinstance(message, StackStop):
-            self._spies.stop(peer, message)
-        elif isinstance(message, ListProcesses):
-            self._io.reply(peer, Processes(message.request, self._processes()))
+        elif isinstance(message, STACK_QUESTIONS):
+            self._stacks.ask(peer, message)
         else:
             self.store.handle(peer, message)
 
@@ -390,21 +385,6 @@ class RayletServer:
     def _living(self) -> set[str]:
         return {worker_id.hex() for worker_id in self.machine.pool.workers}
 
-    def _processes(self) -> list[NodeProcess]:
-        drivers, workers = self.machine.drivers.items(), self.machine.pool.workers.values()
-        found = [NodeProcess(worker_id, driver.pid, True, driver.address) for worker_id, driver in drivers]
-        found += [NodeProcess(one.worker_id, one.pid, False, one.address) for one in workers if one.pid]
-        return found
-
-    def _pid_of(self, process: bytes) -> int | None:
-        """Of a worker or driver of this node by its id, of this raylet, or of a server by its role."""
-        if process == self._boot.node_id:
-            return os.getpid()
-        if process in self.machine.drivers:
-            return self.machine.drivers[process].pid
-        worker = self.machine.pool.workers.get(process)
-        return worker.pid or None if worker is not None else server_pid(process, self._boot.host_pid)
-
     # -- memory -------------------------------------------------------------------------------------------------------
 
     def _check_memory(self) -> None:
@@ -446,7 +426,7 @@ class RayletServer:
     def close(self) -> None:
         """Close everything; the store deletes its files."""
         self._is_closed = True
-        self._spies.close()
+        self._stacks.close()
         self._logs.close()
         for timer in (self._timer, self._memory_timer, self._away_timer):
             if timer is not None:
