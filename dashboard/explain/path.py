@@ -118,10 +118,10 @@ def _released(walk: _Walk, row: int) -> int:
     """What a task waited for last; the task that the path goes on with, -1 if it ends here."""
     runs, begin, ready = walk.runs, float(walk.runs.begins[row]), float(walk.ready[row])
     if begin - ready > _SOON:
-        holder = walk.before_on_worker(row)
-        if holder >= 0 and float(runs.ends[holder]) > ready:
-            walk.back_to(float(runs.ends[holder]), Kind.WAIT)
-            return holder
+        for holder in (walk.before_on_worker(row), walk.last_before(begin)):  # its slot may have been another worker's
+            if holder >= 0 and float(runs.ends[holder]) > ready:
+                walk.back_to(float(runs.ends[holder]), Kind.WAIT)
+                return holder
     walk.back_to(ready, Kind.WAIT)
     submitted, maker = float(walk.submitted[row]), walk.maker_of(row)
     if maker >= 0 and float(runs.ends[maker]) >= submitted:

@@ -32,6 +32,11 @@ def test_tasks_that_waited_for_a_slot_follow_who_held_it() -> None:
     assert steps(tasks, 3.0, 1.0, driver=waiting((0.001, 3.0))) == [(Kind.TASK, "f", 3, 3.0)]
 
 
+def test_a_slot_may_have_been_that_of_another_worker() -> None:
+    tasks = [("f", 0, 0.0, 1.0), ("f", 1, 0.0, 1.2), ("f", 2, 1.0, 2.0)]
+    assert steps(tasks, 2.0, 2.0, driver=waiting((0.001, 2.0))) == [(Kind.TASK, "f", 2, 2.0)]
+
+
 def test_the_driver_is_on_the_path_where_it_did_not_wait() -> None:
     tasks = [("f", 0, 1.0, 2.0), ("f", 0, 3.0, 4.0)]
     marks = [(0.0, 0), (1.0, 1), (3.0, 2)]
