@@ -62,6 +62,7 @@ PICTURES: Final = (
     Picture("objects_and_memory", "04_objects_and_memory.ipynb", "step-16", height=900),
     Picture("notebooks_that_compute", "05_notebooks_that_compute.ipynb", "step-20", height=1000),
     Picture("explain", "explain.md", "block-02", height=620),
+    Picture("what_is_slow", "07_what_is_slow.ipynb", "step-05", height=1250),
     Picture("from_other_tools", "06_from_other_tools.ipynb", "step-10", height=900),
 )
 
