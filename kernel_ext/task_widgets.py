@@ -44,7 +44,9 @@ _MODELS: Final = 3_000
 """Bytes and widgets of a cell: of several workers together, each of which has a third of it for itself."""
 
 _KEPT: Final = 10_000
-"""Widgets that a kernel keeps the state of. Beyond that the oldest are forgotten that have ended."""
+_KEPT_BYTES: Final = 100_000_000
+"""Of widgets whose tasks have ended, a kernel keeps so many with their states; the oldest are forgotten beyond that. A
+page that shows them goes on to do so, until it is loaded again."""
 
 
 class Relay:
@@ -118,6 +120,8 @@ class TaskWidgets:
         self._front = front
         self._lock = threading.RLock()
         self._relays: OrderedDict[str, Relay] = OrderedDict()
+        self._ended: OrderedDict[Relay, int] = OrderedDict()  # with the bytes of their states
+        self._ended_bytes = 0
         self._flows: dict[str, CommFlow] = {}  # by message id of the cell
         self._hooks: ImportHooks | None = None  # waits for ipywidgets, if this kernel has not imported it yet
 
@@ -182,7 +186,7 @@ class TaskWidgets:
     def _open(self, message: CommData, place: NotebookCell | None, now: float) -> None:
         cell = message.cell.message_id if message.cell is not None else ""
         flow = self._flows.setdefault(cell, CommFlow(_BURST, most=_MODELS))
-        size = len(str(message.data)) + sum(map(len, message.buffers))
+        size = _size(message.data, message.paths, message.buffers)
         manager = comm_manager()
         if manager is None or not flow.open(message.comm_id, size, now):
             return
@@ -194,8 +198,6 @@ class TaskWidgets:
         self._tell_ipywidgets(relay)
         data = {"state": message.data, "buffer_paths": message.paths}
         self._publish(relay, "comm_open", data, message.buffers, metadata=message.metadata, target_name=message.target)
-        for old in [one for one in self._relays.values() if one.is_over][: max(0, len(self._relays) - _KEPT)]:
-            self._forget(old)
 
     def _send_due(self, now: float) -> None:
         for flow in self._flows.values():
@@ -206,12 +208,12 @@ class TaskWidgets:
         if not changed:
             return
         state, paths, buffers = split_state(changed)
-        relay.flow.spent(len(str(state)) + sum(map(len, buffers)), now)
+        relay.flow.spent(_size(state, paths, buffers), now)
         self._publish(relay, "comm_msg", {"method": "update", "state": state, "buffer_paths": paths}, buffers)
 
     def _say(self, relay: Relay, message: CommData, now: float) -> None:
         self._send(relay, relay.flow.take(relay.comm_id, now), now)  # in order with what it has become
-        if relay.flow.say(relay.comm_id, len(str(message.data)) + sum(map(len, message.buffers)), now):
+        if relay.flow.say(relay.comm_id, _size(message.data, [], message.buffers), now):
             self._publish(relay, "comm_msg", message.data, message.buffers, metadata=message.metadata)
 
     def _end(self, relay: Relay, now: float) -> None:
@@ -226,6 +228,11 @@ class TaskWidgets:
         if not any(other.flow is relay.flow and not other.is_over for other in self._relays.values()):
             for cell in cells:
                 del self._flows[cell]
+        size = _size(*split_state(relay.state))
+        self._ended[relay] = size
+        self._ended_bytes += size
+        while len(self._ended) > _KEPT or self._ended_bytes > _KEPT_BYTES:
+            self._forget(next(iter(self._ended)))
 
     def close_widget(self, relay: Relay) -> None:
         """Take a widget away, in the front end too."""
@@ -236,6 +243,7 @@ class TaskWidgets:
 
     def _forget(self, relay: Relay) -> None:
         self._relays.pop(relay.comm_id, None)
+        self._ended_bytes -= self._ended.pop(relay, 0)
         relay.flow.close(relay.comm_id)
         relay.is_over = True
         manager = comm_manager()
@@ -310,3 +318,7 @@ class TaskWidgets:
             return
         message = CommData(None, "", core.pid, core.node_id, relay.comm_id, kind, data, buffers=buffers)
         core.post(lambda: core.out.extend([Connect(worker), Send(worker.worker_id, message)]))
+
+
+def _size(state: dict[str, Any], paths: Any, buffers: list[bytes]) -> int:
+    return len(str(state)) + sum(map(len, buffers))

@@ -152,6 +152,21 @@ def test_a_state_that_changes_all_the_time_is_sent_now_and_then_and_at_last(kern
     assert len(front.comms("comm_msg", front.views[0])) <= seconds / 0.1 + 3
 
 
+def test_messages_of_a_widget_that_are_too_many_are_counted(kernel: Notebook) -> None:
+    code = (
+        "@himalia.remote\ndef flood():\n    import ipywidgets\n    html = ipywidgets.HTML('at first')\n"
+        "    display(html)\n    for _ in range(40):\n        html.send({'x': 'y' * 1_000_000})\n"
+        "    html.value = 'at last'"
+    )
+    cell, front = start(kernel, code, "flood.remote()")
+    kernel.run("himalia.get(ref)")
+    cell.wait_for(lambda cell: "messages of a widget were left out" in cell.stream("stderr"))
+    cell.wait_for(lambda cell: front.models[front.views[0]]["value"] == "at last")
+    passed = [m for m in front.comms("comm_msg") if m["data"]["method"] == "custom"]
+    assert 15 < len(passed) < 25
+    assert f"{40 - len(passed)} messages" in cell.stream("stderr")
+
+
 def test_the_widgets_of_a_worker_that_dies_keep_their_state(
     kernel: Notebook, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
