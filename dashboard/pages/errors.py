@@ -59,7 +59,7 @@ class Errors(Page):
                 [
                     Column("count", "Times", "number"),
                     Column("error", "Error", "code"),
-                    Column("message", "The last one says"),
+                    Column("message", "The last one says", "sentence"),
                     Column("function", "Task"),
                     Column("where", "Where", "code", "The last line of your own code"),
                     Column("cells", "Cells"),

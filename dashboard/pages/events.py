@@ -34,7 +34,7 @@ def event_table(title: str, source: str, empty: str, height: int = 260) -> Table
         [
             Column("at", "When", "time"),
             Column("severity", "", "state"),
-            Column("message", "What happened, and why"),
+            Column("message", "What happened, and why", "sentence"),
             Column("cell", "Cell", "cell"),
             Column("source", "Says"),
         ],
@@ -87,7 +87,7 @@ class Autoscaler(Page):
                 "decisions",
                 [
                     Column("at", "When", "time"),
-                    Column("message", "What was decided, and why"),
+                    Column("message", "What was decided, and why", "sentence"),
                     Column("grounds", "Numbers behind it", "code"),
                 ],
                 sort="-number",

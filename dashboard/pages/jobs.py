@@ -52,7 +52,7 @@ class Jobs(Page):
                     Column("tasks", "Tasks ended", "number"),
                     Column("running", "Running", "number"),
                     Column("failed", "Failed", "number"),
-                    Column("message", "What ended it"),
+                    Column("message", "What ended it", "sentence"),
                 ],
                 sort="-begun",
                 acts=[Act("stop_job", "Stop", {"job_id": "job_id"}, when="may_stop")],

@@ -105,7 +105,7 @@ class Nodes(Page):
                 Column("spilled", "Spilled", "bytes", "Objects on disk, since there was no room in memory"),
                 Column("workers", "Workers", "text", "At work, of all"),
                 Column("disk", "Disk", "share", "How full the disk is that the session lies on"),
-                Column("why", "Why it is gone"),
+                Column("why", "Why it is gone", "sentence"),
             ],
             opens=Opens("nodes", {"node": "node_id"}),
             acts=[Act("drain_node", "Drain", {"node_id": "node_id"}, when="may_drain")],

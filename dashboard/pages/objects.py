@@ -223,7 +223,7 @@ class ObjectPage(Page):
                 "kept",
                 [
                     Column("holder", "Process"),
-                    Column("what", "Holds it by", "code"),
+                    Column("what", "Holds it by", "sentence"),
                     Column("cell", "Cell", "cell"),
                     Column("node", "Node"),
                     Column("state", "", "state"),

@@ -1,7 +1,8 @@
 """What a page consists of, as data: `static/client.js` and its neighbours draw it, in whatever shows the page.
 
 Sizes are in pixels, widths in columns of a grid of twelve. What a cell of a table holds is told by its column's kind:
-text, code, id, number, rate, percent, bytes, seconds, time, ago, state, cell, bool, share (of 1, drawn as a bar).
+text, sentence (of several lines, if need be), code, id, number, rate, percent, bytes, seconds, time, ago, state, cell,
+bool, share (of 1, drawn as a bar).
 """
 
 from __future__ import annotations

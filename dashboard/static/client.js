@@ -32,6 +32,7 @@ class Shown {
     this.options = options;
     this.root = root;
     this.panels = [];
+    this.released = []; // what has controls listen no more
     this.sources = new Map();
     this.waiting = new Set(); // panels to draw with the next frame
     root.classList.add("hm");
@@ -99,6 +100,7 @@ class Shown {
 
   build(message, sources = new Map()) {
     for (const panel of this.panels) panel.close();
+    for (const release of this.released.splice(0)) release();
     this.waiting.clear();
     this.sources = sources;
     this.page = message;
@@ -154,6 +156,8 @@ class Shown {
           options((source.data.key ?? []).map((key, place) => [key, source.data.label[place]]));
         };
         source.listeners.add(draw);
+        this.released.push(() => source.listeners.delete(draw));
+        draw();
       } else options(spec.values ?? []);
       field.addEventListener("change", () => set(field.value));
     } else {

@@ -83,6 +83,7 @@ export function fill(node, value, kind) {
   } else {
     node.textContent = text;
     if (kind === "code" || kind === "id") node.classList.add("hm-code");
+    if (kind === "sentence") node.classList.add("hm-sentence");
     if (kind === "id") node.title = String(value ?? "");
   }
 }
