@@ -138,11 +138,11 @@ def _released(walk: _Walk, row: int) -> int:
 
 
 def coarse(steps: list[Step], most: int) -> list[Step]:
-    """At most so many steps: the shortest become part of the longer of their neighbours."""
+    """At most so many steps, none too short to be seen: the shortest become part of the longer of their neighbours."""
     left = [msgspec.structs.replace(step) for step in steps]
     wall = sum(step.seconds for step in left)
     small = wall * _SMALL / 4
-    while len(left) > most:
+    while len(left) > most or any(step.seconds < small for step in left[1:]):
         kept: list[Step] = []
         for step in left:
             last = kept[-1] if kept else None
@@ -155,7 +155,8 @@ def coarse(steps: list[Step], most: int) -> list[Step]:
             else:
                 kept.append(step)
         left = kept
-        small *= 1.5
+        if len(left) > most:
+            small *= 1.5
     return left
 
 

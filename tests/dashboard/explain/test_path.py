@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from himalia.cluster.telemetry.phases import Phase
-from himalia.dashboard.explain.path import Kind, coarse, critical_path
+from himalia.dashboard.explain.path import Kind, Step, coarse, critical_path
 from tests.dashboard.explain.paper import record, waiting
 
 
@@ -71,3 +71,8 @@ def test_a_path_is_made_coarse_without_losing_time() -> None:
     assert (few[0].begin, few[-1].end) == (fine[0].begin, fine[-1].end)
     assert sum(step.seconds for step in few) == pytest.approx(4.0)
     assert coarse(few, 8) == few
+
+
+def test_what_is_too_short_to_be_seen_parts_no_steps() -> None:
+    path = [Step(Kind.DRIVER, 0.0, 1.0), Step(Kind.TASK, 1.0, 1.000_1, "f", 1), Step(Kind.DRIVER, 1.000_1, 1.5)]
+    assert coarse(path, 8) == [Step(Kind.DRIVER, 0.0, 1.5)]
