@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 
 from ...cluster.telemetry.phases import LONG, Phase
-from .cause import CHEAP, OF_PHASE, Accounting, Cause
+from .cause import CHEAP, Accounting, Cause, causes_of
 from .grid import Grid
 from .idle import Idle
 from .moments import driver_intervals, late_parts, ready_times
@@ -59,8 +59,9 @@ def account(record: CellRecord) -> Accounting:
     used = np.minimum(at_work, slots)
     _account_tasks(record, result, grid.integral(used), grid.integral(at_work), waits)
     left = _take(result, grid, Cause.OTHER_WORK, slots - used, _others(record, grid))
+    causes = causes_of(record.spilled)
     for phase in (Phase.FETCH, Phase.RESTORE, Phase.ROOM):
-        left = _take(result, grid, OF_PHASE[phase], left, waiting[phase])
+        left = _take(result, grid, causes[phase], left, waiting[phase])
     Idle(record, grid, times, painted, late, waiting[Phase.BLOCKED]).sort_out(result, left)
     return result
 
@@ -147,12 +148,13 @@ def phase_seconds(record: CellRecord, phase: Phase) -> float:
 def _within(record: CellRecord, function: int, waits: list[Wait]) -> dict[Cause, float]:
     """Seconds of a function's tasks that were not its own code; what stands in ``waits`` is left out."""
     parts: dict[Cause, float] = {}
+    causes = causes_of(record.spilled)
     for (number, phase), one in (record.phases or {}).items():
-        if number != function or not one.count or phase not in OF_PHASE:
+        if number != function or not one.count or phase not in causes:
             continue
         long = sum(wait.end - wait.begin for wait in waits if wait.function == number and wait.phase == phase)
         seconds = max(0.0, one.seconds - long)
-        cause = OF_PHASE[phase]
+        cause = causes[phase]
         if phase in _TAPPED and one.seconds / one.count < CHEAP:  # not all were timed
             seconds *= max(1.0, float((record.runs.functions == number).sum()) / one.count)
         if phase is Phase.SUBMIT and one.seconds / one.count > LONG:

@@ -9,7 +9,7 @@ import msgspec
 
 from ...cluster.telemetry.phases import Phase
 
-__all__ = ["CHEAP", "OF_PHASE", "TINY", "Accounting", "Cause"]
+__all__ = ["CHEAP", "OF_PHASE", "TINY", "Accounting", "Cause", "causes_of"]
 
 
 class Cause(StrEnum):
@@ -50,6 +50,14 @@ OF_PHASE: Final = {
     Phase.BLOCKED: Cause.DEPENDENCIES,
 }
 """What a phase is lost to, of a task and of the driver while slots wait for it."""
+
+
+def causes_of(spilled: int | None) -> dict[Phase, Cause]:
+    """`OF_PHASE`, where so many bytes were spilled.
+
+    Where it was nothing, who waited for room waited for memory that was got ready, not for a disk.
+    """
+    return {**OF_PHASE, Phase.ROOM: Cause.TRANSFER} if spilled == 0 else OF_PHASE
 
 
 class Accounting(msgspec.Struct):

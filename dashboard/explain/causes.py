@@ -160,13 +160,18 @@ def _transfer(record: CellRecord, accounting: Accounting) -> Finding:
     fetched, stored = _phase_sum(record, Phase.FETCH), _phase_sum(record, Phase.STORE)
     evidence: list[str] = []
     functions: list[int] = []
-    for sums, what in ((fetched, "waited for objects of other nodes"), (stored, "copied into the object store")):
+    kinds = [(fetched, "waited for objects of other nodes"), (stored, "copied into the object store")]
+    if record.spilled == 0:
+        ready = _phase_sum(record, Phase.ROOM)
+        kinds.append((ready, "waited for memory of the object store that was got ready"))
+    for sums, what in kinds:
         for number, one in sorted(sums.items(), key=lambda item: -item[1].seconds)[:1]:
             if one.seconds > SHARE * accounting.capacity / 3:
                 amount = f" ({size(one.nbytes)})" if one.nbytes else ""
                 evidence.append(f"tasks of {record.functions[number].name} {what} for {span(one.seconds)}{amount}")
                 functions.append(number)
-    moved = sum(one.seconds for one in fetched.values()) >= sum(one.seconds for one in stored.values())
+    copied = sum(one.seconds for sums, _ in kinds[1:] for one in sums.values())
+    moved = sum(one.seconds for one in fetched.values()) > copied
     advice = (
         "Run tasks where their data is: give each node its share once and keep it there (an actor a node, or"
         " NodeAffinitySchedulingStrategy), and send back only what is small."

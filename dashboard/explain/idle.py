@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cluster.telemetry.phases import LONG, Phase
-from .cause import CHEAP, OF_PHASE, TINY, Accounting, Cause
+from .cause import CHEAP, TINY, Accounting, Cause, causes_of
 from .grid import Grid
 from .record import CellRecord, Floats
 
@@ -118,7 +118,9 @@ class Idle:
 def _at_the_driver(record: CellRecord) -> dict[int, Cause]:
     """For what slots wait while the driver is at something."""
     sums = record.driver.sums if record.driver is not None else {}
-    causes: dict[int, Cause] = {int(phase): cause for phase, cause in OF_PHASE.items() if phase is not Phase.BLOCKED}
+    causes: dict[int, Cause] = {
+        int(phase): cause for phase, cause in causes_of(record.spilled).items() if phase is not Phase.BLOCKED
+    }
     for phase in (Phase.READ, Phase.SUBMIT):
         one = sums.get(phase)
         mean = one.seconds / one.count if one is not None and one.count else 0.0

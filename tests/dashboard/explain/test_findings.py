@@ -80,6 +80,14 @@ def no_room() -> CellRecord:
     return made
 
 
+def fresh_memory() -> CellRecord:
+    """They wait for room, and nothing is spilled: the memory is touched for the first time."""
+    made = no_room()
+    made.spilled = 0
+    made.phases = {(0, Phase.ROOM): Sum(4, 3.2)}
+    return made
+
+
 def fetching() -> CellRecord:
     made = record(even(4, 1.0), 2.0, driver=waiting((0.001, 2.0)))
     made.waits = [Wait(0, Phase.FETCH, BEGAN + at + 0.1, BEGAN + at + 0.9) for at in (0.0, 0.0, 1.0, 1.0)]
@@ -112,6 +120,7 @@ PLANTED = [
     (few, Cause.PARALLELISM),
     (own_code, Cause.DRIVER),
     (no_room, Cause.SPILL),
+    (fresh_memory, Cause.TRANSFER),
     (fetching, Cause.TRANSFER),
     (no_worker, Cause.SCHEDULING),
     (loading, Cause.LOADING),
