@@ -1,0 +1,119 @@
+"""Who drives the sockets: the one that waits, and whom it tells."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from himalia.cluster.core.reactor import Reactor
+from himalia.cluster.transport.bus import Bus
+from himalia.cluster.transport.keys import CurveKeys
+from tests.support.clusters import eventually
+
+
+class Waiter(threading.Thread):
+    """A user thread that waits until it is told."""
+
+    def __init__(self, reactor: Reactor, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self.reactor = reactor
+        self.done = False
+
+    def run(self) -> None:
+        self.reactor.drive(lambda: self.done)
+
+    def finish(self) -> None:
+        """What it waits for has come."""
+        self.done = True
+        self.reactor.wake_up()
+
+    @property
+    def leads(self) -> bool:
+        return self.reactor._leader == self.ident
+
+
+class Held:
+    """A reactor without peers, whose leader can be held in its work."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bus = Bus(b"reactor1", CurveKeys("", ""))
+        self.bus.bind_ipc(str(folder / "reactor"))
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+        self.reactor = Reactor(self.bus, self._before, lambda frames: None, lambda frames: None, lambda: False)
+
+    def _before(self) -> float | None:
+        self.goes_on.wait()
+        return None
+
+    def close(self) -> None:
+        self.goes_on.set()
+        self.reactor.close()
+        self.bus.close()
+        self.reactor.close_fds()
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[Held]:
+    made = Held(tmp_path)
+    made.reactor.start()
+    yield made
+    made.close()
+
+
+def test_of_two_threads_that_relieve_the_io_thread_the_one_that_follows_is_told_while_the_other_leads(
+    held: Held,
+) -> None:
+    reactor = held.reactor
+    eventually(lambda: reactor._leader == reactor._thread.ident, "the IO thread to lead")
+    held.goes_on.clear()
+    reactor.wake_up()
+    waiters = [Waiter(reactor, name) for name in "ab"]
+    for waiter in waiters:
+        waiter.start()
+    eventually(lambda: len(reactor._followers) == 2, "both to wait for the IO thread")
+    held.goes_on.set()
+    eventually(lambda: any(waiter.leads for waiter in waiters), "one of them to lead")
+    leader, other = waiters if waiters[0].leads else waiters[::-1]
+    other.finish()
+    other.join(5)
+    assert not other.is_alive()
+    assert leader.is_alive()
+    leader.finish()
+    leader.join(5)
+    assert not leader.is_alive()
+    eventually(lambda: reactor._leader == reactor._thread.ident, "the IO thread to lead again")
+
+
+def test_many_threads_come_and_go_and_none_is_left_waiting(held: Held) -> None:
+    reactor = held.reactor
+    for _ in range(20):
+        waiters = [Waiter(reactor, str(number)) for number in range(8)]
+        for waiter in waiters:
+            waiter.start()
+        begin = time.monotonic()
+        for waiter in waiters:
+            waiter.finish()
+        for waiter in waiters:
+            waiter.join(5)
+        assert not [waiter.name for waiter in waiters if waiter.is_alive()]
+        assert time.monotonic() - begin < 5
+    assert not reactor._followers
+
+
+def test_a_look_returns_when_another_thread_has_taken_the_lead_for_long(held: Held) -> None:
+    reactor = held.reactor
+    waiter = Waiter(reactor, "a")
+    waiter.start()
+    eventually(lambda: waiter.leads, "it to lead")
+    looks = threading.Thread(target=reactor.run_once, daemon=True)
+    looks.start()
+    looks.join(5)
+    assert not looks.is_alive()
+    waiter.finish()
+    waiter.join(5)
+    assert not waiter.is_alive()
