@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Player", "Recording"]
 
 _TICK: Final = 1.0  # seconds between rates, as in feed.py
-_SEGMENT: Final = 10_000  # rows: some ten milliseconds to play
+_SEGMENT: Final = 5_000  # rows: some milliseconds to play
 _SEGMENT_ENTRIES: Final = 2_000  # batches may be nearly empty
 _ROWS_A_GROUP: Final = 20  # a copy costs what there are groups: a segment is not shorter than that is worth
 _ROWS: Final = 1_000_000  # as many as the GCS remembers …

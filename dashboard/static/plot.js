@@ -41,6 +41,7 @@ export class PlotPanel {
     if (this.spec.factors) this.bindFactors(this.spec.factors);
     if (this.spec.grows) this.bindHeight(this.spec.grows);
     this.draw();
+    this.node.dataset.drawn = "1"; // for who waits for it
   }
 
   bind(name) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -139,3 +140,16 @@ def test_widgets_measures_what_pages_send_and_how_long_they_hold_up(tmp_path: Pa
     assert 0 < found["bytes_a_second"]["overview"] < 100_000
     assert found["opening_bytes"]["overview"] > 1_000
     assert "held up for" in output
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium is installed (Debian: apt install chromium)")
+def test_dashboard_browser_measures_what_somebody_notices(tmp_path: Path) -> None:
+    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    report = tmp_path / "report.json"
+    small = ("--tasks", "2000", "--rate", "500", "--seconds", "1")
+    output = run("dashboard_browser.py", *small, "--json", str(report))
+    figures = json.loads(report.read_text())["figures"]
+    assert all(
+        figures[name] > 0 for name in ("first_paint_s", "click_p95_s", "moment_p95_s", "memory_mb", "pixel_p95_s")
+    )
+    assert "first_paint_s" in output
