@@ -215,7 +215,10 @@ def _judge(verdicts: list[dict[str, Any]], need: Resources, node_id: bytes, stat
 
 def _compare(wanted: Resources, have: Resources) -> str:
     asked, there = from_units(wanted), from_units(have)
-    return ", ".join(f"{there.get(name, 0):g} {name} of the {asked[name]:g} asked for" for name in sorted(asked))
+    # Less than nothing is free where tasks that waited for others go on before their slots are.
+    return ", ".join(
+        f"{max(0.0, there.get(name, 0)):g} {name} of the {asked[name]:g} asked for" for name in sorted(asked)
+    )
 
 
 def _quantities(need: Resources) -> str:

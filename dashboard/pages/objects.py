@@ -134,7 +134,11 @@ class Objects(Page):
             living = {node_id: sample for node_id, (node, sample) in self._last.items() if node.alive}
             at = max((sample.at for sample in living.values()), default=state.now)
             self._store.add(
-                at, {hosts.get(node_id.hex(), node_id.hex()[:6]): one.store_used for node_id, one in living.items()}
+                at,
+                {
+                    hosts.get(node_id.hex(), self._last[node_id][0].host): one.store_used
+                    for node_id, one in living.items()
+                },
             )
 
     def _draw_groups(self, rows: list[tuple[Any, ...]]) -> None:

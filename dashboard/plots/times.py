@@ -24,14 +24,18 @@ __all__ = ["bars", "lines", "stacked", "task_stream", "tracks"]
 Sources = Mapping[str, ColumnDataSource]
 
 
+_FIRST = 10_000.0  # milliseconds that an axis shows around the first sample of all
+
+
 def _following(seconds: float) -> DataRange1d:
     """The newest of time, until somebody moves it."""
-    return DataRange1d(follow="end", follow_interval=seconds * 1000, range_padding=0.0)
+    return DataRange1d(follow="end", follow_interval=seconds * 1000, range_padding=0.0, default_span=_FIRST)
 
 
 def _show_clock(plot: Any, ticks: int) -> None:
     """Times of the day on the x axis, so few that they can be read."""
     plot.xaxis.formatter = DatetimeTickFormatter(
+        microseconds="%H:%M:%S.%3N",
         milliseconds="%H:%M:%S.%3N",
         seconds="%H:%M:%S",
         minsec="%H:%M:%S",
@@ -132,6 +136,7 @@ def _timed(number: str, seconds: float, **bounds: Any) -> Any:
         active_scroll="xwheel_zoom",
     )
     plot.yaxis.formatter = NumeralTickFormatter(format=number)
+    _show_clock(plot, 4)
     plot.xgrid.grid_line_color = None
     return plot
 
