@@ -170,6 +170,7 @@ def test_a_page_says_that_its_cluster_has_ended_and_shows_the_next_one(context: 
             board.wait_for("The dashboard does not answer")
             second = start_head(NodeOptions(num_cpus=1, dashboard_port=urlsplit(where.dashboard_url).port))
             try:
+                board.page.wait_for_url("**/login*")  # by itself: it was another cluster's token
                 board.page.goto(f"{where.dashboard_url}/page/nodes?token={second.connection.dashboard_token}")
                 board.wait_for("live", "raylet")
                 assert board.errors == []
