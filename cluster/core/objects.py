@@ -35,6 +35,11 @@ from .sites import Made, call_site
 
 __all__ = ["INLINE_LIMIT", "ObjectOps"]
 
+_LOCAL_PIN: Final = 0.05
+"""Seconds within which a raylet answers for an object that lies on its node, however busy it is. A task that waits for
+no longer keeps its CPU: what is lent is not given back before the borrower has ended, and each short wait would add one
+task more to a node than it has CPUs."""
+
 INLINE_LIMIT: Final = 100 * 1024
 """Values up to this size travel inside messages and live in their owner; larger ones go to the object store."""
 
@@ -292,9 +297,11 @@ class ObjectOps(BorrowOps):
                 return True
         box: list[int] = []
         self.post(lambda: self.request_pin(ref, box.append))
-        with self.blocking():
-            if not self.wait_until(lambda: box, deadline):
-                raise GetTimeoutError(timeout=timeout, pending=[repr(ref)], total=1)
+        soon = time.monotonic() + _LOCAL_PIN
+        if not self.wait_until(lambda: box, soon if deadline is None else min(soon, deadline)):
+            with self.blocking():
+                if not self.wait_until(lambda: box, deadline):
+                    raise GetTimeoutError(timeout=timeout, pending=[repr(ref)], total=1)
         if box[0] != 0:
             return False
         with self._pin_lock:
