@@ -84,6 +84,7 @@ def fill(tasks: int) -> None:
     names = [nothing.options(name=f"function_{number}") for number in range(FUNCTIONS)]
     share = -(-tasks // FUNCTIONS)
     for named in names:
+        time.sleep(0.05)  # so that also a small number is a run of some length, to go back in
         for begin in range(0, share, 5_000):
             himalia.get([named.remote(x) for x in range(min(5_000, share - begin))])
 

@@ -141,6 +141,7 @@ class Recording:
 
     def at(self, moment: float) -> Model:
         """The model as it was, in seconds since the epoch: before the beginning as at the beginning."""
+        moment = max(moment, self.begin)
         index = bisect.bisect_right(self._segments, moment, key=lambda segment: segment.at) - 1
         segment = self._segments[max(index, 0)]
         player = Player(segment.base.copy(), segment.at)

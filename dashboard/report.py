@@ -49,10 +49,8 @@ _ASKED: Final = 20  # … and of so many, what they printed and their tracebacks
 _log = logging.getLogger("himalia.dashboard")
 _encode: Final = msgspec.json.Encoder().encode
 
-_POLICY: Final = (
-    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
-)
-"""The file fetches nothing and sends nothing. Bokeh makes functions out of text."""
+_POLICY: Final = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+"""The file fetches nothing and sends nothing."""
 
 _AT_END: Final = "Only tasks are recorded through time: what else is here is as it was when this was saved."
 

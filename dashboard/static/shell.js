@@ -81,7 +81,7 @@ let shownBefore = false;
 function moved(at) {
   const address = new URL(location.href);
   if (at === null) address.searchParams.delete("at");
-  else address.searchParams.set("at", at.toFixed(2));
+  else address.searchParams.set("at", at.toFixed(3));
   if (address.href !== location.href) history.replaceState({}, "", address);
 }
 

@@ -23,17 +23,18 @@ TOTAL = "td:nth-child(4)"
 
 
 @contextmanager
-def opened(place: str, problems: list[str]) -> Iterator[Any]:
+def opened(place: str, problems: list[str], *, offline: bool = True) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_OPTIONS))
         try:
-            context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
+            context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=offline)
             page = context.new_page()
             page.set_default_timeout(30_000)
             page.on("pageerror", lambda error: problems.append(str(error)))
             page.on("console", lambda said: problems.append(said.text) if said.type in ("error", "warning") else None)
-            page.on("request", lambda asked: problems.append(asked.url) if asked.url.startswith("http") else None)
+            if offline:
+                page.on("request", lambda asked: problems.append(asked.url) if asked.url.startswith("http") else None)
             page.goto(place)
             yield page
         finally:
@@ -63,7 +64,7 @@ def test_a_saved_run_opens_offline_with_all_pages_and_goes_through_time(tmp_path
         row = page.locator("tbody tr", has_text="In [1]")
         row.locator(TOTAL, has_text="230").wait_for()
         move_to(page, 0.2)
-        page.wait_for_function("Number(document.querySelector('tbody tr td:nth-child(4)').textContent) < 60")
+        page.wait_for_function("() => Number(document.querySelector('tbody tr td:nth-child(4)').textContent) < 60")
         assert page.locator("tbody tr", has_text="In [2]").count() == 0
         page.locator(".hm-travel button", has_text="Live").click()
         row.locator(TOTAL, has_text="230").wait_for()
