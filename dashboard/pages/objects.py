@@ -11,7 +11,7 @@ from ..sources import Rows
 from .base import Page
 from .panels import Choice, Column, Control, Details, Numbers, Opens, Panel, Plot, Table
 from .tracks import Stack
-from .words import host_names, in_cell, process_names
+from .words import host_names, in_cell, process_names, site_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -145,7 +145,11 @@ class Objects(Page):
         sums: dict[str, tuple[dict[str, int], set[str]]] = {}
         for row in rows:
             one = dict(zip(_COLUMNS, row, strict=True))
-            key = f"{one['maker']} {one['site']}".strip() if self._by == "maker" else str(one.get(self._by) or "")
+            key = (
+                f"{one['maker']} {one['cell']} {one['site']}".replace("  ", " ").strip()
+                if self._by == "maker"
+                else str(one.get(self._by) or "")
+            )
             sizes, holders = sums.setdefault(key or "none", ({}, set()))
             sizes[one["object_id"]] = max(one["size"] or 0, 0)
             holders.add(one["holder"])
@@ -175,14 +179,12 @@ class Objects(Page):
 
 def _object_row(row: dict[str, Any], names: Mapping[str, str], hosts: Mapping[str, str]) -> tuple[Any, ...]:
     holder, owner = row["holder_id"], row["owner_id"]
-    file, _, function = row["call_site"].partition(" in ")
-    site = "/".join(file.split("/")[-2:]) + (f" in {function}" if function else "")
     return (
         f"{row['object_id']}:{holder}",
         row["object_id"],
         row["object_size"] if row["object_size"] >= 0 else None,
         "put" if row["origin"] == "PUT" else row["function"],
-        site,
+        site_name(row["call_site"], row["cell"]),
         in_cell(row["cell"]),
         names.get(holder, holder[:6]) if holder else "nobody",
         _HELD.get(row["reference_type"], row["reference_type"].lower().replace("_", " ")),
@@ -279,7 +281,7 @@ def _described(
         ("size", "Size", row["size"], "bytes"),
         ("maker", "Made by", row["maker"], "text"),
         ("cell", "In cell", row["cell"], "cell"),
-        ("site", "At", found[0]["call_site"], "code"),
+        ("site", "At", row["site"] if found[0]["cell"] else found[0]["call_site"], "code"),
         ("owner", "Owner", row["owner"], "text"),
         ("holders", "Processes that hold it", sum(1 for one in found if one["holder_id"]), "number"),
         ("stored", "Lies", f"{row['stored']}{f' on {on}' if on else ''}", "text"),

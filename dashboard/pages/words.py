@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ...cluster.protocol.common import Cell
 from ...cluster.telemetry.events import TaskState
@@ -28,9 +29,12 @@ __all__ = [
     "process_names",
     "process_of_key",
     "seconds_of",
+    "site_name",
     "state_name",
     "took",
 ]
+
+_CELL_FILE: Final = re.compile(r"ipykernel_\d+/\d+\.py:(\d+)$")
 
 _NAMES = {
     TaskState.PENDING_ARGS: "waiting",
@@ -72,6 +76,17 @@ def took(seconds: float) -> str:
 def in_cell(execution: int | None) -> str:
     """``In [3]`` of a cell by its number; empty where there is none."""
     return f"In [{execution}]" if execution else ""
+
+
+def site_name(site: str, cell: int | None) -> str:
+    """Where in the code something was made, as people are told.
+
+    A cell's file is a name of ipykernel's own, so of it only the line is said; of a path, its last two parts.
+    """
+    file, _, function = site.partition(" in ")
+    line = _CELL_FILE.search(file) if cell else None
+    place = f"line {line[1]}" if line else "/".join(file.split("/")[-2:])
+    return place + (f" in {function}" if function and function != "<module>" else "")
 
 
 def seconds_of(milliseconds_since: int | None) -> float | None:
