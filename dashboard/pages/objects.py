@@ -145,11 +145,9 @@ class Objects(Page):
         sums: dict[str, tuple[dict[str, int], set[str]]] = {}
         for row in rows:
             one = dict(zip(_COLUMNS, row, strict=True))
-            key = (
-                f"{one['maker']} {one['cell']} {one['site']}".replace("  ", " ").strip()
-                if self._by == "maker"
-                else str(one.get(self._by) or "")
-            )
+            # A line says something only with its cell.
+            place = f"{one['cell']} {one['site']}" if one["site"].startswith("line ") else one["site"]
+            key = f"{one['maker']} {place}".strip() if self._by == "maker" else str(one.get(self._by) or "")
             sizes, holders = sums.setdefault(key or "none", ({}, set()))
             sizes[one["object_id"]] = max(one["size"] or 0, 0)
             holders.add(one["holder"])
