@@ -345,12 +345,17 @@ class Reactor:
     # -- end --------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Stop the IO thread; the sockets are closed by the caller afterwards."""
+        """Have nobody lead any more; the sockets are closed by the caller afterwards."""
+        if self._closing:
+            return
         self._closing = True
         self._io_event.set()
+        os.eventfd_write(self._wake_fd, 1)
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            os.eventfd_write(self._wake_fd, 1)
             self._thread.join(2.0)
+        if self._leader != threading.get_ident():
+            # For good: a user's thread that leads has the sockets in its hands until it has seen that this is the end.
+            self._lock.acquire(timeout=2.0)
         for _, event in self._followers:
             event.set()
 

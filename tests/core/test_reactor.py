@@ -117,3 +117,23 @@ def test_a_look_returns_when_another_thread_has_taken_the_lead_for_long(held: He
     waiter.finish()
     waiter.join(5)
     assert not waiter.is_alive()
+
+
+def test_the_end_waits_for_a_thread_that_leads(held: Held) -> None:
+    """It has the sockets in its hands, which are closed then."""
+    reactor = held.reactor
+    waiter = Waiter(reactor, "a")
+    waiter.start()
+    eventually(lambda: waiter.leads, "the thread to lead")
+    held.goes_on.clear()
+    reactor.wake_up()  # into its work, where it is held
+    ended = threading.Thread(target=reactor.close)
+    ended.start()
+    ended.join(0.2)
+    assert ended.is_alive()
+    held.goes_on.set()
+    ended.join(5)
+    waiter.join(5)
+    assert not ended.is_alive()
+    assert not waiter.is_alive()
+    assert reactor._leader == 0
