@@ -21,6 +21,7 @@ class Model:
         self.weights = himalia.put(np.zeros(1_000_000))
 
 model = Model.remote()
+himalia.get(model.__ray_ready__.remote())  # it runs, and the cluster knows where
 table = himalia.put(np.zeros(5_000_000))
 copies = [table]
 himalia.get(himalia.put(np.ones(200_000))).sum()"""

@@ -168,8 +168,8 @@ def test_an_actor_that_a_task_made_prints_in_the_cell_of_the_task(kernel: Notebo
     assert cell.wait_for(lambda cell: cell.lines).lines == ["constructed"]
 
 
-def test_the_constructor_of_an_actor_prints_in_the_cell_that_created_it(any_kernel: Notebook) -> None:
-    cell = any_kernel.run(
+def test_the_constructor_of_an_actor_prints_in_the_cell_that_created_it(kernel: Notebook) -> None:
+    cell = kernel.run(
         "@himalia.remote\nclass Told:\n    def __init__(self):\n        print('constructed')\ntold = Told.remote()"
     )
     assert cell.wait_for(lambda cell: cell.lines).lines == ["constructed"]
