@@ -8,9 +8,7 @@ switches.
 - User threads leave work in `inbox` (append is atomic) and wake the leader only if it sleeps in poll.
 - The IO thread stays away while user threads come and go (`GRACE`): taking the lead back between two calls would cost
   more than what it does. It looks again after `GRACE`, so nothing waits longer than that.
-- A user thread that finds another one leading follows: it waits for an event, which the leader sets when its condition
-  holds, or when it stops leading and the follower is the next. The IO thread stops as soon as it has a follower. Nobody
-  waits for the lock itself: whoever takes it may lead for hours, and would not know of those.
+- A user thread that finds another one leading waits for an event; the leader sets it when its condition holds.
 - SIGINT is noted while the main thread leads and raised when it has stopped: no machine is interrupted half way.
 """
 
@@ -33,10 +31,6 @@ __all__ = ["Reactor"]
 GRACE: Final = 0.004
 _MAX_POLL: Final = 1.0  # seconds: the longest a leader sleeps, when no timer asks for less
 _DRAIN_AT_ONCE: Final = 512
-
-
-def _never() -> bool:
-    return False
 
 
 class Reactor:
@@ -65,6 +59,7 @@ class Reactor:
         self._lock = threading.Lock()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.sleeping = False  # the leader is in poll, or about to be: what is put in the inbox needs a wake
+        self._wanted = 0  # user threads that want the IO thread to give way
         self._io_leads = False
         self._io_deep = False
         self._io_event = threading.Event()
@@ -172,19 +167,22 @@ class Reactor:
                 return bool(done())
             if self._lock.acquire(blocking=False):
                 self._lead_as_user(done, deadline, main)
+            elif self._io_leads:
+                self._take_over(done, deadline, remaining, main)
             else:
                 self._follow(done, remaining)
-        if not self._lock.locked():
-            self._hand_on()  # it may have been our turn to lead, and we have what we waited for
         return True
 
     def run_once(self, flush_only: bool = False) -> None:
         """Take the lead for one look at the sockets, without waiting."""
-        while not self._lock.acquire(blocking=False):
+        if not self._lock.acquire(blocking=False):
             if not self._io_leads:
                 self.wake()  # a user thread leads: it flushes for us
                 return
-            self._follow(_never, None)
+            self._wanted += 1
+            self.wake()
+            self._lock.acquire()
+            self._wanted -= 1
         try:
             self._leader = threading.get_ident()
             if flush_only:
@@ -213,14 +211,23 @@ class Reactor:
             return True
         return bool(int(self.bus.server.get(zmq.EVENTS)) & zmq.POLLIN)
 
+    def _take_over(self, done: Callable[[], Any], deadline: float | None, remaining: float | None, main: bool) -> None:
+        self._wanted += 1
+        try:
+            self.wake()
+            acquired = self._lock.acquire(timeout=-1 if remaining is None else max(0.0, remaining))
+        finally:
+            self._wanted -= 1
+        if acquired:
+            self._lead_as_user(done, deadline, main)
+
     def _follow(self, done: Callable[[], Any], remaining: float | None) -> None:
         event = threading.Event()
         entry = (done, event)
         self._followers.append(entry)
-        if self._lock.locked():  # else the leader stopped before it could know of us
-            self.wake()
-            event.wait(0.05 if remaining is None else min(0.05, remaining))
-        with contextlib.suppress(ValueError):  # it was our turn: who told us so took us from the list
+        self.wake()
+        event.wait(0.05 if remaining is None else min(0.05, remaining))
+        if entry in self._followers:
             self._followers.remove(entry)
 
     def _lead_as_user(self, done: Callable[[], Any], deadline: float | None, main: bool) -> None:
@@ -242,16 +249,11 @@ class Reactor:
         self._last_user = time.monotonic()
         self._drives += 1
         self._lock.release()
-        self._hand_on()
+        if self._followers:
+            self._followers.pop(0)[1].set()
         if self._io_deep:
             self._io_deep = False
             self._io_event.set()
-
-    def _hand_on(self) -> None:
-        """Nobody leads: it is the first follower's turn."""
-        with contextlib.suppress(IndexError):  # another thread was faster
-            if self._followers:
-                self._followers.pop(0)[1].set()
 
     def _note_sigint(self, signum: int, frame: Any) -> None:
         self._interrupted = True
@@ -263,7 +265,7 @@ class Reactor:
         try:
             while not self._closing:
                 drives = self._drives
-                in_use = bool(self._followers) or time.monotonic() - self._last_user < GRACE
+                in_use = self._wanted > 0 or time.monotonic() - self._last_user < GRACE
                 if in_use or not self._lock.acquire(blocking=False):
                     time.sleep(GRACE)
                     if self._drives == drives and self._lock.locked() and not self._closing:
@@ -276,14 +278,14 @@ class Reactor:
                 self._io_leads = True
                 self._leader = threading.get_ident()
                 try:
-                    while not self._followers and not self._closing:
+                    while not self._wanted and not self._closing:
                         self._step(_MAX_POLL)
                 finally:
                     self._leader = 0
                     self._io_leads = False
-                    self._last_user = time.monotonic()  # so that the follower comes first
                     self._lock.release()
-                    self._hand_on()
+                    if self._wanted:
+                        time.sleep(0)  # let the thread that wants the lead have it
         except BaseException as error:
             self.failure = error
             raise
@@ -291,6 +293,8 @@ class Reactor:
     # -- one step ---------------------------------------------------------------------------------------------------
 
     def _step(self, timeout: float, done: Callable[[], Any] | None = None) -> None:
+        if self._closing:
+            return
         due = self._before()
         if self._drain():
             self._before()
@@ -301,7 +305,7 @@ class Reactor:
         if timeout <= 0 or (done is not None and done()):
             return
         self.sleeping = True
-        if self._has_work() or (self._io_leads and self._followers):
+        if self._has_work():
             self.sleeping = False
             return
         events = self._poller.poll(int(timeout * 1000) + 1)
@@ -319,9 +323,10 @@ class Reactor:
 
     def _tell_followers(self) -> None:
         if self._followers:
-            for done, event in list(self._followers):
-                if done():
-                    event.set()
+            for entry in list(self._followers):
+                if entry[0]():
+                    self._followers.remove(entry)
+                    entry[1].set()
 
     def _drain(self) -> bool:
         """Take what has come; True if there was anything."""
@@ -353,9 +358,9 @@ class Reactor:
         os.eventfd_write(self._wake_fd, 1)
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(2.0)
-        if self._leader != threading.get_ident():
-            # For good: a user's thread that leads has the sockets in its hands until it has seen that this is the end.
-            self._lock.acquire(timeout=2.0)
+        # A user's thread that leads has the sockets in its hands until it has seen that this is the end.
+        if self._leader != threading.get_ident() and self._lock.acquire(timeout=2.0):
+            self._lock.release()
         for _, event in self._followers:
             event.set()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,60 +62,6 @@ def held(tmp_path: Path) -> Iterator[Held]:
     made.reactor.start()
     yield made
     made.close()
-
-
-def test_of_two_threads_that_relieve_the_io_thread_the_one_that_follows_is_told_while_the_other_leads(
-    held: Held,
-) -> None:
-    reactor = held.reactor
-    eventually(lambda: reactor._leader == reactor._thread.ident, "the IO thread to lead")
-    held.goes_on.clear()
-    reactor.wake_up()
-    waiters = [Waiter(reactor, name) for name in "ab"]
-    for waiter in waiters:
-        waiter.start()
-    eventually(lambda: len(reactor._followers) == 2, "both to wait for the IO thread")
-    held.goes_on.set()
-    eventually(lambda: any(waiter.leads for waiter in waiters), "one of them to lead")
-    leader, other = waiters if waiters[0].leads else waiters[::-1]
-    other.finish()
-    other.join(5)
-    assert not other.is_alive()
-    assert leader.is_alive()
-    leader.finish()
-    leader.join(5)
-    assert not leader.is_alive()
-    eventually(lambda: reactor._leader == reactor._thread.ident, "the IO thread to lead again")
-
-
-def test_many_threads_come_and_go_and_none_is_left_waiting(held: Held) -> None:
-    reactor = held.reactor
-    for _ in range(20):
-        waiters = [Waiter(reactor, str(number)) for number in range(8)]
-        for waiter in waiters:
-            waiter.start()
-        begin = time.monotonic()
-        for waiter in waiters:
-            waiter.finish()
-        for waiter in waiters:
-            waiter.join(5)
-        assert not [waiter.name for waiter in waiters if waiter.is_alive()]
-        assert time.monotonic() - begin < 5
-    assert not reactor._followers
-
-
-def test_a_look_returns_when_another_thread_has_taken_the_lead_for_long(held: Held) -> None:
-    reactor = held.reactor
-    waiter = Waiter(reactor, "a")
-    waiter.start()
-    eventually(lambda: waiter.leads, "it to lead")
-    looks = threading.Thread(target=reactor.run_once, daemon=True)
-    looks.start()
-    looks.join(5)
-    assert not looks.is_alive()
-    waiter.finish()
-    waiter.join(5)
-    assert not waiter.is_alive()
 
 
 def test_the_end_waits_for_a_thread_that_leads(held: Held) -> None:
