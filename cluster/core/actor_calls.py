@@ -10,6 +10,7 @@ States of an actor as its callers see it: PENDING → ALIVE → RESTARTING → A
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -34,11 +35,20 @@ from ..protocol.core_messages import (
 from ..protocol.gcs_messages import ActorInfo, WatchActor
 from .commands import Connect, Disconnect, Send
 from .completion import Completion
-from .records import Record
+from .records import Plan, Record
+from .refs import ObjectRef
 
-__all__ = ["ActorCalls", "ActorClient"]
+__all__ = ["ActorCalls", "ActorClient", "Creation"]
 
 BATCH: Final = 500  # calls a message: the worker begins with the first while the rest is still being pickled
+
+
+class Creation(msgspec.Struct, eq=False):
+    """What the process that makes an actor remembers of that, to tell of a constructor that fails."""
+
+    plan: Plan
+    handle: weakref.ref[ObjectRef]  # the reference whose life is the actor's
+    error: bytes = b""  # it has failed, and this is watched until somebody gets it
 
 
 class ActorClient(msgspec.Struct, eq=False):
@@ -61,6 +71,8 @@ class ActorClient(msgspec.Struct, eq=False):
     watched: bool = False
     unordered: bool = False  # a call may overtake one that waits for its arguments
     concurrency: int = 1  # calls that it runs at the same time, at most
+    creation: Creation | None = None  # where it was made, until a call has failed because it is dead
+    unheld: bool = False  # no handle is left, and how its constructor ends is still to be heard
 
 
 class ActorCalls:
@@ -89,7 +101,9 @@ class ActorCalls:
 
     def forget(self, client: ActorClient) -> None:
         """The last handle here is gone, and with it all calls."""
-        if not client.queue and not client.inflight:
+        if client.creation is not None and client.state == "PENDING":
+            client.unheld = True
+        elif not client.queue and not client.inflight:
             self.clients.pop(client.actor_id, None)
             if client.address is not None:
                 self.by_worker.pop(client.address.worker_id, None)
@@ -147,6 +161,8 @@ class ActorCalls:
             for record in queue:
                 self._fail(client, record, self.death_error(client, record))
             self.on_dead(client)
+        if client.unheld:
+            self.forget(client)
 
     def _lost(self, client: ActorClient, info: ActorInfo) -> None:
         """Its process is gone: calls in flight go back to the queue, in order, or fail."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,7 +12,7 @@ from ..protocol.core_messages import Task, Template
 from ..protocol.errors import ActorHandleNotFoundError, PendingCallsLimitExceeded
 from ..protocol.gcs_messages import ActorInfo, ActorSpec, CreateActor, KillActor, KvPut
 from ..protocol.ids import make_task_id
-from .actor_calls import ActorClient
+from .actor_calls import ActorClient, Creation
 from .commands import Send
 from .records import Plan, Record
 from .refs import INLINE, PENDING, Extra, ObjectRef
@@ -62,7 +63,8 @@ class ActorOps(TaskOps):
         self.store_function(spec.class_name, function)
         counter = self.next_counter()
         actor_id = make_task_id(self.worker_id, counter)
-        plan = Plan(Template(0, spec.class_name, b""), spec.class_name, None)
+        plan = Plan(Template(0, spec.class_name, b"", options=self._with_root({})), spec.class_name, None)
+        plan.cell = spec.cell
         task, holds = self._task_with_args(counter, plan, args, kwargs)
         spec.args = task.args
         client = self.actor_calls.client(actor_id, spec.class_name)
@@ -76,6 +78,7 @@ class ActorOps(TaskOps):
             self.post(lambda: self._create_when_ready(record))
         ref = ObjectRef(self.worker_id, counter, 1, INLINE, _NONE, None, Extra(self.worker_id, counter, 1))
         assert ref._x is not None
+        client.creation = Creation(plan, weakref.ref(ref))
         if not spec.detached:
             ref._x.actor = client
             self.references.findable[ref.binary()] = ref

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from ..protocol.common import Address
+from ..protocol.common import Address, DeathKind
 from ..protocol.core_messages import UnseenErrors
 from ..protocol.errors import (
     ActorDiedError,
@@ -21,6 +21,7 @@ from ..protocol.errors import (
     WorkerCrashedError,
 )
 from . import failures
+from .actor_calls import ActorClient
 from .records import Record
 from .unseen_machine import AT_ONCE, Folding, Told, Watched, Watching, kind_of
 
@@ -33,6 +34,14 @@ _PATIENCE: Final = 1.0
 """Seconds that the end of a session waits for the leader, who is there unless the cluster is in trouble."""
 
 _TOLD: Final = (RayTaskError, WorkerCrashedError, OutOfMemoryError, NodeDiedError, TaskUnschedulableError)
+_OF_ITSELF: Final = {
+    DeathKind.EXITED,
+    DeathKind.CRASHED,
+    DeathKind.OUT_OF_MEMORY,
+    DeathKind.NODE_DIED,
+    DeathKind.UNSCHEDULABLE,
+}
+"""How an actor ends before it is alive, besides by an exception; not because somebody wanted it to."""
 
 
 class Unseen:
@@ -45,6 +54,7 @@ class Unseen:
         self._due: list[Watched] = []  # not described yet
         self._roots: dict[Any, Address] = {}  # drivers of cells, in a worker
         core.completion.failure_hooks.append(self._failed)
+        core.actor_calls.on_dead = self._actor_died
         core.references.error_told = self.watching.seen
         core.tick_hooks.append(self._tick)
         core.close_hooks.append(self._close)
@@ -56,14 +66,36 @@ class Unseen:
         if entry is not None:
             known = _describe(entry, error)
             self.core.post(lambda: self._folding.known(known.cell, known.task, known.kind))
+        part: BaseException | None = error
+        while isinstance(part, RayTaskError):
+            part = part.cause  # a task of ours may have called an actor of ours
+        if isinstance(part, ActorDiedError) and part.actor_id:
+            self._creation_is_known(self.core.actor_calls.clients.get(bytes.fromhex(part.actor_id)))
 
     # -- in the leader ------------------------------------------------------------------------------------------------
 
     def _failed(self, record: Record, error: bytes | BaseException) -> None:
         if record.cancelled or record.create is not None or self.core.closed or self.core.fatal is not None:
             return
+        if record.plan.actor is not None and record.plan.actor.state == "DEAD":
+            self._creation_is_known(record.plan.actor)
         refs = record.refs if record.refs is not None else [record.ref] if record.ref is not None else []
         self.watching.failed(record, error, refs)
+
+    def _actor_died(self, client: ActorClient) -> None:
+        creation, death = client.creation, client.death
+        if creation is None or death is None or self.core.closed or self.core.fatal is not None:
+            return
+        never_alive = client.last_address is None and death.kind in _OF_ITSELF
+        if death.kind is DeathKind.CREATION_FAILED or never_alive:
+            creation.error = failures.actor_death(client)
+            self.watching.actor_failed(creation.plan, creation.error, creation.handle())
+
+    def _creation_is_known(self, client: ActorClient | None) -> None:
+        """A call says, or somebody has been told, how an actor ended that was made here. In any thread."""
+        if client is not None and client.creation is not None:
+            creation, client.creation = client.creation, None
+            self.watching.seen(creation.error)
 
     def _tick(self, now: float) -> None:
         self._due += self.watching.take(now)
@@ -93,7 +125,8 @@ class Unseen:
     def _tell(self, due: list[Watched], now: float) -> None:
         for entry in due:
             error = failures.load_error(entry.error)
-            if isinstance(error, _TOLD) or (isinstance(error, ActorDiedError) and error.cause is not None):
+            has_cause = isinstance(error, ActorDiedError) and error.cause is not None
+            if isinstance(error, _TOLD) or has_cause or entry.is_actor:
                 root = entry.plan.template.options.get("root")
                 if root is not None:
                     self._roots[entry.cell] = Address(*root)
@@ -103,7 +136,7 @@ class Unseen:
     def _say(self, told: Told) -> None:
         core = self.core
         message = UnseenErrors(
-            told.cell, told.task, core.pid, core.node_id, told.kind, told.last, told.text, told.count
+            told.cell, told.task, core.pid, core.node_id, told.kind, told.last, told.text, told.count, told.actor
         )
         if core.executor is None:
             if core.log_sink is not None:
@@ -112,14 +145,16 @@ class Unseen:
             core.executor.outgoing.tell(b"", root, message)
 
     def _on_unseen(self, peer: bytes, message: UnseenErrors) -> None:
-        told = Told(message.cell, message.task, message.kind, message.last, message.text, message.count)
+        told = Told(message.cell, message.task, message.kind, message.last, message.text, message.count, message.actor)
         for said in self._folding.add(told, time.monotonic()):
             self._say(said)
 
 
 def _describe(entry: Watched, error: BaseException) -> Told:
     text = str(error)
+    cause = error.cause if isinstance(error, ActorDiedError) else error
     last = (
-        error.root_text if isinstance(error, RayTaskError) else f"{type(error).__name__}: {text.partition(chr(10))[0]}"
+        cause.root_text if isinstance(cause, RayTaskError) else f"{type(error).__name__}: {text.partition(chr(10))[0]}"
     )
-    return Told(entry.cell, entry.task, kind_of(text, last), last, text, entry.count)
+    actor = entry.task if entry.is_actor else ""
+    return Told(entry.cell, entry.task, kind_of(text, last), last, text, entry.count, actor)

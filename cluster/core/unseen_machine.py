@@ -61,6 +61,7 @@ class Watched(msgspec.Struct, eq=False):
     count: int = 1  # failures that it stands for
     since: float = -1.0
     refs: list[weakref.ref[ObjectRef]] = []
+    is_actor: bool = False  # it ended an actor before that could be called; `task` is its class
 
 
 class Watching:
@@ -90,8 +91,17 @@ class Watching:
         if record.stream is not None:
             entry.alive = float("inf")  # the generator gives the error to a reference of its own making
         for ref in refs:
-            entry.alive += 1
-            entry.refs.append(weakref.ref(ref, lambda _, entry=entry: self._dropped.append(entry)))  # type: ignore[misc]
+            self._hold(entry, ref)
+
+    def actor_failed(self, plan: Any, error: Any, handle: ObjectRef | None) -> None:
+        """An actor ended before anybody could call it. A call carries the error only when it is made (`seen`)."""
+        entry = self._watched[id(error)] = Watched(error, plan.cell, plan.name, plan, refs=[], is_actor=True)
+        if handle is not None:
+            self._hold(entry, handle)
+
+    def _hold(self, entry: Watched, ref: ObjectRef) -> None:
+        entry.alive += 1
+        entry.refs.append(weakref.ref(ref, lambda _: self._dropped.append(entry)))
 
     def _count_with_another(self, plan: Any) -> None:
         for entry in reversed(list(self._watched.values())):
@@ -136,6 +146,7 @@ class Told(msgspec.Struct):
     last: str  # exception and message in one line
     text: str
     count: int
+    actor: str = ""  # the class of an actor that could not be made
 
 
 class _Kind(msgspec.Struct, eq=False):
@@ -179,7 +190,7 @@ class Folding:
             return []
         known.waiting += failure.count - 1
         self.restless = self.restless or known.waiting > 0
-        return [Told(failure.cell, failure.task, failure.kind, failure.last, failure.text, 1)]
+        return [Told(failure.cell, failure.task, failure.kind, failure.last, failure.text, 1, failure.actor)]
 
     def tick(self, now: float, *, at_end: bool = False) -> list[Told]:
         """Some time has passed."""
@@ -196,7 +207,7 @@ class Folding:
                 known.every = min(_LAST_SUMMARY, 2 * known.every)
                 known.due = now + known.every
                 first = known.told
-                said.append(Told(first.cell, first.task, first.kind, first.last, "", known.waiting))
+                said.append(Told(first.cell, first.task, first.kind, first.last, "", known.waiting, first.actor))
                 known.waiting = 0
             else:
                 self.restless = True

@@ -340,7 +340,7 @@ class UnseenErrors(msgspec.Struct, array_like=True, tag=82):
     """Worker to driver: tasks that the worker submitted failed, and nobody has asked for their results.
 
     ``text`` tells the first of its ``kind`` in full; it is empty for others, which are alike. ``last``: exception and
-    message in one line.
+    message in one line. ``actor``: they are actors of this class that could not be made, and that nobody has called.
     """
 
     cell: Cell | None
@@ -356,8 +356,13 @@ class UnseenErrors(msgspec.Struct, array_like=True, tag=82):
     def describe(self) -> str:
         """What the user reads."""
         if self.text:
-            return f"Nobody has asked for the result of a task that failed.\n{self.text.rstrip()}\n"
+            what = "asked for the result of a task that failed"
+            if self.actor:
+                what = "called an actor that could not be made"
+            return f"Nobody has {what}.\n{self.text.rstrip()}\n"
         times = "once more" if self.count == 1 else f"{self.count:,} more times"
+        if self.actor:
+            return f"The constructor of `{self.actor}` failed {times} in this way (the first: {self.last})\n"
         return f"Task `{self.task}` failed {times} in this way (the first: {self.last})\n"
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
 
-from himalia.cluster.core.actor_calls import BATCH, ActorCalls
+from himalia.cluster.core.actor_calls import BATCH, ActorCalls, Creation
 from himalia.cluster.core.commands import Connect, Disconnect, Send
 from himalia.cluster.core.completion import Completion
 from himalia.cluster.core.records import Plan, Record
@@ -293,3 +294,14 @@ def test_an_actor_is_forgotten_when_nothing_is_under_way(alive: Caller) -> None:
     assert alive.calls.clients == {}
     assert alive.calls.by_worker == {}
     alive.calls.process_died(OTHER)
+
+
+def test_how_a_constructor_ends_is_heard_also_when_no_handle_is_left() -> None:
+    caller, ended = Caller(), []
+    caller.calls.on_dead = ended.append
+    caller.client.creation = Creation(caller.plan, weakref.ref(ObjectRef(OWNER, 9)))
+    caller.calls.forget(caller.client)
+    assert ACTOR in caller.calls.clients
+    caller.told("DEAD")
+    assert ended == [caller.client]
+    assert ACTOR not in caller.calls.clients

@@ -153,3 +153,18 @@ def test_failures_alike_come_from_one_line_with_whatever_values() -> None:
     )
     assert kind_of(text.format(7, "x"), "ValueError: x") != kind_of(text.format(8, "x"), "ValueError: x")
     assert kind_of(text.format(7, "x"), "ValueError: x") != kind_of(text.format(7, "x"), "KeyError: x")
+
+
+def test_an_actor_that_could_not_be_made_is_told_as_such_unless_a_call_has_said_it() -> None:
+    watching, folding = Watching(), Folding()
+    handle = ref(b"", 7)
+    watching.actor_failed(record("Model").plan, b"error one", handle)
+    assert taken(watching, 100.0) == []
+    del handle
+    (entry,) = watching.take(100.0)
+    assert entry.is_actor
+    told = Told(CELL, "Model", "kind", "ValueError: no", "traceback", 3, "Model")
+    assert [one.actor for one in (*folding.add(told, 0.0), *folding.tick(9.0))] == ["Model", "Model"]
+    watching.actor_failed(record("Model").plan, error := b"error two", None)
+    assert watching.seen(error) is not None
+    assert taken(watching, 200.0) == []

@@ -73,3 +73,36 @@ def test_cancelled_tasks_are_no_failures(kernel: Notebook) -> None:
     last = kernel.run("bad.options(name='last').remote(3)\nNone")
     last.wait_for(lambda cell: "Traceback" in cell.stream("stderr"))
     assert cell.stream("stderr") == ""
+
+
+def test_a_constructor_that_fails_is_told_under_the_cell_that_made_the_actor(kernel: Notebook) -> None:
+    kernel.run(
+        "@himalia.remote\nclass Model:\n"
+        "    def __init__(self, path):\n        raise ValueError(f'no model in {path}')\n"
+        "    def ask(self):\n        return 1\n"
+    )
+    cell = kernel.run("models = [Model.remote('attic') for _ in range(3)]\nNone")
+    cell.wait_for(lambda cell: "2 more times" in cell.stream("stderr"))
+    dropped = kernel.run("Model.remote('cellar')\nNone")
+    called = kernel.run("himalia.get(Model.remote('shed').ask.remote())")
+    by_task = kernel.run(
+        "@himalia.remote\ndef use(model):\n    return himalia.get(model.ask.remote())\n"
+        "handle = Model.remote('garage')\nhimalia.get(use.remote(handle))"
+    )
+    crashed = kernel.run(
+        "@himalia.remote\nclass Crash:\n    def __init__(self):\n        os._exit(3)\ncrash = Crash.remote()\nNone"
+    )
+    told = cell.stream("stderr")
+    assert told.startswith(
+        "Nobody has called an actor that could not be made.\nThe actor `Model` died: its constructor"
+    )
+    assert told.count("Traceback (most recent call last)") == 1
+    assert "raise ValueError(f'no model in {path}')" in told
+    assert told.endswith(
+        "The constructor of `Model` failed 2 more times in this way (the first: ValueError: no model in attic)\n"
+    )
+    crashed.wait_for(lambda cell: "exited with code 3" in cell.stream("stderr"))
+    dropped.wait_for(lambda cell: "no model in cellar" in cell.stream("stderr"))
+    assert called.error == "ActorDiedError"
+    assert by_task.error.startswith("RayTaskError")
+    assert called.stream("stderr") + by_task.stream("stderr") == ""
