@@ -16,22 +16,14 @@ import weakref
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..core.refs import ObjectRef
 from ..core.tasks import cell_var, task_var
-from ..protocol.core_messages import (
-    R_CANCELLED,
-    R_EXITING,
-    R_STREAM_END,
-    Dep,
-    RefInfo,
-    Result,
-    Task,
-    Template,
-)
+from ..protocol.core_messages import R_CANCELLED, R_EXITING, R_STREAM_END, Dep, RefInfo, Result, Task, Template
 from ..protocol.gcs_messages import ActorSpec
 from ..protocol.ids import task_counter
 from ..protocol.raylet_messages import ActorStarted, AssignActor, Blocked, WorkerExiting
@@ -57,8 +49,8 @@ class ActorHost:
         self.spec: ActorSpec = message.spec
         self.actor_id = message.actor_id
         self.instance: Any = None
-        self.early: deque[Job] = deque()  # calls that came before the constructor returned
-        self.waiting: deque[Job] = deque()
+        self.early: list[Job] = []  # calls that came before there was who runs them
+        self.receive: Callable[[list[Job]], Any] | None = None  # who runs them; set by the leader, as calls come to it
         self.methods: dict[str, Any] = {}
         self.active: dict[tuple[bytes, int], Job] = {}
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -69,7 +61,6 @@ class ActorHost:
         self.counts: dict[str, int] = dict.fromkeys(self.limits, 0)
         self.queues: dict[str, deque[Job]] = {name: deque() for name in self.limits}
         self.pools: dict[str, ThreadPoolExecutor] = {}
-        self.local = threading.local()
         self.threaded = not self.spec.is_async and (self.spec.max_concurrency > 1 or bool(self.spec.concurrency_groups))
         self._blocked = 0
         self._blocked_lock = threading.Lock()
@@ -87,13 +78,24 @@ class ActorHost:
 
     def enqueue(self, jobs: list[Job]) -> None:
         """Calls came."""
-        loop = self.loop
-        if self.instance is None:
+        if self.receive is None:
             self.early.extend(jobs)
-        elif loop is not None:
-            loop.call_soon_threadsafe(self._start_async, jobs)
         else:
-            self.executor.queue.extend(jobs)
+            self.receive(jobs)
+
+    def _receive_by(self, receive: Callable[[list[Job]], Any]) -> None:
+        """From now on calls are taken by `receive`, those that came early first. From the thread that runs them.
+
+        The leader makes the change, between two messages, so no call comes while it is made.
+        """
+
+        def change() -> None:
+            early, self.early = self.early, []
+            self.receive = receive
+            receive(early)
+
+        self.core.post(change)
+        self.core.reactor.drive(lambda: self.receive is not None)
 
     def cancel(self, wanted: Callable[[Job], bool]) -> None:
         """A caller cancels calls, or a cell is over."""
@@ -245,8 +247,7 @@ class ActorHost:
     def _run_plain(self) -> None:
         executor, reactor = self.executor, self.core.reactor
         queue = executor.queue
-        queue.extend(self.early)
-        self.early.clear()
+        self._receive_by(queue.extend)
         clock = time.perf_counter
         while not executor.exiting:
             if not queue:
@@ -326,8 +327,7 @@ class ActorHost:
     def _run_threaded(self) -> None:
         executor, reactor = self.executor, self.core.reactor
         queue = executor.queue
-        queue.extend(self.early)
-        self.early.clear()
+        self._receive_by(queue.extend)
         for name, limit in self.limits.items():
             self.pools[name] = ThreadPoolExecutor(limit, thread_name_prefix=f"himalia-{name or 'default'}")
         while not executor.exiting:
@@ -385,17 +385,11 @@ class ActorHost:
         self.stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(None)
-        early = list(self.early)
-        self.early.clear()
         self.lead = LoopLead(loop, self.core.reactor)
         self.loop = loop
-        self._start_async(early)
-        # Calls that came between the copy and the assignment wait in `early`.
-        late = list(self.early)
-        self.early.clear()
-        self._start_async(late)
+        self._receive_by(partial(loop.call_soon_threadsafe, self._start_async))
         if self.finishing:
-            self._maybe_finish()
+            loop.call_soon(self._maybe_finish)  # after the calls that came early
         self.lead.look()
         await self.stop.wait()
         self.lead.close()
@@ -450,10 +444,12 @@ class ActorHost:
             exiting = True
             result = Result(task.counter, R_EXITING, b"", None, None, task.attempt)
         except asyncio.CancelledError as error:
-            if not job.cancelled:
-                result = executor.failed(job, error, self.instance, self.actor_id)
-            else:
+            if job.cancelled:
                 result = Result(task.counter, R_CANCELLED, b"", None, None, task.attempt)
+            elif executor.exiting:  # the loop ends, as another call wanted
+                result = Result(task.counter, R_EXITING, b"", None, None, task.attempt)
+            else:
+                result = executor.failed(job, error, self.instance, self.actor_id)
         except BaseException as error:  # noqa: BLE001 whatever the method raised goes to its caller
             result = executor.failed(job, error, self.instance, self.actor_id)
         args, kwargs = (), {}
