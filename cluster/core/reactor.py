@@ -8,7 +8,9 @@ switches.
 - User threads leave work in `inbox` (append is atomic) and wake the leader only if it sleeps in poll.
 - The IO thread stays away while user threads come and go (`GRACE`): taking the lead back between two calls would cost
   more than what it does. It looks again after `GRACE`, so nothing waits longer than that.
-- A user thread that finds another one leading waits for an event; the leader sets it when its condition holds.
+- A user thread that finds another one leading follows: it waits for an event, which the leader sets when its condition
+  holds, or when it stops leading and the follower is the next. The IO thread stops as soon as it has a follower. Nobody
+  waits for the lock itself: whoever takes it may lead for hours, and would not know of those.
 - SIGINT is noted while the main thread leads and raised when it has stopped: no machine is interrupted half way.
 """
 
@@ -31,6 +33,10 @@ __all__ = ["Reactor"]
 GRACE: Final = 0.004
 _MAX_POLL: Final = 1.0  # seconds: the longest a leader sleeps, when no timer asks for less
 _DRAIN_AT_ONCE: Final = 512
+
+
+def _never() -> bool:
+    return False
 
 
 class Reactor:
@@ -59,7 +65,6 @@ class Reactor:
         self._lock = threading.Lock()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.sleeping = False  # the leader is in poll, or about to be: what is put in the inbox needs a wake
-        self._wanted = 0  # user threads that want the IO thread to give way
         self._io_leads = False
         self._io_deep = False
         self._io_event = threading.Event()
@@ -167,67 +172,76 @@ class Reactor:
                 return bool(done())
             if self._lock.acquire(blocking=False):
                 self._lead_as_user(done, deadline, main)
-            elif self._io_leads:
-                self._take_over(done, deadline, remaining, main)
             else:
                 self._follow(done, remaining)
+        if not self._lock.locked():
+            self._hand_on()  # it may have been our turn to lead, and we have what we waited for
         return True
 
     def run_once(self, flush_only: bool = False) -> None:
         """Take the lead for one look at the sockets, without waiting."""
-        if not self._lock.acquire(blocking=False):
-            if not self._io_leads:
-                self.wake()  # a user thread leads: it flushes for us
-                return
-            self._wanted += 1
-            self.wake()
-            self._lock.acquire()
-            self._wanted -= 1
+        if self._lead_at_once():
+            try:
+                if flush_only:
+                    self._before()
+                else:
+                    self._step(0.0)
+            finally:
+                self._leader = 0
+                self._leave()
+
+    def look(self) -> bool:
+        """Take the lead for one look, for an event loop that waits for the sockets itself; True if there is more to do.
+
+        Otherwise the loop may sleep: what is put in the inbox from now on ends its sleep. All of it under the lead: the
+        sockets may be asked by one thread at a time only, and a wake is noticed by who leads, or another one sleeps on.
+        """
+        if not self._lead_at_once():
+            return False
         try:
-            self._leader = threading.get_ident()
-            if flush_only:
-                self._before()
-            else:
-                self._step(0.0)
+            self._clear_wake()
+            self._step(0.0)
+            if self._closing:
+                return False
+            self.sleeping = True
+            # A send may swallow the edge that announced a message, so the descriptors alone do not tell.
+            return bool(self._has_work()) or self._has_come(self.bus.client) or self._has_come(self.bus.server)
         finally:
             self._leader = 0
             self._leave()
 
+    def _lead_at_once(self) -> bool:
+        """Take the lead; False if a user thread has it, which does what there is for us."""
+        while not self._lock.acquire(blocking=False):
+            if not self._io_leads:
+                self.wake()
+                return False
+            self._follow(_never, None)
+        self._leader = threading.get_ident()
+        return True
+
+    @staticmethod
+    def _has_come(socket: zmq.Socket[bytes]) -> bool:
+        return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)
+
     def descriptors(self) -> list[int]:
-        """What an event loop watches that drives the core by `run_once` and `rest`."""
+        """What an event loop watches that drives the core by `look`."""
         bus = self.bus
         sockets = [bus.client, bus.server] if bus.zap is None else [bus.client, bus.server, bus.zap]
         return [self._wake_fd, *(int(socket.fileno()) for socket in sockets)]
 
-    def clear_wake(self) -> None:
-        """The wake has been noticed."""
-        with contextlib.suppress(BlockingIOError):  # another thread was faster
+    def _clear_wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # there was none
             os.eventfd_read(self._wake_fd)
-
-    def rest(self) -> bool:
-        """An event loop that leads goes to sleep, so what is put in the inbox needs a wake; True if there is work."""
-        self.sleeping = True
-        if self._has_work() or int(self.bus.client.get(zmq.EVENTS)) & zmq.POLLIN:
-            return True
-        return bool(int(self.bus.server.get(zmq.EVENTS)) & zmq.POLLIN)
-
-    def _take_over(self, done: Callable[[], Any], deadline: float | None, remaining: float | None, main: bool) -> None:
-        self._wanted += 1
-        try:
-            self.wake()
-            acquired = self._lock.acquire(timeout=-1 if remaining is None else max(0.0, remaining))
-        finally:
-            self._wanted -= 1
-        if acquired:
-            self._lead_as_user(done, deadline, main)
 
     def _follow(self, done: Callable[[], Any], remaining: float | None) -> None:
         event = threading.Event()
         entry = (done, event)
         self._followers.append(entry)
-        self.wake()
-        event.wait(0.05 if remaining is None else min(0.05, remaining))
-        if entry in self._followers:
+        if self._lock.locked():  # else the leader stopped before it could know of us
+            self.wake()
+            event.wait(0.05 if remaining is None else min(0.05, remaining))
+        with contextlib.suppress(ValueError):  # it was our turn: who told us so took us from the list
             self._followers.remove(entry)
 
     def _lead_as_user(self, done: Callable[[], Any], deadline: float | None, main: bool) -> None:
@@ -249,11 +263,16 @@ class Reactor:
         self._last_user = time.monotonic()
         self._drives += 1
         self._lock.release()
-        if self._followers:
-            self._followers.pop(0)[1].set()
+        self._hand_on()
         if self._io_deep:
             self._io_deep = False
             self._io_event.set()
+
+    def _hand_on(self) -> None:
+        """Nobody leads: it is the first follower's turn."""
+        with contextlib.suppress(IndexError):  # another thread was faster
+            if self._followers:
+                self._followers.pop(0)[1].set()
 
     def _note_sigint(self, signum: int, frame: Any) -> None:
         self._interrupted = True
@@ -265,7 +284,7 @@ class Reactor:
         try:
             while not self._closing:
                 drives = self._drives
-                in_use = self._wanted > 0 or time.monotonic() - self._last_user < GRACE
+                in_use = bool(self._followers) or time.monotonic() - self._last_user < GRACE
                 if in_use or not self._lock.acquire(blocking=False):
                     time.sleep(GRACE)
                     if self._drives == drives and self._lock.locked() and not self._closing:
@@ -278,14 +297,14 @@ class Reactor:
                 self._io_leads = True
                 self._leader = threading.get_ident()
                 try:
-                    while not self._wanted and not self._closing:
+                    while not self._followers and not self._closing:
                         self._step(_MAX_POLL)
                 finally:
                     self._leader = 0
                     self._io_leads = False
+                    self._last_user = time.monotonic()  # so that the follower comes first
                     self._lock.release()
-                    if self._wanted:
-                        time.sleep(0)  # let the thread that wants the lead have it
+                    self._hand_on()
         except BaseException as error:
             self.failure = error
             raise
@@ -305,14 +324,14 @@ class Reactor:
         if timeout <= 0 or (done is not None and done()):
             return
         self.sleeping = True
-        if self._has_work():
+        if self._has_work() or (self._io_leads and self._followers):
             self.sleeping = False
             return
         events = self._poller.poll(int(timeout * 1000) + 1)
         self.sleeping = False
         for source, _ in events:
             if source == self._wake_fd:
-                self.clear_wake()
+                self._clear_wake()
             elif isinstance(source, int):
                 handler = self._fd_handlers.get(source)
                 if handler is not None:
@@ -323,10 +342,9 @@ class Reactor:
 
     def _tell_followers(self) -> None:
         if self._followers:
-            for entry in list(self._followers):
-                if entry[0]():
-                    self._followers.remove(entry)
-                    entry[1].set()
+            for done, event in list(self._followers):
+                if done():
+                    event.set()
 
     def _drain(self) -> bool:
         """Take what has come; True if there was anything."""

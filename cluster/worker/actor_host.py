@@ -16,7 +16,6 @@ import weakref
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -387,7 +386,7 @@ class ActorHost:
         loop.set_exception_handler(None)
         self.lead = LoopLead(loop, self.core.reactor)
         self.loop = loop
-        self._receive_by(partial(loop.call_soon_threadsafe, self._start_async))
+        self._receive_by(lambda jobs: loop.call_soon_threadsafe(self._start_async, jobs))
         if self.finishing:
             loop.call_soon(self._maybe_finish)  # after the calls that came early
         self.lead.look()

@@ -34,12 +34,9 @@ class LoopLead:
     def look(self) -> None:
         """Take what has come, and send what there is."""
         self._due = False
-        reactor = self._reactor
-        reactor.clear_wake()
-        reactor.run_once()
+        more = self._reactor.look()
         self._flushed = self._loop.time()
-        # A send may swallow the edge that announced a message, so the descriptors alone do not tell.
-        if reactor.rest():
+        if more:
             self.soon()
 
     def soon(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import Any, cast
@@ -14,7 +15,7 @@ from himalia.cluster.worker.loop_lead import FLUSH_AFTER, LoopLead
 
 
 class FakeReactor:
-    """A reactor that counts looks. ``left`` is how many further looks `rest` asks for."""
+    """A reactor that counts looks. ``left`` is how many further looks it asks for."""
 
     def __init__(self) -> None:
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -25,17 +26,11 @@ class FakeReactor:
     def descriptors(self) -> list[int]:
         return [self.wake_fd]
 
-    def clear_wake(self) -> None:
-        try:
+    def look(self) -> bool:
+        with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.wake_fd)
-        except BlockingIOError:
-            return
-
-    def run_once(self) -> None:
         self.looks += 1
         self.looked.set()
-
-    def rest(self) -> bool:
         self.left -= 1
         return self.left >= 0
 
