@@ -253,7 +253,7 @@ class Core(EngineOps):
                 self.completion.fail(record, error)
             client.queue.clear()
             client.inflight.clear()
-        for ref in list(self.references.borrowed.values()):
+        for ref in self.references.borrowed.values():
             if ref._state == PENDING:
                 ref._data, ref._state = error, ERROR
                 self.completion.ready(ref)
@@ -324,7 +324,7 @@ class Core(EngineOps):
         to_raylet: list[bytes] = []
         while self.out:
             commands = self.out[:]
-            self.out.clear()
+            del self.out[: len(commands)]  # not what another thread has added since
             for command in commands:
                 kind = type(command)
                 if kind is Send:
