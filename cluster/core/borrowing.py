@@ -41,7 +41,6 @@ class BorrowOps(PinOps):
         self.context = threading.local()  # .cover: what covers references that this thread unpickles
         self.context.cover = None
         self.pinned_refs: list[tuple[str, Any]] = []  # what functions take along, with the name of the function
-        self._ref_lock = threading.Lock()
 
     def _install_borrow_handlers(self) -> None:
         self.references.meet = self._meet
@@ -95,8 +94,7 @@ class BorrowOps(PinOps):
                 f"({cluster_id}, this one is {self.cluster_id}): get its value there, and put it here"
             )
         cover = getattr(self.context, "cover", None)
-        with self._ref_lock:
-            ref = self.references.received(RefInfo(object_id, owner), registered=False)
+        ref = self.references.received(RefInfo(object_id, owner), registered=False)
         extra = ref._x
         if ref._w != self.worker_id and extra is not None and not extra.registered and cover is not TASK_COVER:
             self.post(lambda: self._register(ref, cover))

@@ -124,7 +124,7 @@ class Cells:
         known += submission.completion.ready_records
         for client in calls.clients.values():
             known += [*client.queue, *client.inflight.values()]
-        for ref in list(submission.completion.references.borrowed.values()):
+        for ref in submission.completion.references.borrowed.values():
             known += _waiting_for(ref)
         found: dict[int, Record] = {}
         for record in known:  # it grows while it is read

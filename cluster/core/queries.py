@@ -145,8 +145,7 @@ class QueryOps(BorrowOps):
             return self.handle_of(actor_id, spec)
         owner = spec.owner
         object_id = make_object_id(owner.worker_id, task_counter(actor_id), 1)
-        with self._ref_lock:
-            ref = self.references.received(RefInfo(object_id, owner), registered=False)
+        ref = self.references.received(RefInfo(object_id, owner), registered=False)
         ref._state, ref._data = INLINE, NONE
         done: list[bool] = []
 

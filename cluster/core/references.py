@@ -25,6 +25,7 @@ import msgspec
 
 from ..protocol.common import Address
 from ..protocol.core_messages import AddBorrowers, GetObjects, ObjectState, ObjectStates, RefInfo, RemoveBorrowers
+from .borrowed import Borrowed
 from .commands import Connect, Reply, Send
 from .handovers import Handovers
 from .refs import ERROR, FREED, INLINE, PENDING, STORE, Extra, ObjectRef, ref_from_id
@@ -47,7 +48,7 @@ class References:
         self.address = address
         self.out = out
         self.exported: dict[bytes, Exported] = {}
-        self.borrowed: WeakValueDictionary[bytes, ObjectRef] = WeakValueDictionary()
+        self.borrowed = Borrowed()
         self.findable: WeakValueDictionary[bytes, ObjectRef] = WeakValueDictionary()  # what others may find by id alone
         self.pinned_forever: list[ObjectRef] = []  # pickled by the user, out of our sight
         self.subscribers: dict[bytes, set[bytes]] = {}  # object id → peers that asked for its state
@@ -138,7 +139,7 @@ class References:
                 del self.subscribers[object_id]
                 if (gone := self.exported.get(object_id)) is not None:
                     self._check(object_id, gone)
-        return [ref for ref in list(self.borrowed.values()) if ref._w == worker_id]
+        return [ref for ref in self.borrowed.values() if ref._w == worker_id]
 
     # -- questions of borrowers -------------------------------------------------------------------------------------
 
@@ -212,25 +213,30 @@ class References:
             ref._state, ref._x = FREED, None
             return ref
         here = self.borrowed.get(info.object_id)
-        if here is not None:
-            assert here._x is not None
-            if registered:
-                self.handovers.arrived(info.object_id, sender, info.owner, kept=not here._x.registered)
-            here._x.registered = here._x.registered or registered
-            return here
-        ref = ref_from_id(info.object_id, info.owner)
-        assert ref._x is not None
-        ref._x.registered = registered
-        self.borrowed[info.object_id] = ref
-        self.out.append(Connect(info.owner))
-        if info.owner.worker_id not in self.met:
-            self.met.add(info.owner.worker_id)
-            self.meet(info.owner.worker_id)
+        if here is None:
+            ref = ref_from_id(info.object_id, info.owner)
+            assert ref._x is not None
+            ref._x.registered = registered
+            here = self.borrowed.add(ref)
+            if here is ref:
+                self._introduced(ref, info.owner)
+                if registered:
+                    self.handovers.arrived(info.object_id, sender, info.owner, kept=True)
+                return ref
+        assert here._x is not None
         if registered:
-            self.handovers.arrived(info.object_id, sender, info.owner, kept=True)
-        if info.owner.worker_id in self.dead:
+            self.handovers.arrived(info.object_id, sender, info.owner, kept=not here._x.registered)
+        here._x.registered = here._x.registered or registered
+        return here
+
+    def _introduced(self, ref: ObjectRef, owner: Address) -> None:
+        """One that we did not have: see that we hear of its owner, and can ask it."""
+        self.out.append(Connect(owner))
+        if owner.worker_id not in self.met:
+            self.met.add(owner.worker_id)
+            self.meet(owner.worker_id)
+        if owner.worker_id in self.dead:
             ref._data, ref._state = self.error_of("owner_died", ref), ERROR
-        return ref
 
     def register(self, refs: list[ObjectRef], borrower: Address, then: Callable[[], None] | None) -> int:
         """Tell owners that ``borrower`` holds these; ``then`` runs when each has acknowledged.
@@ -294,17 +300,15 @@ class References:
 
     def end_of_session(self) -> None:
         """What we borrowed is out of reach: its owners, and the memory that its places mean, are of this session."""
-        for ref in list(self.borrowed.values()):
+        for ref in self.borrowed.values():
             ref._x = None  # as a reference of ours that outlived its session, and nothing is told to anybody about it
             if ref._state != ERROR:
                 ref._data, ref._state = self.error_of("session_over", ref), ERROR
         self.borrowed.clear()
 
     def dropped(self, extra: Extra) -> None:
-        """The last reference to a borrowed object is gone here."""
+        """A reference to a borrowed object is gone here. If it came again in the meantime, that was registered anew."""
         assert extra.owner is not None
-        object_id = extra.object_id()
-        if object_id in self.borrowed:
-            return  # it came again in the meantime
+        self.borrowed.forget(extra)
         if extra.registered and extra.worker_id not in self.dead:
-            self.out.append(Send(extra.worker_id, RemoveBorrowers([object_id], self.address.worker_id)))
+            self.out.append(Send(extra.worker_id, RemoveBorrowers([extra.object_id()], self.address.worker_id)))

@@ -34,6 +34,7 @@ __all__ = [
     "Extra",
     "ObjectRef",
     "drops",
+    "leave_note",
     "ref_from_id",
     "set_drop_hook",
 ]
@@ -56,6 +57,13 @@ def set_drop_hook(hook: Callable[[], None] | None) -> None:
     """Install what wakes the core after a drop; None takes it away."""
     global _drop_hook
     _drop_hook = hook
+
+
+def leave_note(extra: Extra) -> None:
+    """Tell the core that a reference is gone. From wherever that happens."""
+    drops.append(extra)
+    if _drop_hook is not None:
+        _drop_hook()
 
 
 class Extra(msgspec.Struct, eq=False):
@@ -101,11 +109,9 @@ class ObjectRef(msgspec.Struct, eq=False, weakref=True):
     _wait: list[Any] | None = None  # Records and callables to be told
     _x: Extra | None = None
 
-    def __del__(self, leave_note: Callable[[Extra], None] = drops.append) -> None:  # at exit the global may be gone
-        if self._x is not None:
+    def __del__(self, leave_note: Callable[[Extra], None] = leave_note) -> None:  # at exit the global may be gone
+        if self._x is not None and self._x.owner is None:  # else see borrowed.py
             leave_note(self._x)
-            if _drop_hook is not None:
-                _drop_hook()
 
     def __class_getitem__(cls, item: Any) -> type[ObjectRef]:
         return cls

@@ -122,8 +122,7 @@ class Inputs:
         if ref is None:
             counter, index = object_counter(dep.object_id), object_index(dep.object_id)
             extra = Extra(address.worker_id, counter, index, owner=address, nodes=dep.nodes, size=dep.size)
-            ref = ObjectRef(address.worker_id, counter, index, STORE, None, None, extra)
-            core.references.borrowed[dep.object_id] = ref
+            ref = core.references.borrowed.add(ObjectRef(address.worker_id, counter, index, STORE, None, None, extra))
             core.ensure_connected(address)
         return core._value(ref)
 

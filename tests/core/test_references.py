@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from himalia.cluster.core import refs
 from himalia.cluster.core.commands import Connect, Reply, Send
 from himalia.cluster.core.references import References
-from himalia.cluster.core.refs import ERROR, FREED, INLINE, PENDING, STORE, Extra, ObjectRef, ref_from_id
+from himalia.cluster.core.refs import ERROR, FREED, INLINE, PENDING, STORE, Extra, ObjectRef, drops, ref_from_id
 from himalia.cluster.protocol.core_messages import (
     AddBorrowers,
     GetObjects,
@@ -21,10 +23,13 @@ from tests.core.owner import BORROWER, OTHER, OWNER, address, ready
 
 
 @pytest.fixture
-def ours() -> References:
+def ours() -> Iterator[References]:
     references = References(address(OWNER), [])
     references.error_of = lambda kind, ref: kind.encode()
-    return references
+    drops.clear()
+    yield references
+    references.end_of_session()
+    drops.clear()
 
 
 def said(references: References, kind: type) -> list[Any]:
@@ -265,23 +270,42 @@ def test_the_answer_of_an_owner_is_the_state_here(
 
 def test_the_last_reference_here_takes_our_registration_along(ours: References) -> None:
     ref = ours.received(their_object(), registered=True)
-    object_id, extra = ref.binary(), ref._x
-    assert extra is not None
-    ref._x = None  # its destructor would leave a note for a core
-    ours.dropped(extra)
-    assert said(ours, RemoveBorrowers) == [], "it is here still, or again"
+    object_id = ref.binary()
     del ref
-    ours.dropped(extra)
+    ours.dropped(drops.pop())
     assert [(peer, message.object_ids) for peer, message in said(ours, RemoveBorrowers)] == [(OTHER, [object_id])]
+
+
+def test_what_looks_for_dead_references_at_once_finds_them_dead(
+    ours: References, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the IO thread does, which is woken where the reference dies and may be faster than that."""
+    monkeypatch.setattr(refs, "_drop_hook", lambda: ours.dropped(drops.pop()))
+    held = [ours.received(their_object(counter), registered=True) for counter in (1, 2, 3)]
+    ids = [ref.binary() for ref in reversed(held)]
+    said(ours, RemoveBorrowers)
+    del held[:]
+    assert [message.object_ids[0] for _, message in said(ours, RemoveBorrowers)] == ids
+    assert not ours.borrowed
+
+
+def test_one_that_comes_again_before_its_end_was_noticed_is_counted_anew(ours: References) -> None:
+    before = ours.received(their_object(), registered=True)
+    del before
+    again = ours.received(their_object(), registered=True, sender=OTHER)
+    said(ours, RemoveBorrowers)
+    ours.dropped(drops.pop())
+    assert len(said(ours, RemoveBorrowers)) == 1, "the owner counts two"
+    assert ours.borrowed.get(again.binary()) is again
+    del again
+    ours.dropped(drops.pop())
+    assert len(said(ours, RemoveBorrowers)) == 1
 
 
 def test_who_was_not_registered_has_nothing_to_take_back(ours: References) -> None:
     ref = ours.received(their_object(), registered=False)
-    extra = ref._x
-    assert extra is not None
-    ref._x = None
     del ref
-    ours.dropped(extra)
+    ours.dropped(drops.pop())
     assert said(ours, RemoveBorrowers) == []
 
 

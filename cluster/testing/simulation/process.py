@@ -15,7 +15,6 @@ notes what it borrows.
 
 from __future__ import annotations
 
-import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import greenlet
 
 from ...core import current
+from ...core.borrowed import Borrowed
 from ...core.refs import Extra, ObjectRef, drops
 from ...core.runtime import Core, CoreOptions
 from ...serialization import context
@@ -98,16 +98,16 @@ class SimulatedReactor:
         return self.process.drive(done, deadline)
 
 
-class _Borrowed(weakref.WeakValueDictionary[bytes, ObjectRef]):
+class _Borrowed(Borrowed):
     """The borrowed references of one process, which notes whose their `Extra`s are."""
 
     holders: dict[int, tuple[Extra, Process]]
     process: Process
 
-    def __setitem__(self, key: bytes, ref: ObjectRef) -> None:
-        super().__setitem__(key, ref)
+    def add(self, ref: ObjectRef) -> ObjectRef:
         assert ref._x is not None
         self.holders[id(ref._x)] = (ref._x, self.process)
+        return super().add(ref)
 
 
 class Process:
