@@ -92,10 +92,11 @@ def _serve(boot: WorkerBoot) -> int:
     core.answer_handlers[AssignActor] = become_actor
     core.answer_handlers[Exit] = leave
     enter_working_dir(core)
-    core.connect()
-    core.start()
+    # Before the start, as the first task may come at once.
     Noting.install(core, executor)  # before the recorder, whose tick takes away what ran
     recorder = WorkerRecorder.install(core, executor)
+    core.connect()
+    core.start()
     executor.run()
     executor.drain()
     recorder.flush()
