@@ -7,6 +7,7 @@ time of the last word of each: one that is not heard of again ends by itself.
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
@@ -94,10 +95,13 @@ class Groups:
         Numbers of groups that changed since the caller emptied it.
     running
         Tasks at work, by id and attempt.
+
+    To go through them, iterate: `all` has every number's group, also where only one job's are shown.
     """
 
     def __init__(self) -> None:
         self.all: list[Group] = []
+        self._shown: list[Group] = self.all
         self.changed: set[int] = set()
         self.running: dict[tuple[bytes, int], Running] = {}
         self._by_worker: dict[bytes, dict[tuple[bytes, int], Running]] = {}
@@ -110,7 +114,7 @@ class Groups:
     def copy(self) -> Groups:
         """The same counts in another object, which goes on by itself."""
         other = Groups()
-        other.all = [msgspec.structs.replace(group) for group in self.all]
+        other.all.extend(msgspec.structs.replace(group) for group in self.all)
         other.changed = self.changed.copy()
         for worker, mine in self._by_worker.items():
             copies = other._by_worker[worker] = {key: msgspec.structs.replace(one) for key, one in mine.items()}
@@ -119,6 +123,17 @@ class Groups:
         other._numbers, other._totals = self._numbers.copy(), self._totals.copy()
         other._looks, other._active = self._looks.copy(), self._active.copy()
         return other
+
+    def of_job(self, job_id: bytes) -> Groups:
+        """The same with nothing to go through but one job's: to be read, not to be changed."""
+        other = copy.copy(self)
+        other._shown = [group for group in self.all if group.cell is not None and group.cell.job_id == job_id]
+        numbers = {group.number for group in other._shown}
+        other.running = {key: one for key, one in self.running.items() if one.group in numbers}
+        return other
+
+    def __iter__(self) -> Iterator[Group]:
+        return iter(self._shown)
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -309,7 +324,3 @@ class Groups:
             elif not group.rate and now - since >= _WINDOW and not group.running:
                 self._active.discard(number)
                 history.clear()
-
-    def of_cell(self, cell: Cell | None) -> Iterator[Group]:
-        """The groups of one cell."""
-        return (group for group in self.all if group.cell == cell)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -22,10 +23,10 @@ import msgspec
 from .pages import PAGES, menu
 from .pages.base import BadParamsError, Page
 from .pages.panels import Panel, Plot
-from .state import StateFeed
+from .state import State, StateFeed
 from .themes import THEME
 
-__all__ = ["Hub", "UnknownPageError", "Viewer", "describe"]
+__all__ = ["Hub", "UnknownPageError", "Viewer", "describe", "make_page"]
 
 _log = logging.getLogger("himalia.dashboard")
 _encode: Final = msgspec.json.Encoder().encode
@@ -34,6 +35,7 @@ INTERVAL: Final = 0.1  # seconds between rounds: senders flush four times a seco
 STEP: Final = 0.1  # seconds between two texts to a viewer, also while there is more to read
 
 
+_JOB: Final = re.compile("(?:[0-9a-f]{2})*")
 _PRESENT: Final = "Only tasks, and how busy nodes were, are recorded: what else is here is of the present."
 
 
@@ -48,30 +50,42 @@ class _View:
     ----------
     at
         The moment that it shows, in seconds since the epoch; None: the present. What is past does not change.
+    is_settled
+        All was known that tells of that moment.
     """
 
-    def __init__(self, key: tuple[str, str, str], page: Page, at: float | None = None) -> None:
+    def __init__(self, key: tuple[str, str, str, str], page: Page, at: float | None = None) -> None:
         self.key = key
         self.page = page
         self.at = at
+        self.is_settled = False
         self.viewers: list[Viewer] = []
         self.broken = ""
         self._opening = ""
+        self._jobs: list[tuple[str, str]] = []
+
+    @property
+    def job(self) -> str:
+        """The id of the job that it is of; empty: all."""
+        return self.page.job
 
     def opening(self) -> str:
         """The page itself, as text."""
         if not self._opening:
-            self._opening = _text(describe(self.page) | {"at": self.at})
+            self._opening = _text(describe(self.page) | {"at": self.at, "job": self.job})
         return self._opening
 
-    def snapshot(self, record: tuple[float, float]) -> str:
-        """All data, as text. ``record``: from when to when there is a past to look at."""
-        message: dict[str, Any] = {"type": "data", "at": self.at, "record": record}
+    def snapshot(self, state: State) -> str:
+        """All data, as text."""
+        message: dict[str, Any] = {"type": "data", "at": self.at, "record": state.record, "jobs": state.jobs}
+        message["over"] = state.is_over
         if self.at is not None:
             message["error"] = self.broken or (_PRESENT if self.page.needs() else "")
+        elif self.broken:
+            message["error"] = self.broken
         return _text(message | {"ops": [source.snapshot() for source in self.page.sources.values()]})
 
-    def step(self, state: Any) -> str:
+    def step(self, state: State, note: str = "") -> str:
         """Bring the page up to date: what changed, as text; empty if nothing did."""
         try:
             self.page.update(state)
@@ -80,11 +94,15 @@ class _View:
             return self._break(f"{type(error).__name__}: {error}")
         ops = [op for source in self.page.sources.values() for op in source.changes()]
         message: dict[str, Any] = {"type": "data", "ops": ops, "record": state.record}
+        if state.jobs != self._jobs:
+            self._jobs = message["jobs"] = state.jobs
+        if state.is_over:
+            message["over"] = True
         missing = [state.failed[name] for name in self.page.needs() if name in state.failed]
-        text = f"The cluster could not tell all of this page: {'; '.join(sorted(set(missing)))}" if missing else ""
+        text = f"The cluster could not tell all of this page: {'; '.join(sorted(set(missing)))}" if missing else note
         if self.broken != text:
             self.broken = message["error"] = text
-        return _text(message) if ops or "error" in message else ""
+        return _text(message) if ops or "error" in message or "jobs" in message else ""
 
     def _break(self, text: str) -> str:
         if text == self.broken:
@@ -115,15 +133,15 @@ class Viewer:
         self.close()
         self._view = view
         self._hub.wake()
-        if before is None or before.at == view.at or before.key[:2] != view.key[:2]:
+        if before is None or before.at == view.at or before.key[:3] != view.key[:3]:
             self.send(view.opening())
-        self.send(view.snapshot(self._hub.feed.record))  # another moment of the same page is other data
+        self.send(view.snapshot(self._hub.feed.present(view.job)))  # another moment of the same page is other data
 
     def opening(self) -> list[str]:
         """The page and all its data once more, as two texts; nothing is sent."""
         if self._view is None:
             return []
-        return [self._view.opening(), self._view.snapshot(self._hub.feed.record)]
+        return [self._view.opening(), self._view.snapshot(self._hub.feed.present(self._view.job))]
 
     def close(self) -> None:
         """Look no more."""
@@ -144,7 +162,7 @@ class Hub:
 
     def __init__(self, feed: StateFeed) -> None:
         self.feed = feed
-        self._views: dict[tuple[str, str, str], _View] = {}
+        self._views: dict[tuple[str, str, str, str], _View] = {}
         self._wanted = asyncio.Event()
 
     @property
@@ -172,18 +190,24 @@ class Hub:
         return viewer
 
     def view(self, name: str, params: Mapping[str, str]) -> _View:
-        """The view of a page with these parameters. Every page has one more: ``at``, a moment of the past."""
-        given = {key: value for key, value in params.items() if value}
-        at = _moment(given.pop("at", ""))
-        key = (name, _text(dict(sorted(given.items()))), str(at))
+        """The view of a page with these parameters; see `make_page`."""
+        page, at = make_page(name, params)
+        key = (name, _text(dict(sorted(page.params.items()))), page.job, str(at))
         view = self._views.get(key)
         if view is None:
-            if name not in PAGES:
-                raise UnknownPageError(f"There is no page {name!r}, but {', '.join(PAGES)}")
-            view = _View(key, PAGES[name](given), at)
-            view.step(self.feed.state if at is None else self.feed.past(at))
+            view = _View(key, page, at)
+            self._bring(view)
             self._views[key] = view
         return view
+
+    def _bring(self, view: _View) -> str:
+        """Have a view show what is known by now: what changed, as text."""
+        at, job = view.at, view.job
+        view.is_settled = at is not None and self.feed.is_settled(at, job)
+        return view.step(
+            self.feed.present(job) if at is None else self.feed.past(at, job),
+            "" if self.feed.knows(job) else f"No task of the job {job} is recorded, or not any more.",
+        )
 
     def forget(self, view: _View) -> None:
         """Keep a view no longer if nobody looks at it."""
@@ -198,12 +222,15 @@ class Hub:
 
     def needs(self) -> set[str]:
         """Rows that open pages read."""
-        return {name for view in self._views.values() for name in view.page.needs()}
+        needs = {name for view in self._views.values() for name in view.page.needs()}
+        if self.feed.has_choice or any(view.job for view in self._views.values()):
+            needs.add("jobs")  # what they are called, and which have ended
+        return needs
 
     def step(self) -> None:
         """The state has changed: bring all views up to date and tell their viewers."""
         for view in list(self._views.values()):
-            text = view.step(self.feed.state) if view.at is None else ""
+            text = "" if view.is_settled else self._bring(view)
             if text:
                 for viewer in list(view.viewers):
                     viewer.send(text)
@@ -270,6 +297,27 @@ def _plot(panel: Panel, page: Page) -> Any:
     draw = getattr(importlib.import_module(f".plots.{module}", __package__), function)
     columns = {name: list(page.sources[name].snapshot()["data"]) for name in panel.sources}
     return embedded(draw, columns, THEME, panel.options, panel.height)
+
+
+def make_page(name: str, params: Mapping[str, str]) -> tuple[Page, float | None]:
+    """A page by its name and parameters, and the moment that it shows (None: the present).
+
+    Every page has two parameters besides its own: ``at``, a moment of the past, and ``job``, the one to show alone.
+
+    Raises
+    ------
+    UnknownPageError, BadParamsError
+        There is no such page, or it has no such parameters.
+    """
+    if name not in PAGES:
+        raise UnknownPageError(f"There is no page {name!r}, but {', '.join(PAGES)}")
+    given = {key: value for key, value in params.items() if value}
+    at, job = _moment(given.pop("at", "")), given.pop("job", "")
+    if not _JOB.fullmatch(job):
+        raise BadParamsError(f"a job is named by its id, as the page Jobs has it, not {job!r}")
+    page = PAGES[name](given)
+    page.job = job
+    return page, at
 
 
 def _moment(text: str) -> float | None:

@@ -12,6 +12,7 @@ ran what when, `graph.py` finds who submitted whom. None of them does work for e
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
@@ -34,12 +35,16 @@ _RUNNING_SHOWN: Final = 2_000
 
 
 class WorkerView(msgspec.Struct):
-    """A process that ran tasks: a row of the task stream. ``number`` is its place there."""
+    """A process that ran tasks: a row of the task stream. ``number`` is its place there.
+
+    ``jobs``: whose tasks it ran; several jobs may call one actor.
+    """
 
     number: int
     worker_id: bytes
     node_id: bytes
     pid: int
+    jobs: frozenset[bytes] = frozenset()
 
 
 class NodeSample(msgspec.Struct):
@@ -123,12 +128,13 @@ class _Sequences:
         return False
 
 
-def _since(found: dict[tuple[int, int], int], version: int) -> list[tuple[int, int]]:
+def _since(found: dict[tuple[int, int], int], version: int, own: set[int] | None) -> list[tuple[int, int]]:
     edges: list[tuple[int, int]] = []
     for edge, since in reversed(found.items()):
         if since <= version:
             break
-        edges.append(edge)
+        if own is None or own.issuperset(edge):
+            edges.append(edge)
     return edges[::-1]
 
 
@@ -171,6 +177,13 @@ class Model:
         self._group_versions: dict[int, int] = {}  # the one that changed last is the last
         self._running_version = 0
         self._running_keys: frozenset[tuple[bytes, int]] = frozenset()
+        self._job: bytes | None = None  # whose view it is; None: the whole
+
+    def of_job(self, job_id: bytes) -> Model:
+        """The same with nothing in it but what one job did, of this moment: to be read, not to be changed."""
+        other = copy.copy(self)
+        other._job, other.groups = job_id, self.groups.of_job(job_id)
+        return other
 
     def copy(self) -> Model:
         """The same state in another model, which goes on by itself. Without samples of the nodes."""
@@ -214,7 +227,7 @@ class Model:
         self.groups.add(batch, numbers, is_newest, now)
         self.graph.add(batch, numbers, self.version)
         if is_new and batch.counters:
-            worker = -1 if batch.is_owner else self._worker(batch)
+            worker = -1 if batch.is_owner else self._worker(batch, numbers)
             self.stream.add(batch, numbers, worker, self.version)
             if not batch.is_owner:
                 self._note_times(batch, numbers)
@@ -272,12 +285,17 @@ class Model:
             node.samples.append(NodeSample(at, used, total, row["store_used"], row["object_store_bytes"], pending))
             node.versions.append(self.version)
 
-    def _worker(self, batch: Batch) -> int:
+    def _worker(self, batch: Batch, numbers: list[int]) -> int:
         number = self._numbers.get(batch.worker_id)
         if number is None:
             number = self._numbers[batch.worker_id] = len(self.workers)
             self.workers.append(WorkerView(number, batch.worker_id, batch.node_id, batch.pid))
             self._worker_versions.append(self.version)
+        jobs = {cell.job_id for one in numbers if (cell := self.groups.all[one].cell) is not None}
+        view = self.workers[number]
+        if not view.jobs.issuperset(jobs):  # another view: copies of the model have this one
+            self.workers[number] = msgspec.structs.replace(view, jobs=view.jobs | jobs)
+            self._worker_versions[number] = self.version
         return number
 
     def _note_times(self, batch: Batch, numbers: list[int]) -> None:
@@ -303,22 +321,28 @@ class Model:
 
     def changes_since(self, version: int = 0, bars: int = 2_000) -> Changes:
         """What is new since a version; 0: all there is. ``bars``: about how many of the newest ones at most."""
+        own = None if self._job is None else {group.number for group in self.groups}
         groups: list[Group] = []
         for number, changed in reversed(self._group_versions.items()):
             if changed <= version:
                 break
-            groups.append(msgspec.structs.replace(self.groups.all[number]))
-        workers = [view for view, since in zip(self.workers, self._worker_versions, strict=True) if since > version]
+            if own is None or number in own:
+                groups.append(msgspec.structs.replace(self.groups.all[number]))
+        workers = [
+            view
+            for view, since in zip(self.workers, self._worker_versions, strict=True)
+            if since > version and (self._job is None or self._job in view.jobs)
+        ]
         running = None
         if self._running_version > version:
             running = list(self.groups.running.values())[-_RUNNING_SHOWN:]
         return Changes(
             self.version,
             groups[::-1],
-            _since(self.graph.edges, version),
-            _since(self.graph.links, version),
+            _since(self.graph.edges, version, own),
+            _since(self.graph.links, version, own),
             workers,
-            self.stream.bars_since(version, bars),
+            self.stream.bars_since(version, bars, own),
             running,
             self._nodes_since(version),
             self.dropped,
@@ -336,7 +360,7 @@ class Model:
     def progress(self, cell: Cell | None = None, *, name: str | None = None) -> Progress:
         """How far a cell is, or everything (None), or only its functions of that name."""
         one = Progress()
-        for group in self.groups.all:
+        for group in self.groups:
             if (cell is not None and group.cell != cell) or (name is not None and group.name != name):
                 continue
             one.total += group.total

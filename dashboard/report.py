@@ -75,19 +75,26 @@ _HTML: Final = """<!doctype html>
 """
 
 
-def save_report(where: Reachable, file: Path) -> int:
+def save_report(where: Reachable, file: Path, job: str = "") -> int:
     """Write the report of the cluster at a place into a file; its size in bytes.
+
+    Parameters
+    ----------
+    job
+        The id of the job that it is of; empty: all.
 
     Raises
     ------
     ConnectionError
         The cluster is gone.
+    LookupError
+        No task of that job is recorded.
     OSError
         The file can not be written.
     """
     answers = GcsAnswers(where)
     try:
-        text = make_report(answers, time.strftime("recorded %Y-%m-%d %H:%M:%S"))
+        text = make_report(answers, time.strftime("recorded %Y-%m-%d %H:%M:%S"), job)
     finally:
         answers.close()
     return file.write_bytes(text.encode())
@@ -118,7 +125,7 @@ def _key(page: Page) -> str:
     return f"{page.name}?{_encode(dict(sorted(page.params.items()))).decode()}"
 
 
-def make_report(answers: ClusterAnswers, made: str) -> str:
+def make_report(answers: ClusterAnswers, made: str, job: str = "") -> str:
     """The report as the text of an HTML file.
 
     Parameters
@@ -127,23 +134,33 @@ def make_report(answers: ClusterAnswers, made: str) -> str:
         Who is asked for all that is to be in it.
     made
         When, in words for its reader.
+    job
+        The id of the job that it is of; empty: all.
 
     Raises
     ------
     ConnectionError
         The cluster is gone.
+    LookupError
+        No task of that job is recorded.
     """
     feed = StateFeed(answers)
-    _read_all(feed, {name for page in _menu_pages() for name in page.needs()})
-    state = feed.state
+    _read_all(feed, {name for page in _menu_pages(job) for name in page.needs()} | {"jobs"})
+    if not feed.knows(job):
+        raise LookupError(f"no task of the job {job} is recorded: `himalia list jobs` names the jobs that there are")
     pages = _Pages()
-    times = _play(feed, pages)
+    times = _play(feed, pages, job)
+    state = feed.present(job)
+    if job:
+        made = f"{made}, job {job}"
     asked = 0
     for name, params in _others(state):
         page = PAGES[name](params)
+        page.job = job
         if page.needs() and asked < _ASKED:
             asked += 1
             _read_all(feed, set(page.needs()))
+            state = feed.present(job)
         if _is_updated(page, state):
             pages.add(page)
     record = {"made": made, "times": times, "menu": menu(), "documents": pages.documents, "pages": pages.pages}
@@ -171,8 +188,11 @@ def _in_script(text: str) -> str:
     return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def _menu_pages() -> list[Page]:
-    return [page({}) for page in PAGES.values() if page.IN_MENU]
+def _menu_pages(job: str) -> list[Page]:
+    pages = [page({}) for page in PAGES.values() if page.IN_MENU]
+    for page in pages:
+        page.job = job
+    return pages
 
 
 def _read_all(feed: StateFeed, needs: set[str]) -> None:
@@ -183,17 +203,17 @@ def _read_all(feed: StateFeed, needs: set[str]) -> None:
         feed.apply(read)
 
 
-def _play(feed: StateFeed, pages: _Pages) -> list[float]:
+def _play(feed: StateFeed, pages: _Pages, job: str) -> list[float]:
     """Add the pages of the menu, with what changed between some moments; these moments."""
-    shown = _menu_pages()
+    shown = _menu_pages(job)
+    begin, end = feed.present(job).record
     frames: list[list[Any]] = [[] for _ in shown]
     sizes = [0] * len(shown)
     times: list[float] = []
-    for model, at in _moments(feed):
-        state = State(model)
-        state.rows, state.now = feed.state.rows, at
-        if at == feed.record[1]:  # nodes are sampled while somebody looks: here, at the end
+    for model, at in _moments(feed, begin, end):
+        if at == end:  # nodes are sampled while somebody looks: here, at the end
             model.take_samples(feed.state.model, float("inf"))
+        state = feed.state_of(model, at, job)
         times.append(at)
         for place, page in enumerate(shown):
             _is_updated(page, state)
@@ -207,14 +227,15 @@ def _play(feed: StateFeed, pages: _Pages) -> list[float]:
     return times
 
 
-def _moments(feed: StateFeed) -> Iterator[tuple[Model, float]]:
+def _moments(feed: StateFeed, begin: float, end: float) -> Iterator[tuple[Model, float]]:
     """The model at some moments of the recorded run, and at its end; it is one model, played forward."""
-    begin, end = feed.record
     model = feed.recording.start()
     player = Player(model)
     step = (end - begin) / _FRAMES
     due = begin + step
     for at, blob, is_end in feed.recording.entries():
+        if at > end:
+            break
         while step and at > due:
             player.tick(due)
             yield model, due
@@ -230,7 +251,7 @@ def _moments(feed: StateFeed) -> Iterator[tuple[Model, float]]:
 
 def _others(state: State) -> Iterator[tuple[str, Mapping[str, str]]]:
     """Pages that those of the menu lead to, as far as they are in a report."""
-    groups = [group for group in state.model.groups.all if group.total or group.ended or group.running][::-1]
+    groups = [group for group in state.model.groups if group.total or group.ended or group.running][::-1]
     yield "task_graph", {"level": "cells"}
     for cell in list(dict.fromkeys(cell_key(group.cell) for group in groups))[:_CELLS]:
         yield "progress", {"cell": cell}

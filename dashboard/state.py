@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from .feed import ModelFeed, Read
+from .jobs import KnownJobs, rows_of_job
 from .model import Model
 from .recording import Recording
 
@@ -33,6 +34,7 @@ _SELDOM: Final[Mapping[str, float]] = {
 looked for among all events, and what keeps an object alive among all that a notebook has."""
 
 
+_ENDS: Final = 4  # jobs that have ended, of which it is remembered how they were then
 _TASKS: Final = 1_000_000  # that can be looked up, as many as the GCS remembers: 30 MB
 
 
@@ -67,7 +69,16 @@ class State:
         More events are there already than the model has taken in.
     record
         From when to when the past is known, in seconds since the epoch; 0: it is not.
+    jobs
+        Ids and labels of the jobs that can be shown alone.
+    job
+        The one that is, by its id; empty: all. The model and `get` tell only of it.
+    is_over
+        That job has ended: there is nothing newer than this.
     """
+
+    job = ""
+    is_over = False
 
     def __init__(self, model: Model | None = None) -> None:
         self.model = model if model is not None else Model(tasks_kept=_TASKS)
@@ -77,10 +88,12 @@ class State:
         self.version = 0
         self.is_behind = False
         self.record = (0.0, 0.0)
+        self.jobs: list[tuple[str, str]] = []
 
     def get(self, name: str) -> list[dict[str, Any]]:
         """Rows by name; none as long as they were not asked for."""
-        return self.rows.get(name, [])
+        rows = self.rows.get(name, [])
+        return rows_of_job(rows, self.job, self.rows.get("workers", ())) if self.job else rows
 
 
 class StateRead(msgspec.Struct):
@@ -116,17 +129,76 @@ class StateFeed:
         self.recording = Recording(self.state.model)
         self._feed = ModelFeed(answers.call, self.state.model, clock, wall, self.recording)
         self._due: dict[str, float] = {}
+        self._jobs = KnownJobs()
+        self._shown: dict[str, State] = {}  # of one job each, as it is now
+        self._ends: dict[str, tuple[float, Model]] = {}  # of a job that has ended: when, and how it was then
 
     @property
     def record(self) -> tuple[float, float]:
         """See `State.record`."""
         return self.recording.begin, self.recording.end
 
-    def past(self, at: float) -> State:
-        """The state as it was, in seconds since the epoch: tasks and samples. Other rows are those of the present."""
-        state = State(self.recording.at(at))
-        state.model.take_samples(self.state.model, at)
-        state.rows, state.now, state.version = self.state.rows, at, self.state.version
+    @property
+    def has_choice(self) -> bool:
+        """Several jobs are recorded, so that one of them can be chosen."""
+        return len(self._jobs.ids) > 1
+
+    def past(self, at: float, job: str = "") -> State:
+        """The state as it was, in seconds since the epoch: tasks and samples. Other rows are those of the present.
+
+        Parameters
+        ----------
+        job
+            The id of the job that is shown alone; empty: all.
+        """
+        return self.state_of(self._model_at(at), at, job)
+
+    def present(self, job: str = "") -> State:
+        """The state as it is, of one job or all; of a job that has ended, as it was at its end."""
+        if not job:
+            return self.state
+        shown = self._shown.get(job)
+        if shown is not None and shown.version == self.state.version:
+            return shown
+        span = self._jobs.span(job, self.state.get("jobs"))
+        model, at = self.state.model, self.state.now
+        if span.end and self.record[1]:
+            at = span.within(self.record)[1]
+            model = self._model_at_end(job, at)
+        shown = self._shown[job] = self.state_of(model, at, job)
+        return shown
+
+    def knows(self, job: str) -> bool:
+        """Whether anything is recorded of a job, or of any if it is empty."""
+        return not job or job in self._jobs.ids
+
+    def is_settled(self, at: float, job: str) -> bool:
+        """Whether all is there that tells what was at a moment."""
+        return not self.state.is_behind and self.record[1] >= at and (not job or "jobs" in self.state.rows)
+
+    def _model_at(self, at: float) -> Model:
+        model = self.recording.at(at)
+        model.take_samples(self.state.model, at)
+        return model
+
+    def _model_at_end(self, job: str, at: float) -> Model:
+        known = self._ends.get(job)
+        if known is not None and known[0] == at:
+            return known[1]
+        model = self._model_at(at)
+        if len(self._ends) >= _ENDS:
+            self._ends.clear()
+        self._ends[job] = (at, model)
+        return model
+
+    def state_of(self, model: Model, at: float, job: str) -> State:
+        """A moment's state, with the rows of the present: of one job, or all if it is empty."""
+        span = self._jobs.span(job, self.state.get("jobs"))
+        state = State(model.of_job(bytes.fromhex(job)) if job else model)
+        state.rows, state.failed, state.now = self.state.rows, self.state.failed, at
+        state.version, state.is_behind, state.jobs = self.state.version, self.state.is_behind, self.state.jobs
+        state.job, state.is_over = job, bool(span.end)
+        state.record = span.within(self.record) if job else self.record
         return state
 
     def read(self, needs: Collection[str]) -> StateRead:
@@ -158,14 +230,17 @@ class StateFeed:
         before = self.state.model.version
         self._feed.apply(read.model)
         self.state.is_behind, self.state.record = read.model.is_behind, self.record
+        self._jobs.look(self.state.model.groups)
         for name in [name for name in self.state.rows if ":" in name and name not in self._due]:
             del self.state.rows[name]
         for name, rows in read.rows.items():
             self.state.rows[name] = rows
             self.state.failed.pop(name, None)
         self.state.failed |= read.failed
+        self.state.jobs = self._jobs.choice(self.state.get("jobs")) if self.has_choice else []
         changed = self.state.model.version != before or bool(read.rows) or bool(read.failed)
         if changed:
             self.state.version += 1
             self.state.now = read.model.at
+            self._shown.clear()
         return changed

@@ -51,6 +51,13 @@ class Bars(msgspec.Struct):
         for name in self.__struct_fields__:
             getattr(self, name).extend(getattr(other, name))
 
+    def of_groups(self, groups: set[int]) -> Bars:
+        """Only the bars of these groups."""
+        if groups.issuperset(self.groups):
+            return self
+        places = [place for place, group in enumerate(self.groups) if group in groups]
+        return Bars(*([getattr(self, name)[place] for place in places] for name in self.__struct_fields__))
+
     def one(self, place: int) -> Bars:
         """One bar."""
         return Bars(*([getattr(self, name)[place]] for name in self.__struct_fields__))
@@ -190,15 +197,22 @@ class Stream:
         other._blocks, other._drawn = self._blocks.copy(), self._drawn.copy()
         return other
 
-    def bars_since(self, version: int, limit: int) -> Bars:
-        """Bars of what came after a version: the newest ones, whole blocks, ``limit`` at least if there are."""
+    def bars_since(self, version: int, limit: int, groups: set[int] | None = None) -> Bars:
+        """Bars of what came after a version: the newest ones, whole blocks, ``limit`` at least if there are.
+
+        Parameters
+        ----------
+        groups
+            Whose bars are wanted, by number; None: all.
+        """
         chosen: list[Bars] = []
         count = 0
         for number, part in reversed(self._drawn):
             if number <= version or count >= limit:
                 break
-            chosen.append(part)
-            count += len(part)
+            wanted = part if groups is None else part.of_groups(groups)
+            chosen.append(wanted)
+            count += len(wanted)
         bars = Bars.none()
         for part in reversed(chosen):
             bars.extend(part)

@@ -13,7 +13,7 @@ from .panels import Act, Column, Details, Numbers, Opens, Panel, Table, Text
 from .words import cell_name, host_names, in_cell, seconds_of, took
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ..groups import Group
     from ..state import State
@@ -31,7 +31,7 @@ _METHODS = (
 )
 
 
-def methods_of(groups: list[Group], name: str = "") -> list[tuple[Any, ...]]:
+def methods_of(groups: Iterable[Group], name: str = "") -> list[tuple[Any, ...]]:
     """A row for each method that was called, of one class or all, by cell."""
     return [
         (
@@ -148,7 +148,7 @@ class Actors(Page):
                 )
             )
         self._actors.set(rows)
-        methods = methods_of(state.model.groups.all)
+        methods = methods_of(state.model.groups)
         self._methods.set(methods)
         states = [actor["state"] for actor in actors]
         dead, restarts = states.count("DEAD"), sum(actor["num_restarts"] for actor in actors)
@@ -241,7 +241,7 @@ class ActorPage(Page):
         hosts = host_names(state)
         for actor in found:
             self._details.set(self._describe(actor, hosts))
-            self._methods.set(methods_of(state.model.groups.all, actor["class_name"]))
+            self._methods.set(methods_of(state.model.groups, actor["class_name"]))
         if not found:
             self._details.set([])
         self._calls.set(

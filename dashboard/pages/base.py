@@ -38,8 +38,11 @@ class Page:
         What it reads of `State.rows`: asked of the cluster only while such a page is open.
     IN_MENU
         Whether it stands in the menu; the others are reached from another page.
+    job
+        The id of the job that the view is of; empty: all.
     """
 
+    job = ""  # the one that is shown alone, by its id; empty: all
     name: ClassVar[str]
     title: ClassVar[str]
     about: ClassVar[str] = ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..sources import Rows
 from .base import Page
-from .panels import Act, Column, Panel, Table
+from .panels import Act, Column, Opens, Panel, Table
 from .words import seconds_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ class Jobs(Page):
                     Column("message", "What ended it", "sentence"),
                 ],
                 sort="-begun",
+                opens=Opens("overview", {"job": "job_id"}),
                 acts=[Act("stop_job", "Stop", {"job_id": "job_id"}, when="may_stop")],
+                hint="A row shows that job alone, on all pages",
                 empty="No driver has connected yet. In a notebook: import himalia; himalia.init('auto')",
             )
         ]
@@ -63,7 +65,7 @@ class Jobs(Page):
     def update(self, state: State) -> None:
         """See `Page.update`."""
         sums: dict[str, list[int]] = {}
-        for group in state.model.groups.all:
+        for group in state.model.groups:
             if group.cell is not None:
                 one = sums.setdefault(group.cell.job_id.hex(), [0, 0, 0])
                 for place, count in enumerate((group.ended, group.running, group.failed)):

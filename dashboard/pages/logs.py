@@ -35,11 +35,14 @@ class Logs(Page):
         self._files = self.add(Rows("files", ("file", "size")))
         self._log = Lines("log")
         self.add(self._log.rows)
-        self._question = query_name("logs", **self.params)
 
     def needs(self) -> list[str]:
         """The log that is asked for, too."""
         return [*self.NEEDS, self._question]
+
+    @property
+    def _question(self) -> str:
+        return query_name("logs", **self.params, job=self.job)
 
     def controls(self) -> list[Control]:
         """What restricts the log."""
@@ -77,7 +80,7 @@ class Logs(Page):
 
     def update(self, state: State) -> None:
         """See `Page.update`."""
-        cells = {group.cell.execution: cell_name(group.cell) for group in state.model.groups.all if group.cell}
+        cells = {group.cell.execution: cell_name(group.cell) for group in state.model.groups if group.cell}
         self._cells.set([("", "all"), *((str(number), label) for number, label in sorted(cells.items()) if number)])
         actors = [(one["actor_id"], one["class_name"], one["name"] or one["pid"]) for one in state.get("actors")]
         named = [(actor_id, f"{kind} {name or actor_id[-4:]}") for actor_id, kind, name in actors]

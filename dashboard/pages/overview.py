@@ -156,7 +156,7 @@ class Overview(Page):
         )
 
     def _draw_functions(self, state: State) -> None:
-        groups = [group for group in state.model.groups.all if group.total][-_FUNCTIONS:]
+        groups = [group for group in state.model.groups if group.total][-_FUNCTIONS:]
         self._functions.set(
             (
                 group.number,

@@ -93,7 +93,7 @@ class Progress(Page):
         if not changes.groups and self._version >= 0:
             return
         self._version = changes.version
-        groups = [group for group in model.groups.all if group.total or group.ended or group.running]
+        groups = [group for group in model.groups if group.total or group.ended or group.running]
         self._list_cells(groups)
         wanted = self.params.get("cell", "")
         if wanted:

@@ -102,7 +102,7 @@ class TaskGraph(Page):
         if self._version >= 0 and not (changes.groups or changes.edges or changes.links):
             return
         self._version = changes.version
-        groups = [group for group in model.groups.all if group.total or group.ended or group.running]
+        groups = [group for group in model.groups if group.total or group.ended or group.running]
         cells = {cell_key(group.cell): cell_name(group.cell) or "outside cells" for group in groups[::-1]}
         self._cells.set([("", "All cells"), *cells.items()])
         wanted = self.params.get("cell", "")

@@ -158,7 +158,7 @@ class TaskStream(Page):
 
     def _draw_functions(self, model: Model) -> None:
         sums: dict[str, list[float]] = {}
-        for group in model.groups.all:
+        for group in model.groups:
             one = sums.setdefault(group.name, [0, 0.0])
             one[0] += group.finished + group.failed
             one[1] += group.seconds

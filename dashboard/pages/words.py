@@ -135,7 +135,7 @@ def group_key(group: Group) -> str:
 
 def group_of(model: Model, key: str) -> Group | None:
     """The group of a key, if it is known here."""
-    return next((group for group in model.groups.all if group_key(group) == key), None)
+    return next((group for group in model.groups if group_key(group) == key), None)
 
 
 def _hash(*parts: str) -> str:

@@ -38,6 +38,12 @@ class ListQuery(msgspec.Struct):
     offset: int = 0
 
 
+class JobQuery(msgspec.Struct):
+    """Of which job; none: of all."""
+
+    job: str = ""
+
+
 class Version(msgspec.Struct):
     """What answers here."""
 
@@ -231,7 +237,11 @@ def _summary(question: Question) -> dict[str, Any]:
 
 
 def _timeline(question: Question) -> list[dict[str, Any]]:
-    return chrome_trace(question.asked.source.records())
+    query: JobQuery = question.query
+    records = question.asked.source.records()
+    return chrome_trace(
+        [record for record in records if record.job_id.hex() == query.job] if query.job else records,
+    )
 
 
 def _report(question: Question) -> Text:
@@ -239,7 +249,8 @@ def _report(question: Question) -> Text:
 
     answers = GcsAnswers(question.asked.where)
     try:
-        return Text(make_report(answers, time.strftime("recorded %Y-%m-%d %H:%M:%S")), "text/html; charset=utf-8")
+        made = time.strftime("recorded %Y-%m-%d %H:%M:%S")
+        return Text(make_report(answers, made, question.query.job), "text/html; charset=utf-8")
     finally:
         answers.close()
 
@@ -277,13 +288,14 @@ ENDPOINTS: Final = (
     Endpoint("get", "/groups", "How far the tasks of each function of each cell are.", Groups, _groups),
     Endpoint("get", "/summary/{kind}", "Actors, objects or tasks, counted.", dict[str, Any], _summary),
     *LOOKS,
-    Endpoint("get", "/timeline", "What ran when, as a Chrome trace.", list[dict[str, Any]], _timeline),
+    Endpoint("get", "/timeline", "What ran when, as a Chrome trace.", list[dict[str, Any]], _timeline, JobQuery),
     Endpoint(
         "get",
         "/report",
         "The recorded run as one HTML file, which opens without a server.",
         Text,
         _report,
+        JobQuery,
         kind="text/html",
     ),
     Endpoint(

@@ -43,7 +43,8 @@ class Shown {
     this.bar = element("div", "hm-controls");
     this.grid = element("div", "hm-grid");
     this.at = null; // the moment that is shown, in seconds since the epoch; null: the present
-    this.travel = new TravelBar((at) => this.go(at));
+    this.job = ""; // the one that is shown alone, by its id; empty: all
+    this.travel = new TravelBar((at) => this.go(at), (job) => this.choose(job));
     root.replaceChildren(this.notice, ...(options.travel ? [this.travel.node] : []), this.bar, this.grid);
     this.attached = new Promise((resolve) => {
       const look = () => (document.body.contains(root) ? resolve() : requestAnimationFrame(look));
@@ -53,22 +54,32 @@ class Shown {
   }
 
   show(page, params = {}) {
-    const { at, ...own } = params;
+    const { at, job, ...own } = params;
     if (at !== undefined) this.at = at === "" ? null : Number(at);
-    this.travel.reset(this.at);
+    else if (job !== undefined && job !== this.job) this.at = null; // it may not have run then
+    if (job !== undefined) this.job = job;
+    this.travel.reset(this.at, this.job);
     this.asked = { page, params: own };
     this.ask();
   }
 
   ask() {
-    const { page, params } = this.asked;
-    this.options.send({ type: "open", page, params: this.at === null ? params : { ...params, at: String(this.at) } });
+    const { page } = this.asked;
+    const params = { ...this.asked.params };
+    if (this.at !== null) params.at = String(this.at);
+    if (this.job) params.job = this.job;
+    this.options.send({ type: "open", page, params });
   }
 
   // Show another moment.
   go(at) {
     this.at = at;
     if (this.asked) this.ask();
+  }
+
+  // Show one job alone, or all.
+  choose(job) {
+    if (this.asked) this.show(this.asked.page, { ...this.asked.params, job });
   }
 
   // The channel is there again.
@@ -186,7 +197,8 @@ class Shown {
   take(message) {
     for (const op of message.ops) this.source(op.source).apply(op);
     if (message.error !== undefined) this.say(message.error);
-    if (message.record) this.travel.known(message.record);
+    if (message.jobs) this.travel.choices(message.jobs);
+    if (message.record) this.travel.known(message.record, message.over);
     if (message.at === undefined) return;
     this.travel.arrived(message.at);
     if (message.at === null && message.error === undefined) this.say("");

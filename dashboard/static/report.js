@@ -22,7 +22,7 @@ class Record {
   }
 
   key({ page, params }) {
-    const own = Object.entries(params).filter(([name, value]) => name !== "at" && value !== "");
+    const own = Object.entries(params).filter(([name, value]) => !["at", "job"].includes(name) && value !== "");
     own.sort(([one], [other]) => (one < other ? -1 : 1));
     return `${page}?${JSON.stringify(Object.fromEntries(own))}`;
   }

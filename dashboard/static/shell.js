@@ -70,6 +70,7 @@ function opened(page) {
   const address = new URL(`page/${page.name}`, base);
   for (const [key, value] of Object.entries(page.params)) address.searchParams.set(key, value);
   if (page.at) address.searchParams.set("at", page.at);
+  if (page.job) address.searchParams.set("job", page.job);
   if (embedded) address.searchParams.set("embed", "1");
   if (place.searchParams.has("theme")) address.searchParams.set("theme", theme);
   if (address.href !== location.href) history[shownBefore ? "pushState" : "replaceState"]({}, "", address);
@@ -90,10 +91,16 @@ const SAVED = [
   ["api/v1/timeline", "himalia-trace.json", "Save a trace", "What ran when, for Perfetto or chrome://tracing"],
 ];
 
+function ofJob(path, job) {
+  const address = new URL(path, base);
+  if (job) address.searchParams.set("job", job);
+  return address;
+}
+
 function drawMenu(page) {
   const links = page.menu.map((entry) => {
     const link = element("a", "", entry.title);
-    link.href = new URL(`page/${entry.name}`, base);
+    link.href = ofJob(`page/${entry.name}`, page.job);
     link.title = entry.about;
     if (entry.name === page.name) link.setAttribute("aria-current", "page");
     link.addEventListener("click", (event) => {
@@ -116,7 +123,7 @@ function drawMenu(page) {
   });
   const saved = SAVED.map(([path, file, text, title]) => {
     const link = element("a", "saved", text);
-    link.href = new URL(path, base);
+    link.href = ofJob(path, page.job);
     link.download = file;
     link.title = title;
     return link;
@@ -164,6 +171,7 @@ function fromAddress() {
   const name = here.pathname.slice(base.pathname.length).replace(/^page\//, "") || "overview";
   const params = Object.fromEntries([...here.searchParams].filter(([key]) => !["embed", "theme", "token"].includes(key)));
   params.at ??= "";
+  params.job ??= "";
   shown.show(name, params);
 }
 

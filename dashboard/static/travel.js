@@ -1,4 +1,5 @@
-// The slider through the recorded run: the present at its right end, and every moment before it.
+// The slider through the recorded run: the present at its right end, and every moment before it. Where several jobs are
+// recorded, one of them can be chosen: the slider is its run then.
 
 import { clock, element } from "./format.js";
 
@@ -7,9 +8,12 @@ const PLAYED_IN = 20; // seconds that a whole run takes when it is played …
 const FASTEST = 0.25; // … and seconds between two moments of it
 
 export class TravelBar {
-  // travel(at) asks for a moment; null: for the present.
-  constructor(travel) {
+  // travel(at) asks for a moment; null: for the present. choose(job) asks for one job; "": for all.
+  constructor(travel, choose) {
     this.travel = travel;
+    this.jobs = [];
+    this.job = "";
+    this.isOver = false; // that job has ended: the right end is its end
     this.at = null;
     this.record = [0, 0];
     this.node = element("div", "hm-travel");
@@ -30,7 +34,15 @@ export class TravelBar {
       this.stop();
       this.want(null);
     });
-    this.node.append(this.play, this.slider, this.text, this.live);
+    this.select = element("select");
+    this.select.setAttribute("aria-label", "Job that is shown");
+    this.select.addEventListener("change", () => {
+      this.stop();
+      choose(this.select.value);
+    });
+    this.bar = element("div", "hm-travel-bar");
+    this.bar.append(this.play, this.slider, this.text, this.live);
+    this.node.append(this.select, this.bar);
     this.draw();
   }
 
@@ -59,21 +71,48 @@ export class TravelBar {
   }
 
   // Asked for the same page anew: what was asked before is not answered any more.
-  reset(at) {
+  reset(at, job) {
     this.asking = false;
     this.wanted = undefined;
     this.at = at;
+    if (job !== this.job) this.stop();
+    this.job = job;
+    this.drawJobs();
   }
 
-  known(record) {
+  known(record, isOver = this.isOver) {
     this.record = record;
+    this.isOver = isOver;
+    this.draw();
+  }
+
+  // Jobs that can be chosen: ids and labels.
+  choices(jobs) {
+    this.jobs = jobs;
+    this.drawJobs();
+  }
+
+  drawJobs() {
+    const jobs = [["", "All jobs"], ...this.jobs];
+    if (!jobs.some(([id]) => id === this.job)) jobs.push([this.job, this.job]);
+    this.select.hidden = jobs.length < 3 && !this.job;
+    const options = jobs.map(([id, label]) => {
+      const option = element("option", "", label);
+      option.value = id;
+      return option;
+    });
+    if (document.activeElement !== this.select || options.length !== this.select.options.length) {
+      this.select.replaceChildren(...options);
+    }
+    this.select.value = this.job;
     this.draw();
   }
 
   draw() {
     const [begin, end] = this.record;
-    this.node.hidden = !(end > begin);
-    if (this.node.hidden || this.asking) return;
+    this.bar.hidden = !(end > begin);
+    this.node.hidden = this.bar.hidden && this.select.hidden;
+    if (this.bar.hidden || this.asking) return;
     this.slider.min = begin;
     this.slider.max = end;
     this.slider.step = Math.max(0.01, (end - begin) / STEPS);
@@ -82,7 +121,8 @@ export class TravelBar {
   }
 
   showTime(at) {
-    this.text.textContent = at === null ? "now" : clock(at);
+    this.text.textContent = at !== null ? clock(at) : this.isOver ? "its end" : "now";
+    this.live.textContent = this.isOver ? "End" : "Live";
     this.live.hidden = at === null;
     this.node.classList.toggle("hm-past", at !== null);
   }

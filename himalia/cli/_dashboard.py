@@ -29,6 +29,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     dashboard.add_argument(
         "--export", metavar="FILE", help="write the recorded run as one HTML file, which opens without a cluster"
     )
+    dashboard.add_argument("--job", default="", metavar="ID", help="with --export: only what this job did")
     dashboard.set_defaults(run=_dashboard)
 
 
@@ -38,7 +39,9 @@ def _dashboard(arguments: argparse.Namespace) -> int:
 
     connection = find_connection(arguments.address or "auto")
     if arguments.export:
-        return _export(connection, Path(arguments.export))
+        return _export(connection, Path(arguments.export), arguments.job)
+    if arguments.job:
+        raise ValueError("--job chooses what --export writes: give both")
     if not connection.dashboard_url:
         raise ValueError(f"The cluster in {connection.session_dir} was started without a dashboard")
     if not arguments.page.replace("-", "").replace("_", "").isalnum() and arguments.page:
@@ -59,10 +62,10 @@ def _dashboard(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _export(connection: ConnectionInfo, file: Path) -> int:
+def _export(connection: ConnectionInfo, file: Path, job: str) -> int:
     from himalia.dashboard.report import save_report
 
-    size = save_report(connection, file)
+    size = save_report(connection, file, job)
     print(f"Wrote {file} ({size / 1e6:.1f} MB): open it in a browser, it needs nothing else.")
     return 0
 

@@ -23,6 +23,9 @@ __all__ = ["DashboardMagics", "dashboard_place"]
 CLUSTER: Final = "cluster"
 """The overview with controls: a widget, but no page of its own."""
 
+_OWN: Final = "own"
+"""Of ``--job`` without an id: this notebook's."""
+
 _CLOSED: Final = "this cluster was started without a dashboard (include_dashboard=False)"
 
 _BEHIND_HUB: Final = "{JUPYTERHUB_SERVICE_PREFIX}proxy/{port}"
@@ -34,6 +37,7 @@ def _parser() -> MagicParser:
     parser.add_argument("page", nargs="?", type=_page, metavar="PAGE")
     parser.add_argument("--link", action="store_true")
     parser.add_argument("--export", metavar="FILE")
+    parser.add_argument("--job", nargs="?", const=_OWN, default="", metavar="ID")
     return parser
 
 
@@ -83,16 +87,18 @@ class DashboardMagics(Family):
         %dashboard [PAGE] --link
             Only the link. It logs in for ten minutes after it was made, so a notebook that is passed on does not pass
             the cluster on; `himalia dashboard` in a terminal makes another.
-        %dashboard --export FILE
+        %dashboard --export FILE [--job [ID]]
             Write what is recorded of the run as one HTML file: every page, with a slider through time. It opens in any
-            browser, without a cluster.
+            browser, without a cluster. With --job it has only what this notebook did, or the job of that ID.
         """
         chosen = self.parse("dashboard", line)
         page = chosen.page or ""
         self.core()
         if chosen.export:
-            self._export(Path(chosen.export))
+            self._export(Path(chosen.export), chosen.job)
             return
+        if chosen.job:
+            raise UsageProblem("--job chooses what --export writes: give both")
         linked = self._show_link("overview" if page == CLUSTER else page)
         if not linked and chosen.link:
             raise UsageProblem(_CLOSED)
@@ -101,13 +107,16 @@ class DashboardMagics(Family):
         if not linked:
             raise UsageProblem(f"{_CLOSED}, and widgets can not be shown here")
 
-    def _export(self, file: Path) -> None:
+    def _export(self, file: Path, job: str) -> None:
         from ...dashboard.report import save_report
 
         live = session.current_session()
         assert live is not None
         try:
-            size = save_report(live.connection, file)
+            own = live.core.job_id.hex() if job == _OWN else job
+            size = save_report(live.connection, file, own)
+        except LookupError as error:
+            raise UsageProblem(str(error)) from error
         except OSError as error:
             raise UsageProblem(f"{file} can not be written: {error}") from error
         self.say(f"Wrote {file} ({size / 1e6:.1f} MB): open it in a browser, it needs nothing else.", GOOD)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...cluster.core import current
 from ...dashboard.bundle import bokeh_js, bundled, static_text
-from ...dashboard.pages import PAGES
+from ...dashboard.hub import make_page
 from ..kernels import answer_beside_cells
 from .channel import PageChannel
 from .page_loop import PageLoop, page_loop
@@ -40,7 +40,7 @@ def page(name: str = "overview", **params: str) -> Any:
     name
         ``overview``, ``task_stream``, …: those of the dashboard's menu.
     params
-        What it shows: those that the page's address has.
+        What it shows: those that the page's address has, such as ``job`` and ``at``.
 
     Returns
     -------
@@ -58,9 +58,7 @@ def page(name: str = "overview", **params: str) -> Any:
     himalia.exceptions.RaySystemError
         There is no cluster: ``himalia.init()`` or ``%cluster start`` first.
     """
-    if name not in PAGES:
-        raise LookupError(f"There is no page {name!r}, but {', '.join(PAGES)}")
-    PAGES[name](params)  # it tells of parameters that it has not
+    make_page(name, params)  # it tells of parameters that it has not
     core = current.get_core()
     make = _widget_class()
     return make(core, name, params)

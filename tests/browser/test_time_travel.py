@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -26,6 +28,25 @@ def url(leak_guard: LeakGuard) -> Iterator[str]:
     assert live is not None
     yield f"{live.connection.dashboard_url}/page/progress?token={live.connection.dashboard_token}"
     himalia.shutdown()
+
+
+OTHER = """
+import time
+
+import himalia
+from himalia.util.state import list_tasks
+
+himalia.init("auto", log_to_driver=False)
+
+@himalia.remote
+def other(x):
+    return x
+
+himalia.get([other.remote(x) for x in range(7)])
+while len(list_tasks(filters=[("name", "=", "other"), ("state", "=", "FINISHED")])) < 7:
+    time.sleep(0.1)  # a worker that ends with its job tells no more
+himalia.shutdown()
+"""
 
 
 @himalia.remote
@@ -61,4 +82,19 @@ def test_from_a_function_to_one_task_and_back_in_time(url: str) -> None:
         assert page.locator("tbody tr", has_text="first").count() == 3
         page.locator("#menu a", has_text="Task graph").click()
         page.locator(".hm-plot[data-drawn]").wait_for()
+        # Another driver: one of the two can be chosen.
+        subprocess.run([sys.executable, "-c", OTHER], check=True, timeout=120)
+        choice = page.locator(".hm-travel select")
+        choice.wait_for()
+        page.locator("#menu a", has_text="Jobs").click()
+        page.locator("tbody tr", has_text="succeeded").click()
+        page.locator("tbody tr", has_text="other").wait_for()
+        page.locator(".hm-travel-time", has_text="its end").wait_for()
+        assert "job=" in page.url
+        assert page.locator("tbody tr", has_text="second").count() == 0
+        page.reload()
+        page.locator("tbody tr", has_text="other").wait_for()
+        choice.select_option("")
+        page.locator("tbody tr", has_text="second").wait_for()
+        assert "job=" not in page.url
     assert problems == []

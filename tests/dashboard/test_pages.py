@@ -44,7 +44,8 @@ def test_panels_name_sources_and_columns_that_are_there(name: str) -> None:
         for opened in [panel["opens"]] if "opens" in panel else []:
             assert opened["page"] in ("", *PAGES)
             assert set(opened["params"].values()) <= set(columns)
-            assert set(opened["params"]) | set(opened.get("fixed", {})) <= set(PAGES[opened["page"] or name].PARAMS)
+            known = {"job", *PAGES[opened["page"] or name].PARAMS}
+            assert set(opened["params"]) | set(opened.get("fixed", {})) <= known
 
 
 def test_overview_shows_work_and_nodes() -> None:

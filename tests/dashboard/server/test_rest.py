@@ -97,6 +97,16 @@ def test_the_recorded_run_is_one_file(member: Client, worked: Any) -> None:
     assert "onerror=alert" not in answer.text  # the record is packed
 
 
+def test_a_trace_and_a_report_of_one_job(member: Client, worked: Any) -> None:
+    eventually(lambda: known(member), "all tasks")
+    (job,) = {row["job_id"] for row in member.get(f"{API}/jobs").json["rows"]}
+    assert member.get(f"{API}/timeline?job={job}").json == member.get(f"{API}/timeline").json != []
+    assert member.get(f"{API}/timeline?job=00ff").json == []
+    refused = member.get(f"{API}/report?job=00ff")
+    assert refused.status == 404
+    assert "no task of the job 00ff is recorded" in refused.json["error"]
+
+
 def test_the_document_has_every_list_and_every_reference_leads_somewhere(member: Client) -> None:
     described = document(member)
     assert described["openapi"] == "3.1.0"
