@@ -13,6 +13,7 @@ import pytest
 import himalia
 from himalia.cluster.core.own_stacks import BY, own_stacks, take_profile
 from himalia.util import state
+from tests.support.clusters import eventually
 
 
 def burn(stop: threading.Event) -> None:
@@ -80,6 +81,7 @@ def test_a_process_that_py_spy_may_not_look_at_tells_itself(tmp_path: Path, monk
     himalia.init(num_cpus=1, log_to_driver=False, include_dashboard=False)
     try:
         ref = work.remote(str(gate))
+        eventually(lambda: [task.state for task in state.list_tasks()] == ["RUNNING"], "the task to run")
         stacks = state.get_stack(ref)
         assert stacks.by == "the process itself"
         assert any(frame.name.endswith("work") for thread in stacks.threads for frame in thread.frames)
