@@ -88,7 +88,7 @@ def save_report(where: Reachable, file: Path, job: str = "") -> int:
     ConnectionError
         The cluster is gone.
     LookupError
-        No task of that job is recorded.
+        There is no such job.
     OSError
         The file can not be written.
     """
@@ -142,12 +142,12 @@ def make_report(answers: ClusterAnswers, made: str, job: str = "") -> str:
     ConnectionError
         The cluster is gone.
     LookupError
-        No task of that job is recorded.
+        There is no such job.
     """
     feed = StateFeed(answers)
     _read_all(feed, {name for page in _menu_pages(job) for name in page.needs()} | {"jobs"})
-    if not feed.knows(job):
-        raise LookupError(f"no task of the job {job} is recorded: `himalia list jobs` names the jobs that there are")
+    if not feed.knows(job) and all(row["job_id"] != job for row in feed.state.get("jobs")):
+        raise LookupError(f"there is no job {job!r}: `himalia list jobs` names those that there are")
     pages = _Pages()
     times = _play(feed, pages, job)
     state = feed.present(job)

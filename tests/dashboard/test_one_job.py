@@ -204,5 +204,5 @@ def test_a_report_of_one_job_has_nothing_of_others(played: PlayedCluster) -> Non
     assert not any("ValueError" in key or "failed" in key for key in record["pages"])
     ((rows,), *_) = record["pages"]["jobs?{}"]["frames"]
     assert rows["data"]["job_id"] == [ONE]
-    with pytest.raises(LookupError, match="no task of the job 00ff is recorded"):
+    with pytest.raises(LookupError, match="there is no job '00ff'"):
         make_report(played, "recorded today", "00ff")

@@ -104,7 +104,7 @@ def test_a_trace_and_a_report_of_one_job(member: Client, worked: Any) -> None:
     assert member.get(f"{API}/timeline?job=00ff").json == []
     refused = member.get(f"{API}/report?job=00ff")
     assert refused.status == 404
-    assert "no task of the job 00ff is recorded" in refused.json["error"]
+    assert "there is no job '00ff'" in refused.json["error"]
 
 
 def test_the_document_has_every_list_and_every_reference_leads_somewhere(member: Client) -> None:
