@@ -25,6 +25,7 @@ __all__ = [
     "Event",
     "Log",
     "Outbox",
+    "PeerBack",
     "PeerLost",
     "Persist",
     "RayletCommand",
@@ -48,7 +49,13 @@ class Received(msgspec.Struct, frozen=True):
 
 
 class PeerLost(msgspec.Struct, frozen=True):
-    """The connection to this peer ended; it may come back."""
+    """The connection to this peer ended, or could not be made; it may come back. Said again while it cannot."""
+
+    peer: bytes
+
+
+class PeerBack(msgspec.Struct, frozen=True):
+    """There is a connection to this peer (again)."""
 
     peer: bytes
 
@@ -57,7 +64,7 @@ class Tick(msgspec.Struct, frozen=True):
     """Time passed; see `GcsMachine.next_deadline`."""
 
 
-Event = Received | PeerLost | Tick
+Event = Received | PeerLost | PeerBack | Tick
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ from ..protocol.raylet_messages import StopRaylet
 from .actor_record import Actor, ActorRecord
 from .actors_machine import SPEC_TABLE, Actors
 from .actors_machine import TABLE as ACTOR_TABLE
-from .commands import Command, End, Event, Outbox, PeerLost, Received
+from .commands import Command, End, Event, Outbox, PeerBack, PeerLost, Received
 from .config import GcsConfig
 from .event_log_machine import EventLog
 from .event_ring import EventRing
@@ -157,6 +157,8 @@ class GcsMachine:
             self._handlers[type(event.message)](event.peer, event.message)
         elif isinstance(event, PeerLost):
             self._peer_lost(event.peer)
+        elif isinstance(event, PeerBack):
+            self.nodes.connected(event.peer, now)
         for node in self.nodes.silent(now):
             self._silent(node)
         for worker_id in self.processes.missing(now):

@@ -1,9 +1,9 @@
 """Nodes: who is there, what each has free, and when one is dead.
 
-Strategy: a node is heard or it is dead. Each message of its raylet renews its deadline; a broken connection shortens
-it; the death of a raylet that its host reports ends it at once. A node once declared dead stays dead: its actors run
-elsewhere, so a raylet that comes back from a partition is told to stop, and its host may start a new one, with a new
-id.
+Strategy: a node is heard or it is dead. Each message of its raylet renews its deadline, as does a connection to it that
+is made; one that broke, or is refused, shortens it; the death of a raylet that its host reports ends it at once. A node
+once declared dead stays dead: its actors run elsewhere, so a raylet that comes back from a partition is told to stop,
+and its host may start a new one, with a new id.
 
 What a node has free is what it reported, less what actors on their way to it will hold: a report that left before the
 raylet heard of them says nothing about them. So a burst of actors is spread right without waiting for reports.
@@ -283,6 +283,12 @@ class Nodes:
     def _check_by(self, at: float) -> None:
         if self.check_at is None or at < self.check_at:
             self.check_at = at
+
+    def connected(self, peer: bytes, now: float) -> None:
+        """A process listens where this peer's raylet is."""
+        node = self.by_peer.get(peer)
+        if node is not None:
+            self.heard(node, now)
 
     def connection_lost(self, node: Node, now: float) -> None:
         node.deadline = min(node.deadline, now + self._config.reconnect_grace)

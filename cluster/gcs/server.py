@@ -5,8 +5,9 @@ the loop has drained its sockets. One timer stands for all deadlines, and none r
 wakes up for heartbeats only.
 
 A raylet that ends breaks the connection this process holds to it, which ZeroMQ tells by a monitor: that is how a
-killed raylet is noticed within milliseconds and not by its silence. The answers of raylets on that connection are not
-used.
+killed raylet is noticed within milliseconds and not by its silence. Each attempt to connect again that is refused says
+the same: what the raylet said last may be read after its connection broke, since that came by another socket, and one
+that ended before it was connected to at all has none to break. The answers of raylets on that connection are not used.
 """
 
 from __future__ import annotations
@@ -30,7 +31,21 @@ from ..protocol.transitions import IllegalTransition
 from ..transport.bus import Bus, Frames
 from ..transport.keys import CurveKeys
 from ..transport.loop import BusLoop
-from .commands import Command, Connect, Disconnect, End, Event, Log, PeerLost, Persist, Received, Send, SendRaylet, Tick
+from .commands import (
+    Command,
+    Connect,
+    Disconnect,
+    End,
+    Event,
+    Log,
+    PeerBack,
+    PeerLost,
+    Persist,
+    Received,
+    Send,
+    SendRaylet,
+    Tick,
+)
 from .config import GcsConfig
 from .machine import GcsMachine
 from .storage import Storage, StorageError, open_storage
@@ -40,6 +55,8 @@ __all__ = ["GcsServer", "run_gcs"]
 _log = logging.getLogger("himalia.gcs")
 
 _LAST_WORDS: Final = 0.1  # seconds that ZeroMQ gets to send what was said last, before sockets close without lingering
+_CONNECTION_EVENTS: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+"""CLOSED: an attempt to connect failed."""
 _FAREWELL: Final = 1.0  # the same for the connection to a node that was declared dead, and may be slow rather than dead
 
 
@@ -64,7 +81,7 @@ class GcsServer:
         self._dirty: dict[tuple[str, bytes], Any] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._encode = msgspec.msgpack.Encoder().encode
-        self._monitor: zmq.Socket[bytes] = bus.client.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._monitor: zmq.Socket[bytes] = bus.client.get_monitor_socket(_CONNECTION_EVENTS)
         self._loop.add_reader(self._monitor.fileno(), self._drain_monitor)
         self._loop.call_soon(self._drain_monitor)  # the descriptor signals only what comes after a read found nothing
         tables = storage.load()
@@ -87,10 +104,11 @@ class GcsServer:
                 frames = self._monitor.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            endpoint = parse_monitor_message(frames)["endpoint"].decode()
-            peer = self._by_endpoint.get(endpoint)
+            found = parse_monitor_message(frames)
+            peer = self._by_endpoint.get(found["endpoint"].decode())
             if peer is not None:
-                self._handle(PeerLost(peer))
+                is_there = found["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
+                self._handle(PeerBack(peer) if is_there else PeerLost(peer))
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -148,7 +166,8 @@ class GcsServer:
     def _connect(self, node_id: bytes, raylet: Address) -> None:
         self._raylets[node_id] = raylet
         self._by_endpoint[raylet.ipc] = self._by_endpoint[raylet.tcp] = raylet.worker_id
-        self._bus.connect(raylet)
+        # Its Unix socket may be gone already, and then says so itself: see `_drain_monitor`.
+        self._bus.connect(raylet, must_exist=False)
 
     def _disconnect(self, node_id: bytes) -> None:
         raylet = self._raylets.pop(node_id, None)

@@ -27,6 +27,8 @@ Frames = list[bytes]
 
 _HEARTBEAT_MS = 2_000  # TCP peers that went silent are found by ZeroMQ's own heartbeats; ipc peers are watched by pid
 _HANDSHAKE_MS = 5_000
+# Who connects while so many others wait is refused and tries again after 0.1 s: as many as the kernel lets wait.
+_BACKLOG = 4_096
 
 
 class Bus:
@@ -54,6 +56,7 @@ class Bus:
     def _router(self) -> zmq.Socket[bytes]:
         sock: zmq.Socket[bytes] = self.context.socket(zmq.ROUTER)
         sock.setsockopt(zmq.LINGER, 0)
+        sock.setsockopt(zmq.BACKLOG, _BACKLOG)
         sock.setsockopt(zmq.SNDHWM, 0)
         sock.setsockopt(zmq.RCVHWM, 0)
         sock.setsockopt(zmq.ROUTER_HANDOVER, 1)
@@ -97,11 +100,17 @@ class Bus:
         sock.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3 * _HEARTBEAT_MS)
         sock.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
 
-    def connect(self, peer: Address) -> None:
-        """Open the way to a peer, once; messages may be sent at once and wait for the connection."""
+    def connect(self, peer: Address, *, must_exist: bool = True) -> None:
+        """Open the way to a peer, once; messages may be sent at once and wait for the connection.
+
+        Where its Unix socket is not and it has no TCP address, either this raises `ConnectionError`, or, without
+        ``must_exist``, the way is opened all the same and ZeroMQ tries again and again.
+        """
         if peer.worker_id in self._peers:
             return
         endpoint = peer.ipc if peer.ipc and os.path.exists(peer.ipc[len("ipc://") :]) else peer.tcp
+        if not endpoint and not must_exist:
+            endpoint = peer.ipc
         if not endpoint:
             raise ConnectionError(
                 f"no way to {peer.worker_id.hex()}: it has no TCP address and {peer.ipc!r} is not here"

@@ -12,6 +12,7 @@ from himalia.cluster.gcs.commands import (
     Disconnect,
     End,
     Log,
+    PeerBack,
     PeerLost,
     Persist,
     Received,
@@ -101,6 +102,9 @@ class OnPaper:
 
     def lose(self, peer: bytes) -> None:
         self.feed(PeerLost(peer))
+
+    def regain(self, peer: bytes) -> None:
+        self.feed(PeerBack(peer))
 
     def ask(self, peer: bytes, message: Any) -> Any:
         """The value of the answer, or the `Failed`; fails if neither came."""

@@ -79,6 +79,20 @@ def test_a_broken_connection_is_a_death_unless_it_comes_back_soon(paper: OnPaper
     assert paper.machine.nodes.by_id[other.node_id].is_dead
 
 
+def test_a_connection_that_is_made_again_needs_no_message_to_count(paper: OnPaper) -> None:
+    node = paper.node(1)
+    paper.lose(node.peer)
+    paper.regain(node.peer)
+    paper.wait(0.9)
+    assert not paper.machine.nodes.by_id[node.node_id].is_dead
+    paper.lose(node.peer)
+    node.heartbeat()  # on its way when the connection broke
+    paper.lose(node.peer)  # the attempt to connect again is refused
+    paper.wait(0.6)
+    assert paper.machine.nodes.by_id[node.node_id].is_dead
+    paper.regain(node.peer)  # which changes nothing any more
+
+
 def test_a_gcs_that_was_stopped_does_not_blame_the_nodes(paper: OnPaper) -> None:
     node = paper.node(1)
     paper.now += 60
