@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Final
 
+from ..dashboard.explain.findings import SHORTEST
 from ..dashboard.explain.path import coarse
 from ..dashboard.explain.words import percent, span
 from .html import BAD, BUSY, GOOD, card
@@ -93,6 +94,8 @@ def _verdict(diagnosis: Diagnosis) -> str:
         return ""
     if not diagnosis.tasks:
         return "" if diagnosis.gaps else "The cell submitted no tasks."
+    if diagnosis.wall < SHORTEST:
+        return ""  # which the gaps tell
     return "Nothing stands out: the cluster was busy with the cell's work."
 
 

@@ -19,10 +19,11 @@ from .path import Step, critical_path
 from .record import CellRecord
 from .words import span
 
-__all__ = ["Diagnosis", "Finding", "FunctionRow", "diagnose"]
+__all__ = ["SHORTEST", "Diagnosis", "Finding", "FunctionRow", "diagnose"]
 
 _MESSAGES: Final = 0.2  # the same for messages between tasks that are not tiny, and for waiting for workers
-_SHORTEST: Final = 0.1  # seconds of a cell below which nothing can be said of it
+SHORTEST: Final = 0.1
+"""Seconds of a cell: of a shorter one its begin and its end are too large a part."""
 _LINES: Final = 3
 
 
@@ -64,7 +65,7 @@ def diagnose(record: CellRecord) -> Diagnosis:
     """Account for the cell's slots, and say what that means."""
     accounting = account(record)
     findings: list[Finding] = []
-    if record.wall >= _SHORTEST and len(record.runs):
+    if record.wall >= SHORTEST and len(record.runs):
         for cause, explain in EXPLAINED.items():
             if accounting.share(cause) >= _least(record, cause):
                 finding = explain(record, accounting)
@@ -110,6 +111,8 @@ def _functions(record: CellRecord) -> list[FunctionRow]:
 
 def _unknown(record: CellRecord, accounting: Accounting) -> list[str]:
     gaps: list[str] = []
+    if record.wall < SHORTEST and len(record.runs):
+        gaps.append(f"The cell took less than {span(SHORTEST)}: too little to name a reason. Give it more to do.")
     if record.driver is None:
         gaps.append(
             "The cell ran without being measured: what the driver did, when tasks were submitted, and what"

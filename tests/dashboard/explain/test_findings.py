@@ -12,6 +12,7 @@ from himalia.cluster.telemetry.phases import Phase, Sum
 from himalia.dashboard.explain.accounting import Cause, account
 from himalia.dashboard.explain.findings import Diagnosis, diagnose
 from himalia.dashboard.explain.record import CellRecord, Function, GpuSample, Wait
+from himalia.kernel_ext.explain_view import explain_bundle
 from tests.dashboard.explain.paper import BEGAN, JOB, Task, batches, causes, record, waiting
 
 
@@ -224,6 +225,15 @@ def test_gpus_that_are_held_and_idle_are_found_and_busy_ones_are_not() -> None:
     assert "these computed 4 % of it" in found.findings[0].evidence
     made.gpus = [GpuSample(BEGAN + at / 10, 1.0, (0.9,)) for at in range(20)]
     assert not diagnose(made).findings
+
+
+def test_of_a_cell_that_is_over_at_once_is_said_that_it_tells_nothing() -> None:
+    found = diagnose(record([("f", 0, n / 1000, n / 1000 + 1e-5) for n in range(90)], 0.09))
+    assert not found.findings
+    assert found.gaps[0].startswith("The cell took less than 100 ms")
+    text = explain_bundle(found)["text/plain"]
+    assert found.gaps[0] in text
+    assert "Nothing stands out" not in text
 
 
 def test_a_cell_without_tasks_has_no_findings() -> None:

@@ -36,7 +36,7 @@ TINY = """
 @himalia.remote
 def increment(x):
     return x + 1
-assert len(himalia.get([increment.remote(n) for n in range(30_000)])) == 30_000
+assert len(himalia.get([increment.remote(n) for n in range(100_000)])) == 100_000
 """
 
 STRAGGLER = """
