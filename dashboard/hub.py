@@ -126,15 +126,22 @@ class Viewer:
         ------
         UnknownPageError, BadParamsError
             There is no such page, or it has no such parameters. The viewer stays where it is.
+        ImportError
+            The page has a plot, and Bokeh is not installed. The viewer stays where it is.
         """
         name = page or (self._view.page.name if self._view is not None else "")
         view, before = self._hub.view(name, params), self._view
+        try:
+            opening = view.opening()
+        except Exception:
+            self._hub.forget(view)
+            raise
         view.viewers.append(self)  # first: it may be the same one, which would be forgotten
         self.close()
         self._view = view
         self._hub.wake()
         if before is None or before.at == view.at or before.key[:3] != view.key[:3]:
-            self.send(view.opening())
+            self.send(opening)
         self.send(view.snapshot(self._hub.feed.present(view.job)))  # another moment of the same page is other data
 
     def opening(self) -> list[str]:

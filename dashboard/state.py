@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from ..cluster.protocol.gcs_messages import ListState
 from .feed import ModelFeed, Read
 from .jobs import KnownJobs, rows_of_job
 from .model import Model
@@ -219,9 +220,9 @@ class StateFeed:
             self._due[name] = now + _SELDOM.get(name.partition(":")[0], _EVERY)
             try:
                 read.rows[name] = self._answers.rows(name)
-            except ConnectionError:
-                raise
             except Exception as error:  # noqa: BLE001 one kind that cannot be told leaves the others
+                if isinstance(error, ConnectionError):
+                    self._answers.call(ListState("nodes"))  # it may be a node that is silent: raises if all are gone
                 read.failed[name] = f"{type(error).__name__}: {error}"
         return read
 
@@ -231,8 +232,9 @@ class StateFeed:
         self._feed.apply(read.model)
         self.state.is_behind, self.state.record = read.model.is_behind, self.record
         self._jobs.look(self.state.model.groups)
-        for name in [name for name in self.state.rows if ":" in name and name not in self._due]:
-            del self.state.rows[name]
+        for known in (self.state.rows, self.state.failed):
+            for name in [name for name in known if ":" in name and name not in self._due]:
+                del known[name]
         for name, rows in read.rows.items():
             self.state.rows[name] = rows
             self.state.failed.pop(name, None)

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from himalia.cluster.gcs.client import GcsUnreachableError
 from himalia.cluster.gcs.config import GcsConfig
 from himalia.cluster.gcs.event_ring import EventRing
 from himalia.cluster.protocol.common import Cell
@@ -37,6 +38,8 @@ class PlayedCluster:
         self.asked: list[str] = []
         self.cpus_used = 1
         self.is_gone = False
+        self.silent: set[str] = set()  # rows whose node, or whoever has them, does not answer
+        self.dies_at = ""  # when it is asked for these rows
         self._workers: dict[int, TaskEventBuffer] = {}
         self._counter = 0
 
@@ -75,6 +78,9 @@ class PlayedCluster:
     def rows(self, name: str) -> list[dict[str, Any]]:
         """What the state API lists."""
         self.asked.append(name)
+        self.is_gone = self.is_gone or name == self.dies_at
+        if name in self.silent or self.is_gone:
+            raise GcsUnreachableError(f"{name} did not come")
         return self.rows_of[name]
 
     def feed(self) -> StateFeed:

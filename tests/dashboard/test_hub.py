@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -115,6 +116,22 @@ def test_a_viewer_that_asks_for_what_is_not_there_stays_where_it_is(played: Play
     assert looker.row("table")["updates"] == 2
 
 
+def test_nobody_looks_at_a_page_whose_plots_can_not_be_made(
+    played: PlayedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = Hub(played.feed())
+    looker = Looker(hub, "counting")
+    monkeypatch.setitem(sys.modules, "himalia.dashboard.plots.embedding", None)
+    with pytest.raises(ImportError):
+        hub.open("task_stream", {}, lambda text: None)
+    with pytest.raises(ImportError):
+        looker.viewer.change({}, "task_stream")
+    assert hub.viewers == 1
+    assert hub.needs() == {"actors"}
+    one_round(hub)
+    assert looker.row("table")["updates"] == 2
+
+
 def test_a_viewer_that_asks_for_the_page_it_looks_at_goes_on_looking(played: PlayedCluster) -> None:
     hub = Hub(played.feed())
     looker = Looker(hub, "counting")
@@ -144,6 +161,34 @@ def test_rows_that_can_not_be_asked_leave_the_others(played: PlayedCluster) -> N
     one_round(hub)
     assert hub.feed.state.failed == {"actors": "KeyError: 'actors'"}
     assert looker.error == "The cluster could not tell all of this page: KeyError: 'actors'"
+
+
+def test_a_node_that_does_not_answer_is_no_end_of_the_cluster(played: PlayedCluster) -> None:
+    hub = Hub(played.feed())
+    looker, other = Looker(hub, "counting"), Looker(hub, "overview")
+    played.silent = {"actors"}
+    one_round(hub)
+    assert looker.error == "The cluster could not tell all of this page: GcsUnreachableError: actors did not come"
+    assert other.error == ""
+    played.silent, played.now = set(), played.now + 10
+    one_round(hub)
+    assert looker.error == ""
+
+
+def test_a_cluster_that_dies_in_a_round_is_waited_for_once(played: PlayedCluster) -> None:
+    feed = played.feed()
+    played.dies_at = "actors"
+    with pytest.raises(ConnectionError, match="it is gone"):
+        feed.read(["actors", "jobs", "objects"])
+    assert "jobs" not in played.asked
+
+
+def test_why_a_thing_was_not_told_is_forgotten_with_it(played: PlayedCluster) -> None:
+    feed = played.feed()
+    feed.apply(feed.read(["object:00", "actors"]))
+    assert feed.state.failed == {"object:00": "KeyError: 'object:00'"}
+    feed.apply(feed.read([]))
+    assert feed.state.failed == {}
 
 
 @asynccontextmanager
