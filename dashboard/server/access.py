@@ -143,7 +143,10 @@ class Access:
 
     def knows_origin(self, origin: str, host: str) -> bool:
         """Whether an ``Origin`` is this dashboard itself, as the browser sees it, or one that was allowed."""
-        place = urlsplit(origin.strip().lower())
+        try:
+            place = urlsplit(origin.strip().lower())
+        except ValueError:  # half an address in brackets
+            return False
         if place.scheme not in ("http", "https") or not place.netloc:
             return False
         return place.netloc in (host.strip().lower(), *self._hosts) or _name_of(place.netloc) in self._hosts

@@ -36,7 +36,10 @@ code {{ font-family: ui-monospace, monospace; }} .bad {{ font-weight: 600; }}
 
 def is_inside(target: str) -> bool:
     """Whether a place to go on to is a page of ours: a relative path that does not lead out."""
-    place = urlsplit(target)
+    try:
+        place = urlsplit(target)
+    except ValueError:  # half an address in brackets
+        return False
     return (
         not place.scheme
         and not place.netloc

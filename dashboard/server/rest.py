@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, Final
 
 import msgspec
+from tornado.web import HTTPError
 
 from himalia.util.state import GcsRefusedError, StackError, StateApiError
 
@@ -46,6 +47,8 @@ class RestHandler(ApiHandler):
         try:
             query, body = self._query(endpoint), self._body(endpoint)
             answer = await self.services.asking.ask(lambda asked: endpoint.work(Question(asked, path, query, body)))
+        except HTTPError:
+            raise  # tornado's, of bytes that are no text: `write_error` tells it
         except Exception as error:  # noqa: BLE001 whatever it is, the caller is told
             self._refuse_with(error)
             return

@@ -141,6 +141,7 @@ def test_a_host_that_was_named_is_known() -> None:
         ("http://127.0.0.1:8888", "127.0.0.1:8265", False),
         ("http://evil.example", "127.0.0.1:8265", False),
         ("null", "127.0.0.1:8265", False),
+        ("http://[", "127.0.0.1:8265", False),
         ("", "127.0.0.1:8265", False),
         ("file://127.0.0.1:8265", "127.0.0.1:8265", False),
         ("https://allowed.example", "127.0.0.1:8265", True),

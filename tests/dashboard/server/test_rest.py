@@ -154,6 +154,7 @@ def test_one_is_found_by_its_id(member: Client, worked: Any) -> None:
         ("/tasks?offset=-1", 400, "offset"),
         ("/tasks?filter=nonsense", 400, "no filter"),
         ("/tasks?filter=colour=red", 400, "no field 'colour'"),
+        ("/tasks?filter=%ff", 400, "unicode"),
         ("/tasks?colour=red", 400, "has no 'colour'"),
         ("/version?x=1", 400, "has no x"),
         ("/tasks/ffff", 404, "ffff"),
