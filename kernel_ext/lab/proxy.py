@@ -5,8 +5,9 @@ in here and never reaches a browser. Where a request goes is decided by the sess
 in the address picks one, and nothing in a request can name another host or port. The dashboard's addresses are
 relative, so no text is rewritten.
 
-What is kept apart: cookies and credentials of the Jupyter server do not go to the dashboard, nor its cookies to the
-browser; a request that changes something passes the Jupyter server's own check against forged ones (`_xsrf`).
+What is kept apart: cookies and credentials of the Jupyter server (also those in an address) do not go to the dashboard,
+nor its cookies to the browser; a request that changes something passes the Jupyter server's own check against forged
+ones (`_xsrf`).
 
 Rejected: jupyter-server-proxy, which would add a dependency, and whose addresses name ports: any port of the machine.
 """
@@ -17,7 +18,7 @@ import asyncio
 import contextlib
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote_plus, urlsplit
 
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import JupyterHandler
@@ -54,6 +55,8 @@ _ONE_HOP: Final = frozenset(
     }
 )
 _NOT_SENT: Final = _ONE_HOP | {"authorization", "content-length", "cookie", "host", "origin", "referer", "x-xsrftoken"}
+_NOT_ASKED: Final = frozenset({"token", "_xsrf"})
+"""Of a query: what the Jupyter server takes for a login, and for the proof that a request is not forged."""
 _NOT_RETURNED: Final = _ONE_HOP | {"content-length", "set-cookie", "server", "date"}
 _UNREACHABLE: Final = "The dashboard of cluster {} can not be reached: {}"
 _CONNECT_SECONDS: Final = 10.0
@@ -68,6 +71,12 @@ def target_of(connection: ConnectionInfo, path: str, query: str) -> str:
         raise web.HTTPError(404, "This cluster was started without a dashboard (include_dashboard=False)")
     place = quote(path, safe="/~@:!$&'()*+,;=-._")
     return f"{connection.dashboard_url.rstrip('/')}/{place}{'?' if query else ''}{query}"
+
+
+def query_for(received: str) -> str:
+    """What the dashboard gets of a request's query."""
+    parts = received.split("&")
+    return "&".join(part for part in parts if unquote_plus(part.partition("=")[0]) not in _NOT_ASKED)
 
 
 def headers_for(received: HTTPHeaders, token: str) -> HTTPHeaders:
@@ -137,7 +146,7 @@ class ProxyHandler(JupyterHandler):
     async def _pass_on(self, cluster_id: str, path: str) -> None:
         connection = _connection(cluster_id)
         request = HTTPRequest(
-            target_of(connection, path, self.request.query),
+            target_of(connection, path, query_for(self.request.query)),
             method=str(self.request.method),
             headers=headers_for(self.request.headers, connection.dashboard_token),
             body=self.request.body or None,
@@ -222,7 +231,7 @@ class ProxySocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
         if not await ensure_async(self.authorizer.is_authorized(self, user, "execute", self.auth_resource)):
             raise web.HTTPError(403)
         connection = _connection(cluster_id)
-        target = target_of(connection, path, self.request.query)
+        target = target_of(connection, path, query_for(self.request.query))
         request = HTTPRequest(
             f"ws{target.removeprefix('http')}",
             headers=HTTPHeaders(

@@ -89,7 +89,8 @@ def test_the_form_logs_in(stranger: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)", "../../hub", "http://["]
+    "target",
+    ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)", "../../hub", "http://["],
 )
 def test_logging_in_does_not_lead_out_of_the_dashboard(stranger: Client, target: str) -> None:
     answer = stranger.get(f"/login?token={stranger.token}&next={target}")

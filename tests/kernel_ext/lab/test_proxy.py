@@ -156,6 +156,13 @@ async def test_a_page_is_asked_with_the_token_and_with_nothing_of_the_server(
     assert not any(value in str(asked) for value in cookies.values())
 
 
+async def test_a_login_in_the_address_is_for_the_server_alone(jupyter: JupyterServer, dashboard: StandIn) -> None:
+    for name in ("token", "%74oken"):
+        path = f"{dashboard.cluster_id}/page/overview?embed=1&{name}={TOKEN}&_xsrf=forged"
+        answer = await ask(jupyter, "GET", path, headers={})
+        assert json.loads(answer.body)["uri"] == "/page/overview?embed=1"
+
+
 async def test_the_answer_has_the_dashboards_policy_and_none_of_its_cookies(
     jupyter: JupyterServer, dashboard: StandIn
 ) -> None:
