@@ -99,22 +99,31 @@ class Spies:
         self._find = find
         self._tell = tell
         self.tasks: set[asyncio.Task[None]] = set()
-        self._running: dict[tuple[bytes, int], Process] = {}  # by who asked, and the request
-        self._stopped: set[tuple[bytes, int]] = set()
+        # Each by who asked, and the request.
+        self._running: dict[tuple[bytes, int], Process] = {}
+        self._asked: set[tuple[bytes, int]] = set()  # profiles under way, also those whose process is yet to be made
+        self._stopped: set[tuple[bytes, int]] = set()  # … that are to end early
         self._profiled: set[int] = set()  # process ids
         self._last = 0
 
     def ask(self, peer: bytes, question: StackQuestion) -> None:
         """Begin to answer."""
+        if question.seconds:
+            self._asked.add((peer, question.request))
         task = asyncio.get_running_loop().create_task(self._answer(peer, question))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
     def stop(self, peer: bytes, message: StackStop) -> None:
         """End a profile early; it is answered by what there is."""
-        process = self._running.get((peer, message.request))
-        if process is not None:
-            self._stopped.add((peer, message.request))
+        key = peer, message.request
+        if key in self._asked:
+            self._stopped.add(key)
+            self._interrupt_stopped(key)
+
+    def _interrupt_stopped(self, key: tuple[bytes, int]) -> None:
+        process = self._running.get(key)
+        if process is not None and key in self._stopped:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGINT)
 
@@ -128,6 +137,9 @@ class Spies:
             answer = await self._look(peer, question)
         except (OSError, ValueError) as error:  # msgspec's are ValueErrors: a py-spy that writes otherwise
             answer = StackAnswer(question.request, error=f"py-spy: {error}", ask_itself=True)
+        finally:
+            self._asked.discard((peer, question.request))
+            self._stopped.discard((peer, question.request))
         self._tell(peer, answer)
 
     async def _look(self, peer: bytes, question: StackQuestion) -> StackAnswer:
@@ -186,7 +198,6 @@ class Spies:
             parts = data, pid, question.rate, question.idle, seconds, is_internal
             return StackAnswer(question.request, profile=await loop.run_in_executor(None, parse_recording, *parts))
         finally:
-            self._stopped.discard((peer, question.request))
             path.unlink(missing_ok=True)
 
     async def _run(self, peer: bytes, question: StackQuestion, command: list[str]) -> tuple[int, bytes, str]:
@@ -194,6 +205,7 @@ class Spies:
         process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
         key = peer, question.request
         self._running[key] = process
+        self._interrupt_stopped(key)
         limit = question.seconds + _PATIENCE
         try:
             output, said = await asyncio.wait_for(process.communicate(), limit)

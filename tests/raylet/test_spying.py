@@ -73,6 +73,29 @@ async def test_a_profile_that_is_stopped_is_answered_at_once_and_leaves_no_file(
     assert os.listdir(tmp_path) == []
 
 
+async def test_a_profile_that_is_stopped_before_it_has_begun_does_not_begin(busy: int, tmp_path: Path) -> None:
+    asked = Asked(tmp_path, busy)
+    for rounds_between in range(4):  # of the loop: the process may be being made by then
+        asked.spies.ask(PEER, StackQuestion(b"p", 300.0, request=rounds_between))
+        for _ in range(rounds_between):
+            await asyncio.sleep(0)
+        asked.spies.stop(PEER, StackStop(rounds_between))
+        answer = await asyncio.wait_for(asked.answers.get(), 30)
+        assert answer.profile is not None, answer.error
+        assert answer.profile.seconds < 100.0
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_stop_that_comes_too_late_is_forgotten(busy: int, tmp_path: Path) -> None:
+    asked = Asked(tmp_path, busy)
+    await asked.ask(request=1)
+    asked.spies.stop(PEER, StackStop(1))
+    asked.spies.ask(PEER, StackQuestion(b"p", 300.0, request=1))
+    await eventually(lambda: busy in asked.spies._profiled)
+    asked.spies.stop(PEER, StackStop(1))
+    assert (await asyncio.wait_for(asked.answers.get(), 30)).profile is not None
+
+
 async def test_what_can_not_be_asked_is_refused_with_what_can(tmp_path: Path) -> None:
     asked = Asked(tmp_path, None)
     assert "no such process" in (await asked.ask()).error
