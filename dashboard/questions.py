@@ -7,7 +7,7 @@ argument that selects by several things is written as a query: ``logs:actor=ID&s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -202,7 +202,7 @@ ABOUT: Final[dict[str, Callable[[Source, str], list[Row]]]] = {
 def _stack(source: Source, query: str) -> list[Row]:
     """Where the threads of a process are: a line each, with the outermost frame first."""
     asked = dict(parse_qsl(query))
-    found, failed = get_stacks([_process(asked)], address=source.where)
+    found, failed = get_stacks([asked["of"]], address=source.where)
     rows: list[Row] = [{"text": text, "mark": "error"} for text in failed.values()]
     for stacks in found:
         rows.append({"text": f"process {stacks.pid}, told by {stacks.by}", "mark": "faint"})
@@ -222,18 +222,13 @@ def _profile(source: Source, query: str) -> list[Row]:
     """What the threads of a process did for some seconds: a flame graph, and the functions that took most."""
     asked = dict(parse_qsl(query))
     seconds = float(asked.get("seconds", "5"))
-    with Profiling(_process(asked), seconds=seconds, idle=asked.get("idle") == "1", address=source.where) as running:
+    with Profiling(asked["of"], seconds=seconds, idle=asked.get("idle") == "1", address=source.where) as running:
         profile = running.result()
     hot = [
         {"name": one.name, "place": one.place, "own": round(one.own, 3), "total": round(one.total, 3)}
         for one in hottest(profile)
     ]
     return [{"html": flame_html(profile), "hot": hot}]
-
-
-def _process(asked: Mapping[str, str]) -> Any:
-    of = asked["of"]
-    return int(of) if of.isdecimal() and len(of) < 16 else of
 
 
 ERRANDS: Final[dict[str, Callable[[Source, str], list[Row]]]] = {"profile": _profile, "stack": _stack}

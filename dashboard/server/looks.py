@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -165,7 +165,7 @@ def _search(question: Question) -> Page:
 
 
 def _stack(question: Question) -> StackNow:
-    stacks = get_stack(_process(question), address=question.asked.where.session_dir)
+    stacks = get_stack(question.path["of"], address=question.asked.where.session_dir)
     threads = [
         Thread(thread.name or str(thread.thread_id), thread.active, [frame_text(frame) for frame in thread.frames])
         for thread in stacks.threads
@@ -173,16 +173,11 @@ def _stack(question: Question) -> StackNow:
     return StackNow(stacks.pid, stacks.by, stacks.note, threads)
 
 
-def _process(question: Question) -> Any:
-    text = question.path["of"]
-    return int(text) if text.isdecimal() and len(text) < 8 else text  # ids have sixteen digits and more
-
-
 def _profile(question: Question) -> Text:
     query: ProfileQuery = question.query
     if not 0 < query.seconds <= _MOST_SECONDS:
         raise ValueError(f"a profile takes up to {_MOST_SECONDS:g} seconds, not {query.seconds:g}")
-    of = None if question.path["of"] == "all" else _process(question)
+    of = None if question.path["of"] == "all" else question.path["of"]
     taken = profile(
         of, seconds=query.seconds, rate=query.rate, idle=query.idle, address=question.asked.where.session_dir
     )

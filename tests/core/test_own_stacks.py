@@ -66,6 +66,10 @@ def test_a_profile_that_is_stopped_says_how_long_it_took() -> None:
     assert take_profile(100.0, 100, False, stop).seconds < 1
 
 
+def names_of_threads(ref: himalia.ObjectRef) -> set[str]:
+    return {thread.name for thread in state.get_stack(ref).threads}
+
+
 def test_a_process_that_py_spy_may_not_look_at_tells_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "py-spy"
     program.write_text("#!/bin/sh\necho 'Error: Permission Denied: Try again with sudo' >&2\nexit 1\n")
@@ -89,6 +93,10 @@ def test_a_process_that_py_spy_may_not_look_at_tells_itself(tmp_path: Path, monk
         found = state.profile(ref, seconds=0.5)
         assert found.by == ["the process itself"]
         assert any(found.frames[n].name.endswith("work") for stack in found.stacks for n in stack.frames)
+        with state.Profiling(ref, seconds=300.0) as running:  # it is asked at once, and not when it is too late
+            eventually(lambda: "himalia-profile" in names_of_threads(ref), "the process profiles itself")
+            assert running.stop().by == ["the process itself"]
+        eventually(lambda: "himalia-profile" not in names_of_threads(ref), "the end of the profile")
         with pytest.raises(state.StackError, match="the gcs: "):
             state.get_stack("gcs")  # which can not be asked itself
         gate.touch()

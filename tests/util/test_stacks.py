@@ -46,6 +46,7 @@ def names_in(stacks: state.Stacks) -> set[str]:
 @pytest.mark.usefixtures("cluster")
 def test_a_process_is_found_by_whatever_names_it(gate: str) -> None:
     ref = burn.remote(gate)
+    eventually(lambda: getattr(state.get_task(ref), "state", "") == "RUNNING", "it has begun")
     by_task = state.get_stack(ref)
     assert by_task.by == "py-spy"
     assert "burn" in names_in(by_task)
@@ -92,7 +93,9 @@ def test_the_profile_of_all_workers_finds_what_takes_their_time(gate: str) -> No
     himalia.get(refs)
     assert len(found.pids) >= 2
     assert 1 < found.seconds < 30
-    total = sum(stack.count for stack in found.stacks)
+    # A thread that waits may be seen on its way into the system or out of it, more often the busier the machine is.
+    working = [s for s in found.stacks if found.frames[s.frames[-1]].name.rpartition(".")[2] not in ("poll", "wait")]
+    total = sum(stack.count for stack in working)
     burning = sum(s.count for s in found.stacks if any(found.frames[n].name == "burn" for n in s.frames))
     assert burning > 0.8 * total > 0
 

@@ -1,12 +1,14 @@
 """Stacks and CPU profiles of processes: asked of the raylets of their nodes, or of the processes themselves.
 
-A profile of several processes is one question to each, all at a time; so it takes as long as one.
+A profile of several processes is one question to each, all at a time; so it takes as long as one. It is followed by a
+thread, as a process that py-spy may not look at has to be asked itself at once, and not when somebody wants the result.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Iterable
 from types import TracebackType
@@ -29,35 +31,20 @@ from himalia.cluster.protocol.stack_messages import (
     NodeProcess,
     Processes,
     Profile,
-    StackAnswer,
     StackQuestion,
     Stacks,
-    StackStop,
 )
 from himalia.cluster.telemetry.events import TaskState as Phase
 from himalia.cluster.telemetry.profiles import merge_profiles, rename_files
 from himalia.util.state._source import Source, open_source, reachable
+from himalia.util.state._stack_questions import Questions, StackError, Target
 
 __all__ = ["Profiling", "StackError", "get_stack", "profile"]
 
-_PATIENCE: Final = 20.0
-"""Seconds beyond those of a profile that its answer may take; more than the raylet gives py-spy."""
+_SLICE: Final = 0.05  # seconds until a profile that is to end early is told so
 _SERVERS: Final = ("gcs", "host")
 _START: Final = 3.0  # seconds that the first workers of a new cluster may take
 _NAMES_WAIT: Final = 2.0  # seconds: a driver that is busy does not name its cells
-
-
-class StackError(RuntimeError):
-    """A process could not be looked at; the text says why, and what to do."""
-
-
-class _Target(msgspec.Struct):
-    """A process to look at. ``itself`` is None if it can not be asked itself."""
-
-    name: str
-    process: bytes
-    raylet: Address
-    itself: Address | None = None
 
 
 def get_stack(of: Any, *, address: str | None = None, timeout: float = 30.0) -> Stacks:
@@ -93,7 +80,10 @@ def get_stacks(
 ) -> tuple[list[Stacks], dict[str, str]]:
     """Those of several processes, or of all workers; and by name, why some could not be looked at."""
     with _Asking(address, timeout) as asking:
-        answers = asking.ask(asking.targets(things), StackQuestion(b""), timeout)
+        questions = asking.ask(things, StackQuestion(b""))
+        while questions.take(timeout):
+            pass
+        answers = questions.end()
         found = [answer.stacks for answer in answers.values() if answer.stacks is not None]
         threads = [thread for stacks in found for thread in stacks.threads]
         names = asking.cell_names([frame for thread in threads for frame in thread.frames])
@@ -159,17 +149,18 @@ class Profiling:
     ) -> None:
         if seconds <= 0:
             raise ValueError(f"a profile takes more than 0 seconds, not {seconds}")
-        self._question = StackQuestion(b"", float(seconds), rate, idle)
         self._asking = _Asking(address, timeout)
         try:
-            self._targets = self._asking.targets(
-                of if isinstance(of, list | tuple) else [of] if of is not None else None
-            )
-            self._sent = self._asking.send(self._targets, self._question)
+            targets = of if isinstance(of, list | tuple) else [of] if of is not None else None
+            self._questions = self._asking.ask(targets, StackQuestion(b"", float(seconds), rate, idle))
         except BaseException:
             self._asking.close()
             raise
-        self._begun = time.monotonic()
+        self._stopped = threading.Event()
+        self._is_wanted = True
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._follow, name="himalia-profiling", daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> Self:
         return self
@@ -181,12 +172,14 @@ class Profiling:
 
     def close(self) -> None:
         """End it without a result, if it runs."""
-        self._asking.stop(self._sent)
+        self._is_wanted = False
+        self._stopped.set()
+        self._thread.join()
         self._asking.close()
 
     def stop(self) -> Profile:
         """End it now; its result."""
-        self._asking.stop(self._sent)
+        self._stopped.set()
         return self.result()
 
     def result(self) -> Profile:
@@ -197,13 +190,25 @@ class Profiling:
         StackError
             None of them could be looked at.
         """
-        left = max(0.0, self._begun + self._question.seconds - time.monotonic())
-        answers = self._asking.receive(self._sent, self._question, left + max(self._asking.timeout, _PATIENCE))
-        self._sent = {}
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        answers = self._questions.end()
         found = merge_profiles(answer.profile for answer in answers.values() if answer.profile is not None)
         found.notes += [f"{name}: {text}" for name, text in self._asking.failed.items()]
         found.frames = rename_files(found.frames, self._asking.cell_names(found.frames))
         return found
+
+    def _follow(self) -> None:
+        """In a thread, which alone uses the connection until it ends."""
+        try:
+            while self._questions.take(_SLICE):
+                if self._stopped.is_set():
+                    self._questions.stop()
+                    if not self._is_wanted:
+                        return
+        except BaseException as error:  # noqa: BLE001 whoever wants the result is told
+            self._error = error
 
 
 class _Asking:
@@ -211,7 +216,7 @@ class _Asking:
 
     def __init__(self, address: str | Reachable | None, timeout: float) -> None:
         self._address = address
-        self.timeout = timeout
+        self._timeout = timeout
         self.failed: dict[str, str] = {}
         self._client = GcsClient(reachable(address))
 
@@ -226,11 +231,14 @@ class _Asking:
     def close(self) -> None:
         self._client.close()
 
+    def ask(self, things: Iterable[Any] | None, question: StackQuestion) -> Questions:
+        """Begin to ask the processes that are meant; None: all workers."""
+        return Questions(self._client, self._targets(things), question, self._timeout, self.failed)
+
     # -- whom to ask --------------------------------------------------------------------------------------------------
 
-    def targets(self, things: Iterable[Any] | None) -> list[_Target]:
-        """The processes that are meant; None: all workers."""
-        with open_source(self._address, self.timeout) as source:
+    def _targets(self, things: Iterable[Any] | None) -> list[Target]:
+        with open_source(self._address, self._timeout) as source:
             nodes = [msgspec.convert(row, NodeInfo) for row in source.nodes()]
             self._nodes = [node for node in nodes if node.alive]
             if things is not None:
@@ -240,7 +248,8 @@ class _Asking:
         deadline = time.monotonic() + _START
         while True:
             self._known = self._processes()
-            found = [self._named(node, one) for node, one in self._known if not one.is_driver]
+            # One without an address has just been forked: it runs nothing yet.
+            found = [self._named(node, one) for node, one in self._known if not one.is_driver and one.address]
             if found:
                 return found
             if time.monotonic() > deadline:
@@ -254,104 +263,28 @@ class _Asking:
             with contextlib.suppress(ConnectionError):  # it dies this moment
                 asked[self._client.post(node.raylet, ListProcesses(), is_raylet=True)] = node
         found: list[tuple[NodeInfo, NodeProcess]] = []
-        for answer in self._client.answers(list(asked), self.timeout):
+        for answer in self._client.answers(list(asked), self._timeout):
             if isinstance(answer, Processes):
                 found += [(asked[answer.request], process) for process in answer.processes]
         return found
 
-    def _target(self, thing: Any, process: bytes | int, what: str) -> _Target:
+    def _target(self, thing: Any, process: bytes | int, what: str) -> Target:
         if thing in _SERVERS:
             head = next(node for node in self._nodes if node.is_head)
-            return _Target(f"the {thing}", thing.encode(), head.raylet)
+            return Target(f"the {thing}", thing.encode(), head.raylet)
         for node in self._nodes:
             if node.node_id == process or node.pid == process:
-                return _Target(f"the raylet of node {node.node_id.hex()}", node.node_id, node.raylet)
+                return Target(f"the raylet of node {node.node_id.hex()}", node.node_id, node.raylet)
         for node, one in self._known:
             if process in (one.worker_id, one.pid):
                 return self._named(node, one)
         raise ValueError(f"{what} is in no process that lives: list_workers() has those that do")
 
     @staticmethod
-    def _named(node: NodeInfo, process: NodeProcess) -> _Target:
+    def _named(node: NodeInfo, process: NodeProcess) -> Target:
         kind = "driver" if process.is_driver else "worker"
         name = f"{kind} {process.worker_id.hex()} (pid {process.pid})"
-        return _Target(name, process.worker_id, node.raylet, process.address)
-
-    # -- asking -------------------------------------------------------------------------------------------------------
-
-    def ask(self, targets: list[_Target], question: StackQuestion, timeout: float) -> dict[str, StackAnswer]:
-        return self.receive(self.send(targets, question), question, timeout)
-
-    def send(self, targets: list[_Target], question: StackQuestion) -> dict[int, tuple[_Target, Address]]:
-        """Ask the raylets; by request, who is asked about whom."""
-        sent: dict[int, tuple[_Target, Address]] = {}
-        for target in targets:
-            message = msgspec.structs.replace(question, process=target.process)
-            try:
-                sent[self._client.post(target.raylet, message, is_raylet=True)] = target, target.raylet
-            except ConnectionError as error:
-                self.failed[target.name] = f"its raylet can not be reached: {error}"
-        return sent
-
-    def stop(self, sent: dict[int, tuple[_Target, Address]]) -> None:
-        """End profiles early."""
-        for request, (target, asked) in sent.items():
-            try:
-                self._client.post(asked, StackStop(request), is_raylet=asked == target.raylet)
-            except ConnectionError:
-                continue  # it has ended, and its profile with it
-
-    def receive(
-        self, sent: dict[int, tuple[_Target, Address]], question: StackQuestion, timeout: float
-    ) -> dict[str, StackAnswer]:
-        """The answers by the names of processes: of raylets, and then of those that have to tell themselves."""
-        begun = time.monotonic()
-        found: dict[str, StackAnswer] = {}
-        again: dict[int, tuple[_Target, Address]] = {}
-        reasons: dict[str, str] = {}
-        for answer in self._answers(sent, timeout):
-            target = sent.pop(answer.request)[0]
-            if not answer.error:
-                found[target.name] = answer
-            elif answer.ask_itself and target.itself is not None:
-                reasons[target.name] = answer.error
-                self._ask_itself(target, question, again)
-            else:
-                self.failed[target.name] = answer.error
-        for answer in self._answers(again, max(timeout - (time.monotonic() - begun), question.seconds + _PATIENCE)):
-            target = again.pop(answer.request)[0]
-            reason = reasons[target.name]
-            if answer.error:
-                self.failed[target.name] = f"{reason}; {answer.error}"
-                continue
-            found[target.name] = answer
-            if answer.stacks is not None:
-                answer.stacks.note = reason
-            if answer.profile is not None:
-                answer.profile.notes.append(reason)
-        for target, _ in sent.values():
-            self.failed[target.name] = "its raylet did not answer in time"
-        for target, _ in again.values():
-            self.failed[target.name] = (
-                f"{reasons[target.name]}; and the process itself did not answer in time: it holds the interpreter's "
-                "lock, as C code may that does not let go of it"
-            )
-        if not found:
-            raise StackError("; ".join(f"{name}: {text}" for name, text in self.failed.items()))
-        return found
-
-    def _ask_itself(self, target: _Target, question: StackQuestion, again: dict[int, tuple[_Target, Address]]) -> None:
-        assert target.itself is not None
-        message = msgspec.structs.replace(question, process=target.process)
-        try:
-            again[self._client.post(target.itself, message, is_raylet=False)] = target, target.itself
-        except ConnectionError as error:
-            self.failed[target.name] = f"it can not be reached: {error}"
-
-    def _answers(self, sent: dict[int, Any], timeout: float) -> Iterable[StackAnswer]:
-        for answer in self._client.answers(list(sent), timeout):
-            if isinstance(answer, StackAnswer):
-                yield answer
+        return Target(name, process.worker_id, node.raylet, process.address)
 
     # -- cells --------------------------------------------------------------------------------------------------------
 
@@ -371,7 +304,7 @@ class _Asking:
                 asked.append(self._client.post(driver, NameFiles(files), is_raylet=False))
             except ConnectionError:
                 continue  # it has just ended
-        for answer in self._client.answers(asked, min(self.timeout, _NAMES_WAIT)):
+        for answer in self._client.answers(asked, min(self._timeout, _NAMES_WAIT)):
             if isinstance(answer, FilesNamed):
                 names |= answer.names
         return names
