@@ -19,6 +19,7 @@ usage: ./go [command] [arguments]
   types                mypy, strictly
   pictures             run the notebooks in JupyterLab; keep their outputs and the documentation's pictures
   lab [--check]        build the JupyterLab extension's front end (or compare), with Node from PyPI
+  hub [pytest args]    test the JupyterLab extension and the widgets in a JupyterHub, which it installs
   docs                 build the documentation into docs/_build
   check                lint, types, docs and tests
 EOF
@@ -106,6 +107,18 @@ lab() {
     "$VENV/bin/python" -m tools.build_lab "$@"
 }
 
+# JupyterHub's proxy, from npm, by the Node of this environment.
+HUB_PROXY=configurable-http-proxy@5.3.0
+
+hub() {
+    need hub
+    if [ ! -x .hub/node_modules/.bin/configurable-http-proxy ]; then
+        echo "installing $HUB_PROXY into .hub"
+        PATH="$PWD/$VENV/bin:$PATH" "$VENV/bin/npm" install --silent --no-fund --no-audit --prefix .hub "$HUB_PROXY"
+    fi
+    "$VENV/bin/python" -m pytest tests/browser/test_jupyterhub.py "$@"
+}
+
 run_tests() {
     need test
     "$VENV/bin/python" -m pytest "$@"
@@ -121,6 +134,7 @@ case "$command" in
     types) types ;;
     docs) docs ;;
     lab) lab "$@" ;;
+    hub) hub "$@" ;;
     pictures) pictures "$@" ;;
     check) # not joined by &&, which would switch off `set -e` inside
         lint

@@ -162,7 +162,7 @@ function connect() {
 
 // Somebody answers who does not know our login: another cluster at this address, whose login page comes instead.
 async function lookWhoIsThere() {
-  const answer = await fetch(new URL("api/v1/version", base)).catch(() => null);
+  const answer = await fetch(new URL("api/v1/version", base), { headers: proof() }).catch(() => null);
   if (answer?.status === 401) location.reload();
 }
 

@@ -10,6 +10,7 @@ asking the kernel by a comm or a silent execution, since it does not answer whil
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 __all__: list[str] = []
@@ -21,8 +22,10 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
-    """Add the addresses below ``himalia/``."""
+    """Add the addresses below ``himalia/``, and tell the kernels that they are there."""
     from .clusters import Clusters
     from .handlers import handlers
 
-    server.web_app.add_handlers(".*$", handlers(server.web_app.settings["base_url"], Clusters()))
+    base_url: str = server.web_app.settings["base_url"]
+    server.web_app.add_handlers(".*$", handlers(base_url, Clusters()))
+    os.environ["HIMALIA_JUPYTER_PREFIX"] = base_url  # which a kernel inherits, and uses for its links behind a Hub

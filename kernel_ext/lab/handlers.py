@@ -19,7 +19,7 @@ from ...cluster.launchers.boot import NodeOptions
 from ...cluster.launchers.local import NodeStartError
 from ..status import NAME_LABEL
 from .clusters import Clusters, ScaleError, UnknownClusterError
-from .proxy import ProxyHandler, ProxySocket
+from .proxy import AssetHandler, ProxyHandler, ProxySocket
 
 __all__ = ["RESOURCE", "handlers"]
 
@@ -172,5 +172,6 @@ def handlers(base_url: str, clusters: Clusters) -> list[tuple[str, type[web.Requ
         (place(rf"api/clusters/({_ID})/scale"), ScaleHandler, {"clusters": clusters}),
         (place(r"api/pages"), PagesHandler, {"clusters": clusters}),
         (place(rf"({_ID})/(api/v1/stream)"), ProxySocket, {}),
+        (place(rf"({_ID})/(static/[\w.-]+)"), AssetHandler, {}),
         (place(rf"({_ID})/(.*)"), ProxyHandler, {}),
     ]

@@ -7,7 +7,9 @@ relative, so no text is rewritten.
 
 What is kept apart: cookies and credentials of the Jupyter server (also those in an address) do not go to the dashboard,
 nor its cookies to the browser; a request that changes something passes the Jupyter server's own check against forged
-ones (`_xsrf`).
+ones (`_xsrf`). A JupyterHub has that check also for what a page's scripts read, as pages of other users have the same
+origin. A browser that loads a module can not pass it; so it is not made for our scripts and styles, which are the same
+for everybody.
 
 Rejected: jupyter-server-proxy, which would add a dependency, and whose addresses name ports: any port of the machine.
 """
@@ -39,7 +41,7 @@ from tornado.websocket import (
 from ...cluster.launchers.boot import ConnectionInfo
 from .clusters import UnknownClusterError, find
 
-__all__ = ["ProxyHandler", "ProxySocket"]
+__all__ = ["AssetHandler", "ProxyHandler", "ProxySocket"]
 
 _ONE_HOP: Final = frozenset(
     {
@@ -198,6 +200,15 @@ class ProxyHandler(JupyterHandler):
 
     def compute_etag(self) -> None:
         """The dashboard's answers have their own."""
+
+
+class AssetHandler(ProxyHandler):
+    """Scripts and styles of the dashboard: for who has logged in, whatever page asks for them."""
+
+    def check_xsrf_cookie(self) -> None:
+        """For what changes something."""
+        if self.request.method not in ("GET", "HEAD"):
+            super().check_xsrf_cookie()
 
 
 class _Head:

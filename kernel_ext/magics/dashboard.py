@@ -28,7 +28,10 @@ _OWN: Final = "own"
 
 _CLOSED: Final = "this cluster was started without a dashboard (include_dashboard=False)"
 
-_BEHIND_HUB: Final = "{JUPYTERHUB_SERVICE_PREFIX}proxy/{port}"
+_BY_OUR_SERVER: Final = "{HIMALIA_JUPYTER_PREFIX}himalia/{cluster}"
+"""Where our part of a hub's Jupyter server (`kernel_ext.lab`) passes a dashboard on; it has set the variable."""
+
+_BY_PORT: Final = "{JUPYTERHUB_SERVICE_PREFIX}proxy/{port}"
 """Where jupyter-server-proxy serves a port of the machine of a hub's kernel."""
 
 
@@ -49,23 +52,36 @@ def _page(text: str) -> str:
     return text
 
 
-def dashboard_place(url: str) -> str:
-    """Where the browser that shows this notebook reaches a dashboard, without a slash at the end.
+def dashboard_place(url: str, cluster: str) -> tuple[str, bool]:
+    """Where the browser that shows this notebook reaches a dashboard, and whether it has to log in there.
 
     Parameters
     ----------
     url
         Where it listens.
+    cluster
+        Id of its cluster.
+
+    Returns
+    -------
+    tuple
+        The place without a slash at the end; False for the login if the notebook's own server sees to it.
     """
-    template = os.environ.get("HIMALIA_DASHBOARD_LINK", "")
+    template, logs_in = os.environ.get("HIMALIA_DASHBOARD_LINK", ""), True
     if not template and "JUPYTERHUB_SERVICE_PREFIX" in os.environ:
-        template = _BEHIND_HUB
+        template, logs_in = (_BY_OUR_SERVER, False) if "HIMALIA_JUPYTER_PREFIX" in os.environ else (_BY_PORT, True)
     if not template:
-        return url
+        return url, True
     place = urlsplit(url)
-    names = {**os.environ, "scheme": place.scheme, "host": place.hostname or "", "port": str(place.port)}
+    names = {
+        **os.environ,
+        "scheme": place.scheme,
+        "host": place.hostname or "",
+        "port": str(place.port),
+        "cluster": cluster,
+    }
     try:
-        return template.format_map(names).rstrip("/")
+        return template.format_map(names).rstrip("/"), logs_in
     except (KeyError, ValueError, IndexError) as error:
         raise UsageProblem(f"HIMALIA_DASHBOARD_LINK={template!r} can not be filled in: {error}") from None
 
@@ -130,14 +146,15 @@ class DashboardMagics(Family):
         connection = live.connection
         if not connection.dashboard_url:
             return False
-        place = f"{dashboard_place(connection.dashboard_url)}/{f'page/{page}' if page else ''}"
-        ticket = make_ticket(connection.dashboard_token, time.time())
+        base, logs_in = dashboard_place(connection.dashboard_url, connection.cluster_id)
+        place = f"{base}/{f'page/{page}' if page else ''}"
+        ticket = f"?ticket={make_ticket(connection.dashboard_token, time.time())}" if logs_in else ""
         title = f"Dashboard: {page}" if page else "Dashboard"
-        link = f'<a href="{escape(f"{place}?ticket={ticket}")}" target="_blank" rel="noopener">{escape(place)}</a>'
+        link = f'<a href="{escape(place + ticket)}" target="_blank" rel="noopener">{escape(place)}</a>'
         self.show(
             {
                 "text/html": box(f"<b>{escape(title)}</b>&ensp;{link}", GOOD),
-                "text/plain": f"{title}: {place}?ticket={ticket}",
+                "text/plain": f"{title}: {place}{ticket}",
             }
         )
         return True

@@ -108,6 +108,16 @@ class LabPage:
     def __init__(self, page: Any) -> None:
         self.page = page
 
+    def wait_for_document(self) -> None:
+        """Wait until JupyterLab shows the document of the address."""
+        self.page.wait_for_function("window.jupyterapp?.shell.currentWidget?.context?.isReady")
+
+    def wait_for_kernel(self) -> None:
+        """Wait until the kernel of the document has nothing to do."""
+        self.page.wait_for_function(
+            "window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status === 'idle'"
+        )
+
     def command(self, name: str) -> Any:
         """Run a command of JupyterLab, to its end."""
         return self.page.evaluate("name => window.jupyterapp.commands.execute(name).then(() => null)", name)
@@ -146,13 +156,11 @@ def open_notebook(
             page = browser.new_page(viewport={"width": width, "height": height})
             page.set_default_timeout(60_000)
             page.goto(url.format(name))
-            page.wait_for_function("window.jupyterapp && window.jupyterapp.shell.currentWidget?.context?.isReady")
             lab = LabPage(page)
+            lab.wait_for_document()
             if dark:
                 lab.set_theme(dark)
-            page.wait_for_function(
-                "window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status === 'idle'"
-            )
+            lab.wait_for_kernel()
             yield lab
         finally:
             browser.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import pytest
 
 from himalia.cluster.launchers.local import stop_all
 from himalia.cluster.launchers.session import running_sessions
-from tests.browser.lab import LabPage, chromium, lab_server, open_notebook
+from tests.browser.journey import Journey, cluster_named
+from tests.browser.lab import chromium, lab_server, open_notebook
 from tests.browser.pictures import take
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
@@ -30,13 +30,6 @@ counter = Counter.remote()
 himalia.get([wait_for.remote("done") for _ in range(5)]);"""
 
 START_BETA = "%load_ext himalia\n%cluster start --cpus 1 --name beta"
-
-
-_OPEN = """path => {
-    const {commands, shell} = window.jupyterapp;
-    const ref = Array.from(shell.widgets("main")).find(widget => widget.context).id;
-    return commands.execute("docmanager:open", {path, options: {mode: "tab-after", ref}}).then(() => null);
-}"""
 
 
 @pytest.fixture
@@ -57,59 +50,6 @@ def no_cluster_stays() -> Iterator[None]:
     yield
     for connection in running_sessions():  # of a test that failed; this run has a folder of its own for them
         stop_all(connection.session_dir)
-
-
-class Journey:
-    """What a user sees and does."""
-
-    def __init__(self, lab: LabPage) -> None:
-        self.lab = lab
-        self.page = lab.page
-        self.problems: list[str] = []
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("console", self._console)
-        self.side = self.page.locator(".himalia-SideBar")
-        self.status = self.page.locator(".himalia-Status button")
-
-    def _console(self, message: Any) -> None:
-        if message.type == "error":
-            self.problems.append(f"{message.text} ({message.location.get('url')})")
-
-    def card(self, name: str) -> Any:
-        """A cluster of the side bar."""
-        return self.side.locator(".himalia-Cluster", has=self.page.locator("h3", has_text=name))
-
-    def says(self, locator: Any, words: str) -> None:
-        """Wait until it shows this: a regular expression."""
-        locator.filter(has_text=re.compile(words)).first.wait_for()
-
-    def button(self, name: str) -> Any:
-        """A button of an open dialog."""
-        return self.page.locator(".jp-Dialog").get_by_role("button", name=name)
-
-    def frame_of(self, cluster: str) -> Any:
-        """What the panel shows, once it is a page of this cluster."""
-        self.page.locator(f".himalia-Frame:visible[src*='/himalia/{cluster}/']").wait_for()
-        return self.page.frame_locator(".himalia-Frame:visible")
-
-    def go_to(self, notebook: str) -> None:
-        """Work in another notebook, in the place of the first."""
-        self.page.evaluate(_OPEN, notebook)
-        self.page.wait_for_function(
-            "name => { const widget = window.jupyterapp.shell.currentWidget;"
-            " return widget?.context?.path === name && widget.context.isReady"
-            " && widget.sessionContext?.session?.kernel?.connectionStatus === 'connected'; }",
-            arg=notebook,
-        )
-
-    def run_cells(self) -> None:
-        """Run the notebook, without waiting for its end."""
-        self.page.evaluate("void window.jupyterapp.commands.execute('runmenu:run-all')")
-
-
-def cluster_named(journey: Journey, name: str) -> str:
-    found: str = journey.card(name).get_attribute("data-cluster")
-    return found
 
 
 @pytest.mark.usefixtures("no_cluster_stays")

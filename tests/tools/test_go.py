@@ -18,7 +18,7 @@ def _go(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_it_explains_its_commands() -> None:
     run = _go("--help")
     assert run.returncode == 0
-    assert all(command in run.stdout for command in ("notebook", "test", "lint", "types", "docs", "pictures"))
+    assert all(command in run.stdout for command in ("notebook", "test", "lint", "types", "docs", "pictures", "hub"))
 
 
 def test_it_refuses_a_command_it_does_not_know() -> None:

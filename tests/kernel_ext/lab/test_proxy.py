@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
+from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
 from tornado.httpclient import HTTPRequest
 from tornado.httpserver import HTTPServer
@@ -22,7 +25,9 @@ from himalia.cluster.launchers import session
 from himalia.cluster.launchers.boot import ConnectionInfo, NodeOptions
 from himalia.cluster.launchers.local import start_head
 from himalia.cluster.protocol.common import Address
-from himalia.kernel_ext.lab.proxy import headers_for, is_within, target_of
+from himalia.kernel_ext.lab.clusters import Clusters
+from himalia.kernel_ext.lab.handlers import handlers
+from himalia.kernel_ext.lab.proxy import ProxyHandler, headers_for, is_within, target_of
 from tests.kernel_ext.lab.conftest import PREFIX, TOKEN, Answer, JupyterServer
 from tests.support.certificates import self_signed
 
@@ -191,6 +196,35 @@ async def test_an_action_passes_with_the_servers_check_against_forged_requests_a
     answer = await ask(jupyter, "POST", path, {"a": 1}, headers={**cookie, "X-XSRFToken": cookies["_xsrf"]})
     assert answer.status == 202
     assert json.loads(json.loads(answer.body)["body"]) == {"a": 1}
+
+
+def refuses_forged(handler_class: type[ProxyHandler], method: str) -> bool:
+    handler = handler_class.__new__(handler_class)
+    handler.request = SimpleNamespace(method=method)  # type: ignore[assignment]
+    try:
+        handler.check_xsrf_cookie()
+    except web.HTTPError as error:
+        return error.status_code == 403
+    return False
+
+
+def test_a_hub_that_checks_what_is_read_checks_it_all_but_scripts_and_styles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As JupyterHub does since 4.1: the check asks for a header that a browser does not send with a module."""
+
+    def check(handler: JupyterHandler) -> None:
+        raise web.HTTPError(403)
+
+    monkeypatch.setattr(JupyterHandler, "check_xsrf_cookie", check)
+    rules = handlers("/", Clusters())
+
+    def handler_of(path: str) -> Any:
+        return next(rule[1] for rule in rules if re.fullmatch(rule[0], f"/himalia/{'0' * 16}/{path}"))
+
+    for path in ("static/shell.js", "static/bokeh.min.js", "static/dashboard.css"):
+        assert not refuses_forged(handler_of(path), "GET")
+        assert refuses_forged(handler_of(path), "POST")
+    for path in ("page/overview", "api/v1/version", "static/", "static/../api/v1/tasks", "static/x/y"):
+        assert refuses_forged(handler_of(path), "GET")
 
 
 async def test_only_clusters_of_this_user_are_reached_and_no_other_place(

@@ -40,28 +40,42 @@ def test_without_a_dashboard_it_says_so(kernel: Notebook) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "place"),
+    ("variables", "place", "logs_in"),
     [
-        ({}, "http://127.0.0.1:8265"),
-        ({"JUPYTERHUB_SERVICE_PREFIX": "/user/eva/"}, "/user/eva/proxy/8265"),
-        ({"HIMALIA_DASHBOARD_LINK": "https://lab.example/{LAB}/{port}/", "LAB": "x"}, "https://lab.example/x/8265"),
+        ({}, "http://127.0.0.1:8265", True),
+        ({"HIMALIA_JUPYTER_PREFIX": "/"}, "http://127.0.0.1:8265", True),
+        ({"JUPYTERHUB_SERVICE_PREFIX": "/user/eva/"}, "/user/eva/proxy/8265", True),
         (
-            {"HIMALIA_DASHBOARD_LINK": "{scheme}://{host}:1{port}", "JUPYTERHUB_SERVICE_PREFIX": "/user/eva/"},
-            "http://127.0.0.1:18265",
+            {"JUPYTERHUB_SERVICE_PREFIX": "/user/eva/", "HIMALIA_JUPYTER_PREFIX": "/user/eva/"},
+            "/user/eva/himalia/c1",
+            False,
+        ),
+        (
+            {"HIMALIA_DASHBOARD_LINK": "https://lab.example/{LAB}/{port}/", "LAB": "x"},
+            "https://lab.example/x/8265",
+            True,
+        ),
+        (
+            {
+                "HIMALIA_DASHBOARD_LINK": "{scheme}://{host}:1{port}/{cluster}",
+                "JUPYTERHUB_SERVICE_PREFIX": "/user/eva/",
+            },
+            "http://127.0.0.1:18265/c1",
+            True,
         ),
     ],
 )
 def test_the_link_goes_where_the_browser_can_follow(
-    variables: dict[str, str], place: str, monkeypatch: pytest.MonkeyPatch
+    variables: dict[str, str], place: str, logs_in: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("JUPYTERHUB_SERVICE_PREFIX", "HIMALIA_DASHBOARD_LINK"):
+    for name in ("JUPYTERHUB_SERVICE_PREFIX", "HIMALIA_JUPYTER_PREFIX", "HIMALIA_DASHBOARD_LINK"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert dashboard_place("http://127.0.0.1:8265") == place
+    assert dashboard_place("http://127.0.0.1:8265", "c1") == (place, logs_in)
 
 
 def test_a_template_that_can_not_be_filled_in_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HIMALIA_DASHBOARD_LINK", "https://{no_such_variable}/")
     with pytest.raises(UsageProblem, match="no_such_variable"):
-        dashboard_place("http://127.0.0.1:8265")
+        dashboard_place("http://127.0.0.1:8265", "c1")
