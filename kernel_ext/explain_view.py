@@ -110,7 +110,7 @@ def _text(diagnosis: Diagnosis, said: list[str]) -> str:
     for number, finding in enumerate(diagnosis.findings, 1):
         lines.append(f"{number}. {_headline(finding)}")
         lines += [f"     {_evidence(line)}" for line in finding.evidence]
-        if where := _where(finding):
+        if where := _where(finding, diagnosis.cell):
             lines.append(f"     {where}")
         lines.append(f"   → {finding.advice}")
     lines.append("  Where the time of all CPUs went:")
@@ -132,7 +132,7 @@ def _html(diagnosis: Diagnosis, said: list[str]) -> str:
     parts = [card(_title(diagnosis), f"took {_summary(diagnosis)}", colour, [])]
     if verdict := _verdict(diagnosis):
         parts.append(f'<div style="margin:4px 0">{escape(verdict)}</div>')
-    parts += [_finding_html(number, finding) for number, finding in enumerate(diagnosis.findings, 1)]
+    parts += [_finding_html(number, finding, diagnosis.cell) for number, finding in enumerate(diagnosis.findings, 1)]
     capacity = diagnosis.wall * diagnosis.slots
     if capacity:
         parts.append(_caption("Where the time of all CPUs went"))
@@ -159,17 +159,17 @@ def _evidence(line: str) -> str:
     return line[:1].upper() + line[1:]
 
 
-def _where(finding: Finding) -> str:
+def _where(finding: Finding, cell: int) -> str:
     if not finding.lines:
         return ""
     word = "line" if len(finding.lines) == 1 else "lines"
-    return f"See {word} {', '.join(map(str, finding.lines))} of the cell"
+    return f"See In [{cell}], {word} {', '.join(map(str, finding.lines))}"
 
 
-def _finding_html(number: int, finding: Finding) -> str:
+def _finding_html(number: int, finding: Finding, cell: int) -> str:
     colour = COLOURS.get(finding.cause, BAD)
     facts = [_evidence(line) for line in finding.evidence]
-    if where := _where(finding):
+    if where := _where(finding, cell):
         facts.append(where)
     return (
         f'<div style="margin:6px 0;padding-left:10px;border-left:3px solid {colour}">'

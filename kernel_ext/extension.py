@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..cluster.core import current, session
 from ..cluster.core.script_output import OutputSink, ScriptOutput
+from ..cluster.protocol import places
 from .cells import CellTable
 from .failures import FailureLog
 from .kernels import KernelFront, front_of
 from .live_tasks import LiveTasks
 from .output import OutputRouter
-from .places import cell_names
+from .places import cell_name
 from .roots import notebook_roots
 from .wakeup import SignalWakeup, loop_of
 
@@ -62,6 +63,7 @@ class Extension:
         self.shell.events.register("post_run_cell", self._cell_ended)
         install_magics(self)
         install_formatters(self.shell, lambda: self.cards)
+        places.ask_kernel(partial(cell_name, self.shell))
         if self.wakeup is not None:
             self.wakeup.install()
         session.on_connect.append(self.attach)
@@ -104,6 +106,7 @@ class Extension:
         autoreload_of(self.shell).switch_off()
         remove_magics(self)
         remove_formatters(self.shell)
+        places.ask_kernel(None)
         if self.cards is not None:
             self.cards.detach()
             self.cards.buttons.close()
@@ -120,7 +123,6 @@ class Extension:
         if core is not None:
             core.cell_provider = None
             core.cell_cancelled = None
-            core.name_files = None
             core.name_roots = None
             if core.unseen is not None:
                 core.unseen.watching.is_over = None
@@ -144,7 +146,6 @@ class Extension:
 
         core.cell_provider = provide
         core.cell_cancelled = self.cells.renew
-        core.name_files = partial(cell_names, self.shell)
         core.name_roots = partial(notebook_roots, self.shell)
         if core.log_sink is not None:  # None: the user asked for no output
             core.log_sink = self.router

@@ -14,7 +14,7 @@ from ..cluster.gcs.client import GcsClient
 from ..cluster.protocol.core_messages import ObjectsHeld, ReferenceKind
 from ..cluster.protocol.ids import object_counter, object_owner
 from ..cluster.telemetry.objects import ObjectRow, merge_reports
-from .places import place_text
+from .places import cell_file, place_text
 from .process_names import ASK_SECONDS, ProcessNames
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Others"]
 
-_SITE: Final = re.compile(r"(.*):(\d+) in (.*)", re.DOTALL)
+_SITE: Final = re.compile(r"(.*)(?::|, line )(\d+)(?: in (.*))?", re.DOTALL)
 _KINDS: Final = {
     ReferenceKind.PINNED_IN_MEMORY: "a value of it in {}",
     ReferenceKind.USED_BY_PENDING_TASK: "a task that {} has submitted, which has it as an argument",
@@ -63,7 +63,7 @@ class Others:
 
     def _place(self, row: ObjectRow) -> str:
         cell, found = row.cell, _SITE.fullmatch(row.site)
-        site = Site(found[1], int(found[2]), found[3]) if found else None
+        site = Site(cell_file(self._shell, found[1]), int(found[2]), found[3] or "<module>") if found else None
         if cell is not None and cell.job_id != self._names.core.job_id:
             return f"{place_text(self._shell, row.maker, None, site)}{_cell_of_another(cell)}"
         return place_text(self._shell, row.maker, cell, site)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..cluster.core.sites import Site
     from ..cluster.protocol.common import Cell
 
-__all__ = ["call_lines", "cell_names", "cell_number", "place_text"]
+__all__ = ["call_lines", "cell_file", "cell_name", "cell_number", "place_text"]
 
 _MOST: Final = 3  # lines that are named; a cell that calls a function on more says how many
 
@@ -43,10 +43,16 @@ def cell_number(shell: Any, filename: str) -> int | None:
     return number
 
 
-def cell_names(shell: Any, files: list[str]) -> dict[str, str]:
-    """Of these files, those that are cells of the notebook: ``In [n]``."""
-    numbers = {file: cell_number(shell, file) for file in files}
-    return {file: f"In [{number}]" for file, number in numbers.items() if number is not None}
+def cell_name(shell: Any, filename: str) -> str:
+    """``In [n]``, if the file is a cell of the notebook."""
+    number = cell_number(shell, filename)
+    return f"In [{number}]" if number is not None else ""
+
+
+def cell_file(shell: Any, name: str) -> str:
+    """The made-up file name of ``In [n]``; another file's name as it is."""
+    files = getattr(shell.compile, "_filename_map", {})
+    return next((file for file, number in files.items() if name == f"In [{number}]"), name)
 
 
 def _lines(maker: str, site: Site) -> str:

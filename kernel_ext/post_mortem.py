@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, ClassVar, Final
 
 from ..cluster.protocol.frames import FrameSnapshot, Variable
+from ..cluster.protocol.places import frame_place
 from ..cluster.serialization.values import deserialize
 
 __all__ = ["Absent", "PostMortem", "UnknownCommand"]
@@ -207,7 +208,7 @@ class PostMortem:
         snapshot = frame.snapshot
         mark = ">" if number == self._at else " "
         text = frame.line(snapshot.line)
-        place = f"{mark} {snapshot.filename}({snapshot.line}){snapshot.function}()"
+        place = f"{mark} {frame_place(snapshot.filename, snapshot.line)}{snapshot.function}()"
         return f"{place}\n  -> {text.strip()}" if text is not None else place
 
     def _evaluate(self, text: str, show: Callable[[Any], str]) -> str:

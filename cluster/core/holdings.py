@@ -143,4 +143,4 @@ def _maker(ref: ObjectRef) -> tuple[str, Cell | None, str]:
     if not isinstance(made, Plan | Made):
         return "", None, ""
     site = made.site
-    return made.name, made.cell, f"{site.filename}:{site.line} in {site.function}" if site is not None else ""
+    return made.name, made.cell, site.text() if site is not None else ""

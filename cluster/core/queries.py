@@ -15,6 +15,7 @@ from ..protocol.gcs_messages import ActorInfo, ActorSpec, GetActor, KvPut, ListS
 from ..protocol.held_messages import ExplainObject
 from ..protocol.ids import make_object_id, task_counter
 from ..protocol.metric_messages import DescribeMetrics, MetricsHeld
+from ..protocol.places import cells_among
 from ..protocol.stack_messages import FilesNamed, NameFiles, StackQuestion, StackStop
 from .actor_class import ActorHandle, meta_of
 from .borrowing import BorrowOps
@@ -43,13 +44,10 @@ class QueryOps(BorrowOps):
 
     Attributes
     ----------
-    name_files
-        Tells which of some files are cells of this notebook, and their names.
     name_roots
         Tells what has a name in this process, where that is not what the main module has.
     """
 
-    name_files: Callable[[list[str]], dict[str, str]] | None = None
     name_roots: Callable[[], list[Root]] | None = None
     _own_stacks: OwnStacks | None = None
 
@@ -88,8 +86,7 @@ class QueryOps(BorrowOps):
         explain_later(self, peer, message)  # type: ignore[arg-type]  # the whole core
 
     def _on_name_files(self, peer: bytes, message: NameFiles) -> None:
-        names = self.name_files(message.files) if self.name_files is not None else {}
-        self.out.append(Reply(peer, FilesNamed(message.request, names)))
+        self.out.append(Reply(peer, FilesNamed(message.request, cells_among(message.files))))
 
     def job_id_object(self) -> JobID:
         """The job that this process works for."""

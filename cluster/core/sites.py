@@ -13,6 +13,7 @@ import sys
 from typing import Final, NamedTuple
 
 from ..protocol.common import Cell
+from ..protocol.places import cell_of
 
 __all__ = ["Made", "Site", "call_site"]
 
@@ -36,6 +37,15 @@ class Site(NamedTuple):
     filename: str
     line: int
     function: str
+
+    def text(self) -> str:
+        """``In [3], line 2 in make``, or ``/folder/module.py:2 in make``."""
+        cell = cell_of(self.filename)
+        return f"{cell}, line {self.line}{_inside(self)}" if cell else f"{self.filename}:{self.line} in {self.function}"
+
+
+def _inside(site: Site) -> str:
+    return f" in {site.function}" if site.function != "<module>" else ""
 
 
 class Made(NamedTuple):

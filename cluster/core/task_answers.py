@@ -102,7 +102,7 @@ def describe_task(core: Core, message: DescribeTask) -> TaskDescribed:
         site = record.plan.site
         told.is_pending, told.missing, told.retries = is_pending, record.waiting, record.retries
         told.resources = record.plan.template.resources
-        told.site = f"{site.filename}:{site.line} in {site.function}" if site is not None else ""
+        told.site = site.text() if site is not None else ""
         told.arguments = _arguments(record)
     return told
 

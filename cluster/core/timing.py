@@ -22,6 +22,7 @@ import msgspec
 
 from ..protocol.common import RESOURCE_UNIT
 from ..protocol.ids import object_counter, object_owner
+from ..protocol.places import place_text
 from ..telemetry.phases import Phase, PhaseLog, Tap
 from .records import Plan, Record
 from .refs import ObjectRef
@@ -261,9 +262,9 @@ class DriverTiming(CoreTiming):
         while frame is not None:
             code = frame.f_code
             if not where and not (frame.f_globals.get("__name__") or "").startswith(_OURS):
-                where = f"{code.co_name} ({code.co_filename}:{frame.f_lineno})"
-                if code.co_filename == self.filename:
-                    where = f"line {frame.f_lineno} of the cell"
+                where = place_text(code.co_filename, frame.f_lineno)
+                if code.co_filename != self.filename:
+                    where = f"{code.co_name} ({where})"
             if code.co_filename == self.filename:
                 return frame.f_lineno, where, waits
             frame = frame.f_back

@@ -41,13 +41,13 @@ KINDS: Final = 1_000
 _FIRST_SUMMARY: Final = 1.0  # seconds after which failures alike are summed up; then twice as long each time
 _LAST_SUMMARY: Final = 60.0
 
-_PLACE: Final = re.compile(r'File "([^"]*)", line (\d+)')
+_PLACE: Final = re.compile(r'(?:File "[^"]*"|In \[\d+\]), line \d+')
 
 
 def kind_of(text: str, last: str) -> str:
     """What failures alike have in common: exception and innermost line; not the message, which has values in it."""
     places = _PLACE.findall(text)
-    return f"{last.partition(':')[0]} {' '.join(places[-1]) if places else ''}"
+    return f"{last.partition(':')[0]} {places[-1] if places else ''}"
 
 
 class Watched(msgspec.Struct, eq=False):

@@ -11,8 +11,9 @@ class FailureGroup(msgspec.Struct, array_like=True, kw_only=True):
     """Attempts of tasks that failed alike: same error, same function, same line of the user's code.
 
     ``error`` is the exception's type, ``message`` the text of the last one. ``file``, ``line`` and ``frame`` (the name
-    of a function) say where the user's code was; empty where it did not run. ``count`` is since the last report, times
-    are seconds since the epoch. ``traceback`` is that of one of them, empty where it was sent before.
+    of a function) say where the user's code was, ``place`` says it in words; empty where it did not run. ``count`` is
+    since the last report, times are seconds since the epoch. ``traceback`` is that of one of them, empty where it was
+    sent before.
     """
 
     job_id: bytes
@@ -30,6 +31,7 @@ class FailureGroup(msgspec.Struct, array_like=True, kw_only=True):
     node_id: bytes = b""
     worker_id: bytes = b""
     traceback: str = ""
+    place: str = ""
 
 
 class ReportFailures(msgspec.Struct, array_like=True, tag=62):

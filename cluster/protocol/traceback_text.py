@@ -9,6 +9,8 @@ from traceback import FrameSummary, StackSummary, TracebackException
 from types import TracebackType
 from typing import Final
 
+from .places import name_cells
+
 __all__ = ["is_internal", "last_user_frame", "remote_traceback"]
 
 _HEAD: Final = "Traceback (most recent call last):\n"
@@ -111,6 +113,6 @@ def remote_traceback(exc: BaseException, *, stack_only: bool = False) -> str:
     summary = TracebackException.from_exception(exc)
     _strip_chain(summary, exc, folders)
     if stack_only:
-        return _HEAD + "".join(summary.stack.format())
+        return name_cells(_HEAD + "".join(summary.stack.format()))
     # Without frames there is no use in the line that announces them.
-    return "".join(summary.format()).replace(f"{_HEAD}himalia.", "himalia.")
+    return name_cells("".join(summary.format()).replace(f"{_HEAD}himalia.", "himalia."))

@@ -4,8 +4,8 @@ A function travels once to each worker, by the hash of its bytes: defining it ag
 another hash and so the new one runs. What it captures travels with it. Two things are said to the user before that
 surprises them: a captured variable that can not be pickled is named, and a large one is reported with its size.
 
-The text of the notebook's cells that the function comes from travels too: the worker has no such file, and its
-tracebacks would show no source lines.
+The text of the notebook's cells that the function comes from travels too, and the cells' numbers: the worker has no
+such file, and its tracebacks would show no source lines and tell of files that do not exist.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 
 import cloudpickle
 
+from ..protocol import places
 from ..protocol.error_system import format_bytes
 from ..protocol.errors import SerializationError
 from .context import state
@@ -128,7 +129,7 @@ def export_function(
     finally:
         state.refs_out = outer
     sources = _sources(function)
-    payload = pickle.dumps((stream, sources), 5)
+    payload = pickle.dumps((stream, sources, places.cells_among(list(sources))), 5)
     return Exported(blake2b(payload, digest_size=HASH_SIZE).digest(), payload, warnings, tuple(refs))
 
 
@@ -153,7 +154,8 @@ def globals_of(function: Callable[..., Any] | type) -> list[Use]:
 
 def import_function(payload: bytes | memoryview) -> Any:
     """Make the function or class of a payload; its cells' text becomes known to tracebacks."""
-    stream, sources = pickle.loads(payload)  # noqa: S301 - peers have authenticated before they send functions
+    stream, sources, names = pickle.loads(payload)  # noqa: S301 - peers have authenticated before they send functions
+    places.note(names)
     for filename, text in sources.items():
         # Without a modification time, linecache does not look for the file and so keeps the entry.
         linecache.cache.setdefault(filename, (len(text), None, text.splitlines(keepends=True), filename))

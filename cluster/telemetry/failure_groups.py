@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from ..protocol.common import Cell
 from ..protocol.failure_messages import FailureGroup, ReportFailures
+from ..protocol.places import place_text
 from ..protocol.traceback_text import last_user_frame, remote_traceback
 from .events import ERROR_TEXT
 
@@ -121,6 +122,7 @@ class FailureGroups:
                 file=file,
                 line=line,
                 frame=failure.frame,
+                place=place_text(file, line) if file else "",
                 first=failure.at,
                 cells=[],
                 node_id=self._node_id,

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ..protocol.places import place_text
 from ..protocol.stack_messages import FoldedStack, Frame, Profile, Stacks, ThreadStack
 
 __all__ = [
@@ -18,7 +19,6 @@ __all__ = [
     "merge_profiles",
     "parse_dump",
     "parse_recording",
-    "place_text",
     "rename_files",
     "speedscope",
     "stacks_text",
@@ -162,17 +162,9 @@ def rename_files(frames: list[Frame], names: Mapping[str, str]) -> list[Frame]:
 # -- as text, and in the formats of others ----------------------------------------------------------------------------
 
 
-def place_text(frame: Frame) -> str:
-    """``In [3], line 2``, or ``module.py:2``."""
-    if frame.cell:
-        return f"{frame.cell}, line {frame.line}"
-    name = "/".join(frame.file.split("/")[-2:])
-    return f"{name}:{frame.line}" if frame.line else name
-
-
 def frame_text(frame: Frame) -> str:
     """A function with its place."""
-    return f"{frame.name} ({place_text(frame)})"
+    return f"{frame.name} ({place_text(frame.file, frame.line, frame.cell)})"
 
 
 def folded_text(profile: Profile) -> str:

@@ -7,6 +7,7 @@ from collections import deque
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from ..protocol.places import frame_place
 from .peers import Job
 
 if TYPE_CHECKING:
@@ -56,6 +57,13 @@ class PdbSession(pdb.Pdb):
         return text
 
     # -- as pdb -----------------------------------------------------------------------------------------------------
+
+    def format_stack_entry(self, frame_lineno: tuple[FrameType, int], lprefix: str = ": ") -> str:
+        """A frame in one line; a cell is called what it is in the notebook, not what its kernel named its file."""
+        text = super().format_stack_entry(frame_lineno, lprefix)
+        frame, line = frame_lineno
+        filename = self.canonic(frame.f_code.co_filename)
+        return text.replace(f"{filename}({line})", frame_place(frame.f_code.co_filename, line), 1)
 
     def interaction(self, frame: FrameType | None, traceback: Any) -> None:
         """Talk to the driver at one place."""

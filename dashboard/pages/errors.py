@@ -24,10 +24,8 @@ def error_key(row: Mapping[str, Any]) -> str:
 
 
 def _where(row: Mapping[str, Any]) -> str:
-    if not row["file"]:
-        return ""
-    name = "/".join(row["file"].split("/")[-2:])
-    return f"{name}:{row['line']}" + (f" in {row['frame']}" if row["frame"] else "")
+    inside = f" in {row['frame']}" if row["frame"] not in ("", "<module>") else ""
+    return f"{row['place']}{inside}" if row["place"] else ""
 
 
 def _cells(row: Mapping[str, Any]) -> str:

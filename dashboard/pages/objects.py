@@ -182,7 +182,7 @@ def _object_row(row: dict[str, Any], names: Mapping[str, str], hosts: Mapping[st
         row["object_id"],
         row["object_size"] if row["object_size"] >= 0 else None,
         "put" if row["origin"] == "PUT" else row["function"],
-        site_name(row["call_site"], row["cell"]),
+        site_name(row["call_site"]),
         in_cell(row["cell"]),
         names.get(holder, holder[:6]) if holder else "nobody",
         _HELD.get(row["reference_type"], row["reference_type"].lower().replace("_", " ")),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import zlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ...cluster.protocol.common import Cell
 from ...cluster.telemetry.events import TaskState
@@ -33,8 +32,6 @@ __all__ = [
     "state_name",
     "took",
 ]
-
-_CELL_FILE: Final = re.compile(r"ipykernel_\d+/\d+\.py:(\d+)$")
 
 _NAMES = {
     TaskState.PENDING_ARGS: "waiting",
@@ -78,15 +75,10 @@ def in_cell(execution: int | None) -> str:
     return f"In [{execution}]" if execution else ""
 
 
-def site_name(site: str, cell: int | None) -> str:
-    """Where in the code something was made, as people are told.
-
-    A cell's file is a name of ipykernel's own, so of it only the line is said; of a path, its last two parts.
-    """
+def site_name(site: str) -> str:
+    """Where in the code something was made, as people are told: of a path, its last two parts."""
     file, _, function = site.partition(" in ")
-    line = _CELL_FILE.search(file) if cell else None
-    place = f"line {line[1]}" if line else "/".join(file.split("/")[-2:])
-    return place + (f" in {function}" if function and function != "<module>" else "")
+    return "/".join(file.split("/")[-2:]) + (f" in {function}" if function and function != "<module>" else "")
 
 
 def seconds_of(milliseconds_since: int | None) -> float | None:

@@ -20,8 +20,8 @@ from html import escape
 from importlib.resources import files
 from typing import Final
 
+from ...cluster.protocol.places import place_text
 from ...cluster.protocol.stack_messages import FoldedStack, Frame, Profile
-from ...cluster.telemetry.profiles import place_text
 
 __all__ = ["Box", "Hot", "flame_html", "flame_page", "flame_text", "flame_tree", "hottest"]
 
@@ -248,7 +248,15 @@ def hottest(profile: Profile, most: int = 15) -> list[Hot]:
             frames[key] = max(frames.get(key, (0, shown[-1])), (stack.count, shown[-1]), key=lambda one: one[0])
     ordered = sorted(own, key=lambda key: -own[key])[:most]
     rate = profile.rate
-    return [Hot(key[0], place_text(frames[key][1]), own[key] / rate, total[key] / rate) for key in ordered]
+    return [
+        Hot(
+            key[0],
+            _place(frames[key][1]),
+            own[key] / rate,
+            total[key] / rate,
+        )
+        for key in ordered
+    ]
 
 
 def flame_text(profile: Profile, most: int = 15) -> str:
@@ -259,3 +267,7 @@ def flame_text(profile: Profile, most: int = 15) -> str:
     lines = [_summary(profile, flame_tree(profile)), *profile.notes, f"{'own':>8}  {'total':>8}  function"]
     lines += [f"{row.own:6.2f} s  {row.total:6.2f} s  {row.name} ({row.place})" for row in rows]
     return "\n".join(lines)
+
+
+def _place(frame: Frame) -> str:
+    return place_text(frame.file, frame.line, frame.cell)

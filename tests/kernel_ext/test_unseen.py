@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.kernel_ext.notebook import Notebook
 
 DEFINE = """
@@ -20,12 +22,17 @@ def test_the_traceback_of_a_task_that_nobody_gets_stands_once_under_its_cell(any
     assert told.count("Traceback (most recent call last)") == 1
     assert told.count("ValueError: no good: 7\n") == 2  # in the title, and at the end of the traceback
     assert told.endswith("Task `bad` failed 39 more times in this way (the first: ValueError: no good: 7)\n")
-    assert "raise ValueError" in told
+    assert re.search(r"\n  In \[\d+\], line \d, in bad\n    raise ValueError", told)
+    assert "ipykernel_" not in told
     assert cell.stream() == "submitted\n"
     assert other.stream("stderr") == ""
     again = any_kernel.run("try:\n    himalia.get(refs[3])\nexcept ValueError as error:\n    print(error.args)")
     assert again.stream() == "('no good: 7',)\n"
     assert cell.stream("stderr") == told
+    kinds = any_kernel.run(
+        "from himalia.util.state import list_errors\nprint([row.place for row in list_errors(detail=True)])"
+    )
+    assert re.fullmatch(r"\['In \[\d+\], line \d'\]\n", kinds.stream()), kinds.stream()
 
 
 def test_an_error_that_the_cell_gets_is_not_told_again(kernel: Notebook) -> None:

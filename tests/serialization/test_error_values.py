@@ -173,7 +173,7 @@ def test_notes_and_traceback_text_arrive() -> None:
 
 def test_an_error_within_a_value_travels_too() -> None:
     error = failed(Picky(1, "x")).as_instanceof_cause()
-    [back] = import_function(dumps_by_value((dumps_by_value([error]), {})))
+    [back] = import_function(dumps_by_value((dumps_by_value([error]), {}, {})))
     assert isinstance(back, Picky)
     assert isinstance(back, RayTaskError)
     assert back.first == 1

@@ -99,6 +99,7 @@ def error_groups(source: Source) -> list[StateRecord]:
             file=group["file"],
             line=group["line"],
             frame=group["frame"],
+            place=group["place"],
             first_time_ms=round(group["first"] * 1000),
             last_time_ms=round(group["last"] * 1000),
             job_id=group["job_id"].hex(),

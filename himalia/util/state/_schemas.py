@@ -408,7 +408,8 @@ class ErrorGroupState(StateRecord):
     """Attempts of tasks that failed alike: same error, function and line of the user's code.
 
     ``message``, ``task_id`` and ``worker_id`` are those of the last one, ``traceback`` is that of one of them. ``file``
-    and ``line`` say where the user's code was, in the function ``frame``; they are empty where a worker died.
+    and ``line`` say where the user's code was, in the function ``frame``; they are empty where a worker died. ``place``
+    is the same for reading: ``In [5], line 3`` for code of a notebook.
     """
 
     kind: ClassVar[str] = "errors"
@@ -430,3 +431,4 @@ class ErrorGroupState(StateRecord):
     worker_id: str = field(default="", metadata=_DETAIL)
     node_ids: list[str] | None = field(default=None, metadata=_DETAIL)
     traceback: str | None = field(default=None, metadata=_DETAIL)
+    place: str = field(default="", metadata=_DETAIL)

@@ -23,6 +23,7 @@ from himalia.cluster.core.refs import ObjectRef
 from himalia.cluster.gcs.client import GcsClient, Reachable
 from himalia.cluster.protocol.common import Address, NodeInfo
 from himalia.cluster.protocol.ids import OBJECT_ID_SIZE, TASK_ID_SIZE, WORKER_ID_SIZE
+from himalia.cluster.protocol.places import cells_among
 from himalia.cluster.protocol.stack_messages import (
     FilesNamed,
     Frame,
@@ -298,7 +299,7 @@ class _Asking:
         names: dict[str, str] = {}
         for driver in [one.address for _, one in self._known if one.is_driver and one.address is not None]:
             if core is not None and driver.worker_id == core.worker_id:
-                names |= core.name_files(files) if core.name_files is not None else {}
+                names |= cells_among(files)
                 continue
             try:
                 asked.append(self._client.post(driver, NameFiles(files), is_raylet=False))

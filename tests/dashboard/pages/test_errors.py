@@ -8,11 +8,12 @@ from himalia.dashboard.pages.errors import error_key
 from tests.dashboard.pages.showing import NODE, Shown
 
 FAILED: dict[str, Any] = {
-    "error": "ValueError", "function": "f", "count": 3, "cells": [2, 4], "message": "<script>no", "file": "/a/b/x.py",
-    "line": 7, "frame": "inner", "first_time_ms": 1_000_000, "last_time_ms": 1_004_000, "task_id": "t1",
-    "worker_id": "w1", "node_ids": [NODE], "traceback": 'Traceback\n  File "x.py"\nValueError: <script>no',
+    "error": "ValueError", "function": "f", "count": 3, "cells": [2, 4], "message": "<script>no",
+    "file": "/a/b/x.py", "place": "b/x.py:7", "line": 7, "frame": "inner", "first_time_ms": 1_000_000,
+    "last_time_ms": 1_004_000, "task_id": "t1", "worker_id": "w1",
+    "node_ids": [NODE], "traceback": 'Traceback\n  File "x.py"\nValueError: <script>no',
 }  # fmt: skip
-CRASHED = {**FAILED, "error": "WorkerCrashedError", "file": "", "line": 0, "frame": "", "traceback": None}
+CRASHED = {**FAILED, "error": "WorkerCrashedError", "file": "", "place": "", "line": 0, "frame": "", "traceback": None}
 
 
 def test_failures_are_counted_by_kind() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 from tests.kernel_ext.notebook import Cell, Notebook
@@ -42,7 +43,7 @@ def test_the_frames_of_a_failed_task_can_be_walked(kernel: Notebook) -> None:
     failed(kernel)
     where = run(kernel, "%rdebug open").stream()
     assert "task `ratio` failed: ZeroDivisionError" in where
-    assert "ratio()" in where
+    assert re.search(r"> In \[\d+\], line \d+, in ratio\(\)", where)
     assert "-> return total / (len(rows) - limit)" in where
     assert run(kernel, "%rdebug p rows, total").stream() == "([1, 2], 3)\n"
     assert run(kernel, "%rdebug p limit ;; p total").stream() == "2\n3\n"
@@ -104,6 +105,7 @@ def test_a_task_can_be_stepped_through_from_the_notebook(kernel: Notebook) -> No
         assert "-> breakpoint()" in attached
         attached = run(kernel, "%rdebug next").stream()
     assert "doubled = 2 * n" in attached
+    assert re.search(r"> In \[\d+\], line \d, in steps\(\)", attached)
     assert run(kernel, "%rdebug p n").stream() == "20\n"
     assert "return doubled + 1" in run(kernel, "%rdebug next").stream()
     assert run(kernel, "%rdebug p doubled").stream() == "40\n"

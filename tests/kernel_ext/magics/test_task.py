@@ -101,8 +101,8 @@ def test_errors_show_the_lines_of_the_cell(kernel: Notebook) -> None:
     cell = kernel.run("%%task --wait\nx = 1\n\ndef broken(v):\n    return v / 0\nbroken(x)")
     assert cell.error == "RayTaskError(ZeroDivisionError)"
     number = kernel.value("len(In) - 2")
-    assert re.search(rf'File "In \[{number}\]", line 6, in <module>\n +broken\(x\)', cell.traceback)
-    assert re.search(rf'File "In \[{number}\]", line 5, in broken\n +return v / 0', cell.traceback)
+    assert re.search(rf"  In \[{number}\], line 6, in <module>\n +broken\(x\)", cell.traceback)
+    assert re.search(rf"  In \[{number}\], line 5, in broken\n +return v / 0", cell.traceback)
     assert "kernel_ext" not in cell.traceback
     assert "magics" not in cell.traceback
 
