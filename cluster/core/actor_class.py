@@ -14,6 +14,7 @@ from ..serialization.signature import CallSignature
 from ..serialization.values import deserialize, dumps_by_value
 from .api_core import require_engine
 from .exports import Exports
+from .groups import choose_strategy
 from .id_types import ActorID
 from .options import (
     ACTOR_OPTIONS,
@@ -24,7 +25,6 @@ from .options import (
 )
 from .refs import ObjectRef
 from .requests import RequestFailed
-from .strategies import encode_strategy
 
 if TYPE_CHECKING:
     from ..serialization.reloading import Code
@@ -102,6 +102,9 @@ class ActorClass:
         is_async = shared.is_async
         concurrency = options.get("max_concurrency")
         cell = core.current_cell()
+        asked = options.get("scheduling_strategy")
+        need = {**placement, **{key: max(units, placement.get(key, 0)) for key, units in held.items()}}
+        strategy, captures = choose_strategy(core, asked, need, held, f"actor `{shared.name}`")
         exported = shared.exports.current(core, cell)
         spec = ActorSpec(
             exported.content_hash,
@@ -120,7 +123,7 @@ class ActorClass:
             is_async,
             options.get("concurrency_groups") or {},
             options.get("max_pending_calls") or -1,
-            encode_strategy(options.get("scheduling_strategy")),
+            strategy,
             options.get("label_selector") or {},
             core.merge_runtime_env(encode_runtime_env(options.get("runtime_env"))),
             cell,
@@ -129,6 +132,7 @@ class ActorClass:
             code=core.code,
             root=core.output_root(),
             events=options.get("enable_task_events") is not False,
+            capture=captures,
         )
         try:
             actor_id, ref = core.create_actor(spec, exported, args, kwargs, bool(options.get("get_if_exists")))

@@ -9,6 +9,7 @@ from ..protocol.common import Death, DeathKind
 from ..protocol.error_base import Origin
 from ..protocol.errors import (
     ActorDiedError,
+    ActorPlacementGroupRemoved,
     ActorUnavailableError,
     ActorUnschedulableError,
     NodeDiedError,
@@ -19,10 +20,12 @@ from ..protocol.errors import (
     RaySystemError,
     RayTaskError,
     TaskCancelledError,
+    TaskPlacementGroupRemoved,
     TaskUnschedulableError,
     WorkerCrashedError,
 )
 from ..protocol.ids import make_task_id
+from ..protocol.raylet_messages import LeaseRefused
 from ..serialization.error_values import deserialize_error, serialize_error
 from .actor_calls import ActorClient
 from .records import LeasedWorker, Record
@@ -81,6 +84,8 @@ def worker_death(record: Record, death: Death, worker: LeasedWorker) -> bytes:
     origin = origin_of(record, worker)
     if death.kind == DeathKind.OUT_OF_MEMORY:
         return pickle_error(OutOfMemoryError(what, origin=origin))
+    if death.kind == DeathKind.GROUP_REMOVED:
+        return pickle_error(TaskPlacementGroupRemoved(f"`{record.plan.name}` ended: {death.detail}", origin=origin))
     if death.kind == DeathKind.NODE_DIED:
         return pickle_error(NodeDiedError(what, origin=origin))
     return pickle_error(
@@ -96,9 +101,10 @@ def cancelled(record: Record) -> bytes:
     return pickle_error(TaskCancelledError(origin.task_id, f"`{record.plan.name}` was cancelled.", origin=origin))
 
 
-def unschedulable(record: Record, text: str) -> bytes:
+def unschedulable(record: Record, refusal: LeaseRefused) -> bytes:
     """No node can ever run the task."""
-    return pickle_error(TaskUnschedulableError(text, origin=origin_of(record)))
+    kind = TaskPlacementGroupRemoved if refusal.group_removed else TaskUnschedulableError
+    return pickle_error(kind(refusal.text, origin=origin_of(record)))
 
 
 def actor_death(client: ActorClient, record: Record | None = None) -> bytes:
@@ -112,6 +118,8 @@ def actor_death(client: ActorClient, record: Record | None = None) -> bytes:
             return pickle_error(died)
     if death is not None and death.kind == DeathKind.UNSCHEDULABLE:
         return pickle_error(ActorUnschedulableError(death.detail, origin=origin))
+    if death is not None and death.kind == DeathKind.GROUP_REMOVED and client.last_address is None:
+        return pickle_error(ActorPlacementGroupRemoved(f"{client.name} never lived: {death.detail}", origin=origin))
     detail = death.detail if death is not None and death.detail else "it is dead"
     return pickle_error(
         ActorDiedError(

@@ -49,7 +49,7 @@ class Leases:
         self.leases: dict[int, LeasedWorker] = {}
         self.dead_raylets: set[bytes] = set()
         self.dirty: list[SchedulingClass] = []
-        self.refuse_error: Callable[[Record, str], bytes] = lambda record, text: b""
+        self.refuse_error: Callable[[Record, LeaseRefused], bytes] = lambda record, message: b""
         self.warn: Callable[[str], None] = lambda text: None
         self.next_due: float | None = None  # when `tick` has something to do: an idle lease is to be returned
 
@@ -115,7 +115,7 @@ class Leases:
             cls.asked[raylet] = self._held(cls, raylet)  # our demand there is over: later tasks ask anew
             queue, cls.queue = cls.queue, deque()
             for record in queue:
-                self.completion.fail(record, self.refuse_error(record, message.text))
+                self.completion.fail(record, self.refuse_error(record, message))
         elif cls.refused != message.text:
             name = f"Task `{cls.queue[0].plan.name}` cannot run. " if cls.queue else ""
             self.warn(name + message.text)

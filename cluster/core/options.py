@@ -72,9 +72,9 @@ METHOD_OPTIONS: Final = frozenset(
 )
 
 _UNSUPPORTED: Final = {
-    "placement_group": "placement groups are not in this version; use resources or node affinity",
-    "placement_group_bundle_index": "placement groups are not in this version",
-    "placement_group_capture_child_tasks": "placement groups are not in this version",
+    "placement_group": "use scheduling_strategy=PlacementGroupSchedulingStrategy(group)",
+    "placement_group_bundle_index": "it is an argument of PlacementGroupSchedulingStrategy",
+    "placement_group_capture_child_tasks": "it is an argument of PlacementGroupSchedulingStrategy",
     "fallback_strategy": "fallback strategies are not in this version; use a soft node affinity",
     "tensor_transport": "direct transport of tensors is not in this version; values go through the object store",
     "enable_tensor_transport": "direct transport of tensors is not in this version",

@@ -12,6 +12,7 @@ from ..protocol.common import NodeInfo, from_units
 from ..protocol.control_messages import CancelOwned, EndJob
 from ..protocol.core_messages import RefInfo
 from ..protocol.gcs_messages import ActorInfo, ActorSpec, GetActor, KvPut, ListState
+from ..protocol.group_messages import GroupUpdate
 from ..protocol.held_messages import ExplainObject
 from ..protocol.ids import make_object_id, task_counter
 from ..protocol.metric_messages import DescribeMetrics, MetricsHeld
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .generator import ObjectRefGenerator
+    from .groups import GroupDesk
     from .holders import Root
     from .own_stacks import OwnStacks
 
@@ -50,15 +52,29 @@ class QueryOps(BorrowOps):
 
     name_roots: Callable[[], list[Root]] | None = None
     _own_stacks: OwnStacks | None = None
+    _group_desk: GroupDesk | None = None
 
     def _install_query_handlers(self) -> None:
         self.handlers[StackQuestion] = lambda peer, message: self._stacks().on_question(peer, message)
         self.handlers[StackStop] = lambda peer, message: self._stacks().on_stop(peer, message)
+        self.answer_handlers[GroupUpdate] = self._on_group_update
         self.handlers[NameFiles] = self._on_name_files
         self.handlers[ExplainObject] = self._on_explain
         self.handlers[CancelOwned] = self._on_control
         self.handlers[EndJob] = self._on_control
         self.handlers[DescribeMetrics] = self._on_describe_metrics
+
+    def groups(self) -> GroupDesk:
+        """What this process knows of placement groups."""
+        if self._group_desk is None:
+            from .groups import GroupDesk  # of those who use them
+
+            self._group_desk = GroupDesk(self)  # type: ignore[arg-type]  # the whole core
+        return self._group_desk
+
+    def _on_group_update(self, peer: bytes, message: GroupUpdate) -> None:
+        if self._group_desk is not None:
+            self._group_desk.update(message.info)
 
     def _stacks(self) -> OwnStacks:
         if self._own_stacks is None:

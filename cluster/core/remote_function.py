@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.common import Cell
+from ..protocol.constraints import membership
 from ..serialization.signature import CallSignature
 from .api_core import require_engine
 from .exports import Exports
+from .groups import GROUP, Member, choose_strategy, current_member
 from .options import TASK_OPTIONS, check_options, encode_runtime_env, task_resources
-from .strategies import encode_strategy
 
 if TYPE_CHECKING:
     from .native import EngineOps
@@ -39,6 +40,7 @@ class RemoteFunction:
         self._name = options.get("name") or self._shared.name
         self.core: EngineOps | None = None
         self.cell: Cell | object | None = _UNSET
+        self.member: Member | None = None  # of a placement group, for which the plan was made
         self.plan: Plan | None = None
         functools.update_wrapper(self, function)
 
@@ -61,7 +63,8 @@ class RemoteFunction:
 
     def plan_for(self, core: EngineOps, cell: Cell | None) -> Plan:
         """Make `plan` fit this core and cell. The native engine keeps here what all tasks of one cell share."""
-        if core is self.core and cell == self.cell and self.plan is not None:
+        member = current_member(core)
+        if core is self.core and cell == self.cell and member == self.member and self.plan is not None:
             self.cell = cell
             return self.plan
         options = self._options
@@ -86,11 +89,16 @@ class RemoteFunction:
             more["backpressure"] = options["_generator_backpressure_num_objects"]
         if isinstance(num_returns, int) and num_returns != 1 and self._shared.is_generator:
             more["generator_returns"] = True
+        resources = task_resources(options)
+        asked = options.get("scheduling_strategy")
+        strategy, captures = choose_strategy(core, asked, resources, resources, f"task `{self._name}`")
+        if membership(strategy) is not None:
+            more[GROUP] = (strategy, captures)
         plan = self.plan = core.make_plan(
             self._name,
             self._shared.exports.current(core, cell),
-            resources=task_resources(options),
-            strategy=encode_strategy(options.get("scheduling_strategy")),
+            resources=resources,
+            strategy=strategy,
             labels=options.get("label_selector"),
             runtime_env=core.merge_runtime_env(encode_runtime_env(env)),
             num_returns=-1 if num_returns == "streaming" else num_returns,
@@ -100,7 +108,7 @@ class RemoteFunction:
             options=more,
             cell=cell,
         )
-        self.core, self.cell = core, cell
+        self.core, self.cell, self.member = core, cell, member
         return plan
 
     def options(self, **options: Any) -> RemoteFunction:

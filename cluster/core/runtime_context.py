@@ -7,8 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.common import from_units
+from ..protocol.constraints import membership
 from ..protocol.ids import make_task_id
-from .id_types import ActorID, JobID, NodeID, TaskID, WorkerID
+from .groups import current_member
+from .id_types import ActorID, JobID, NodeID, PlacementGroupID, TaskID, WorkerID
 from .tasks import task_var
 
 if TYPE_CHECKING:
@@ -168,10 +170,23 @@ class RuntimeContext:
         gcs = self._core.options.gcs
         return gcs.tcp.removeprefix("tcp://") or gcs.ipc
 
+    def get_placement_group_id(self) -> str | None:
+        """The placement group that this code runs in; None outside of any."""
+        group_id = self.current_placement_group_id
+        return None if group_id.is_nil() else group_id.hex()
+
+    @property
+    def current_placement_group_id(self) -> PlacementGroupID:
+        """The placement group that this code runs in; the nil id outside of any."""
+        member = current_member(self._core)
+        found = membership(member[0]) if member is not None else None
+        return PlacementGroupID.nil() if found is None else PlacementGroupID(found[0])
+
     @property
     def should_capture_child_tasks_in_placement_group(self) -> bool:
-        """There are no placement groups."""
-        return False
+        """Whether what this code submits runs in its placement group, too."""
+        member = current_member(self._core)
+        return member is not None and member[1]
 
     def _actor(self) -> Any:
         executor = self._core.executor

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from ..protocol.common import Address, Death, Resources
+from ..protocol.constraints import membership
 from ..protocol.gcs_messages import ActorInfo, ActorSpec
 from ..protocol.transitions import History, new_history
 
@@ -65,23 +66,28 @@ class ActorRecord(msgspec.Struct):
     created: float
     started: float | None
     ended: float | None
+    bundle: int = -1
 
 
 class Actor:
     """One actor. ``rooted``: a detached actor made it, directly or not, so it outlives its job.
 
     ``end_asked``: its last handle went while its constructor ran. ``old_death``: why its life before this one ended.
+
+    ``bundle``: of its placement group, while it has a node.
     """
 
     __slots__ = (
         "actor_id",
         "address",
+        "bundle",
         "created",
         "death",
         "end_asked",
         "ended",
         "error",
         "history",
+        "member",
         "node_id",
         "old_death",
         "restarts",
@@ -97,6 +103,8 @@ class Actor:
         self.rooted = rooted
         self.created = created
         self.state = ActorState.WAITING
+        self.member = membership(spec.strategy)  # of a placement group
+        self.bundle = -1
         self.node_id: bytes | None = None
         self.address: Address | None = None
         self.restarts = 0
@@ -146,6 +154,7 @@ class Actor:
             created=self.created,
             started=self.started,
             ended=self.ended,
+            bundle=self.bundle,
         )
 
     @classmethod
@@ -154,11 +163,17 @@ class Actor:
         actor.state = ActorState(record.state)
         actor.node_id, actor.address, actor.restarts = record.node_id, record.address, record.restarts
         actor.death, actor.error, actor.end_asked = record.death, record.error, record.end_asked
-        actor.started, actor.ended = record.started, record.ended
+        actor.started, actor.ended, actor.bundle = record.started, record.ended, record.bundle
         return actor
 
+    def taken(self) -> Resources:
+        """What it holds of its node: nothing where that is of a bundle."""
+        return self.spec.resources if self.member is None else {}
+
     def promised(self) -> Resources:
-        """What it asked for beyond what it holds, which counts as load of its node."""
+        """What it asked for beyond what it holds, which counts as load of its node; a bundle does that for its own."""
+        if self.member is not None:
+            return {}
         held = self.spec.resources
         extra = {name: units - held.get(name, 0) for name, units in self.spec.placement.items()}
         return {name: units for name, units in extra.items() if units > 0}
@@ -168,9 +183,10 @@ class Actor:
 
 
 class Placed(NamedTuple):
-    """A node was chosen."""
+    """A node was chosen, and a bundle of its placement group if it is in one."""
 
     node_id: bytes
+    bundle: int = -1
 
 
 class Rejected(NamedTuple):

@@ -23,12 +23,12 @@ from typing import ClassVar
 import msgspec
 
 from ..protocol.common import Death, DeathKind
-from ..protocol.constraints import affinity
 from ..protocol.gcs_messages import ActorInfo, ActorSpec, ActorUpdate, ReportActor
 from ..protocol.ids import task_owner
 from ..protocol.raylet_messages import StartActor, StopActor
 from ..protocol.transitions import IllegalTransition, Step
 from .actor_checks import check_actors
+from .actor_placement import ActorPlacement, group_removed
 from .actor_record import (
     ON_NODE,
     Actor,
@@ -45,8 +45,9 @@ from .actor_record import (
 )
 from .commands import Outbox
 from .config import GcsConfig
+from .groups_machine import Groups
 from .nodes_machine import Node, Nodes
-from .placement import choose_busy_node, choose_node, is_feasible
+from .placement import is_feasible
 from .waiting import WaitingActors
 
 __all__ = ["Actors"]
@@ -77,29 +78,27 @@ def _drop(index: dict[bytes, dict[bytes, None]], key: bytes, actor_id: bytes) ->
 
 
 class Actors:
-    """All actors that live, and the last ones that died.
-
-    ``infeasible(actor)`` is called once for each class of actors that no node could ever take.
-    """
+    """All actors that live, and the last ones that died."""
 
     def __init__(
         self,
         config: GcsConfig,
         out: Outbox,
         nodes: Nodes,
+        groups: Groups,
         wall: Callable[[float], float],
-        infeasible: Callable[[Actor], None],
     ) -> None:
         self.config = config
         self._out = out
         self.nodes = nodes
+        self.place = ActorPlacement(nodes, groups)
         self._wall = wall
-        self._infeasible = infeasible
         self.by_id: dict[bytes, Actor] = {}
         self.by_name: dict[tuple[str, str], bytes] = {}  # (namespace, name); never of a dead one
         self.by_worker: dict[bytes, Actor] = {}  # by the worker it lives in
         self.by_job: dict[bytes, dict[bytes, None]] = {}  # the living ones
         self.by_owner: dict[bytes, dict[bytes, None]] = {}  # by the worker that made them; the living ones
+        self.by_group: dict[bytes, dict[bytes, None]] = {}  # by placement group; the living ones
         self.watchers: dict[bytes, set[bytes]] = {}  # peers; also of actors not yet known
         self.queue = WaitingActors()
         self.dead: OrderedDict[bytes, None] = OrderedDict()
@@ -109,20 +108,23 @@ class Actors:
         )
         self.changed: Callable[[Actor, ActorState, int], None] = lambda actor, before, restarts: None
         """Told of each edge: the actor, the state before, and how often it had restarted."""
+        self.infeasible: Callable[[Actor], None] = lambda actor: None
+        """Called once for each class of actors that no node could ever take."""
         self._now = 0.0
 
     # -- the table -----------------------------------------------------------------------------------------------------
 
     def _on_placed(self, actor: Actor, fact: Placed) -> ActorState:
         node = self.nodes.by_id[fact.node_id]
-        actor.node_id = fact.node_id
-        self.nodes.reserve(node, actor.actor_id, actor.spec.resources)
+        actor.node_id, actor.bundle = fact.node_id, fact.bundle
+        self.place.hold(actor)
+        self.nodes.reserve(node, actor.actor_id, actor.taken())
         self.nodes.promise(node, actor.actor_id, actor.promised(), spread=actor.spec.strategy == "SPREAD")
-        self._out.raylet(fact.node_id, StartActor(actor.actor_id, actor.spec, actor.restarts))
+        self._out.raylet(fact.node_id, StartActor(actor.actor_id, actor.spec, actor.restarts, fact.bundle))
         return ActorState.STARTING
 
     def _on_rejected(self, actor: Actor, _fact: Rejected) -> ActorState:
-        self.nodes.refused(self._node_of(actor))
+        self.place.refused(actor)
         self._leave_node(actor)
         if actor.end_asked:
             return self._dead_of(actor, _no_handle())
@@ -281,6 +283,7 @@ class Actors:
 
     def _leave_node(self, actor: Actor) -> None:
         self.nodes.withdraw(self._node_of(actor), actor.actor_id, spread=actor.spec.strategy == "SPREAD")
+        self.place.release(actor)
         self._forget_worker(actor)
         actor.node_id = None
 
@@ -306,6 +309,8 @@ class Actors:
         self._release_name(actor)
         _drop(self.by_job, actor.spec.job_id, actor_id)
         _drop(self.by_owner, actor.spec.owner.worker_id, actor_id)
+        if actor.member is not None:
+            _drop(self.by_group, actor.member[0], actor_id)
         self.watchers.pop(actor_id, None)
         self.dead[actor_id] = None
         actor.spec = msgspec.structs.replace(actor.spec, args=b"", deps=b"")
@@ -324,6 +329,8 @@ class Actors:
         self.by_id[actor.actor_id] = actor
         self.by_job.setdefault(actor.spec.job_id, {})[actor.actor_id] = None
         self.by_owner.setdefault(actor.spec.owner.worker_id, {})[actor.actor_id] = None
+        if actor.member is not None:
+            self.by_group.setdefault(actor.member[0], {})[actor.actor_id] = None
         if actor.spec.name and not actor.end_asked and actor.state is not ActorState.ENDING:
             self.by_name[actor.spec.namespace, actor.spec.name] = actor.actor_id
 
@@ -331,30 +338,16 @@ class Actors:
 
     def _try(self, actor: Actor) -> bool:
         """Find a node for a waiting actor; False if it goes on waiting."""
-        spec = actor.spec
-        wish = affinity(spec.strategy)
-        if wish is not None and wish[1]:
-            wanted = self.nodes.by_id.get(wish[0])
-            if wanted is None or wanted.is_dead:
-                name = wish[0].hex()
-                text = (
-                    f"it may run on node {name} only, which is dead or was never there; use soft=True, or another node"
-                )
-                self.take(actor, End(Death(DeathKind.UNSCHEDULABLE, text)))
-                return True
-        home = spec.owner.node_id
-        chosen = choose_node(spec, self.nodes.open(), home)
-        if chosen is None:
-            chosen = choose_busy_node(spec, self.nodes.unpressed(), home)
-            if chosen is not None:
-                self.nodes.press(chosen, actor.actor_id)
-        if chosen is None:
-            if not self.queue.is_warned(actor) and not is_feasible(spec, self.nodes.living()):
+        decided = self.place.decide(actor)
+        if decided is None:
+            is_new = actor.member is None and not self.queue.is_warned(actor)
+            if is_new and not is_feasible(actor.spec, self.nodes.living()):
                 self.queue.set_warned(actor)
-                self._infeasible(actor)
+                self.infeasible(actor)
             return False
-        self.queue.remove(actor)
-        self.take(actor, Placed(chosen))
+        if isinstance(decided, Placed):
+            self.queue.remove(actor)
+        self.take(actor, decided)
         return True
 
     def at(self, now: float) -> None:
@@ -486,6 +479,11 @@ class Actors:
             actor = self.by_id[actor_id]
             if not actor.is_dead and not actor.outlives_job:
                 self.take(actor, End(death))
+
+    def group_removed(self, group_id: bytes, reason: str, now: float) -> None:
+        self._now = now
+        for actor_id in list(self.by_group.get(group_id, ())):
+            self.take(self.by_id[actor_id], End(group_removed(group_id, reason)))
 
     def check(self) -> None:
         """Raise where two parts of the state contradict each other."""

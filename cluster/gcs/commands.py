@@ -14,6 +14,7 @@ import msgspec
 
 from ..protocol.common import Address
 from ..protocol.gcs_messages import Answer, Failed, GcsMessage, GcsReply
+from ..protocol.group_messages import CommitBundles, PrepareBundles, ReturnBundles
 from ..protocol.node_messages import NodeQuestion
 from ..protocol.raylet_messages import StartActor, StopActor, StopRaylet
 
@@ -35,7 +36,7 @@ __all__ = [
     "Tick",
 ]
 
-RayletCommand = StartActor | StopActor | StopRaylet | NodeQuestion
+RayletCommand = StartActor | StopActor | StopRaylet | NodeQuestion | PrepareBundles | CommitBundles | ReturnBundles
 
 
 # -- events -----------------------------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ class GcsConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``stop_timeout``: how long the end of the cluster waits for raylets to say that they left.
     ``late_tick``: a check of deadlines that is so late means that the GCS was stopped, not that the nodes were silent.
     ``dead_actors_kept``, ``forgotten_actors_kept``: with their record; then only their id, for late callers.
-    ``ended_jobs_kept``, ``dead_processes_kept``, ``dead_nodes_kept``: what the state API can still show.
+    ``removed_groups_kept`` (placement groups), ``ended_jobs_kept``, ``dead_processes_kept``, ``dead_nodes_kept``: what
+    the state API can still show.
     ``task_events_kept``, ``task_event_bytes``: bounds of the ring, whichever is met first. A task has
     about 27 bytes, so the first is met first unless many fail.
     ``cluster_events_kept``: half a kilobyte each. ``failures_kept``: kinds of failures, nine kilobytes each at most.
@@ -34,6 +35,7 @@ class GcsConfig(msgspec.Struct, frozen=True, kw_only=True):
     late_tick: float = 1.0
     dead_actors_kept: int = 10_000
     forgotten_actors_kept: int = 50_000
+    removed_groups_kept: int = 1_000
     ended_jobs_kept: int = 1_000
     dead_processes_kept: int = 10_000
     dead_nodes_kept: int = 1_000

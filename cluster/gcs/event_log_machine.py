@@ -19,11 +19,14 @@ from ..protocol.common import Death, DeathKind, from_units
 from ..protocol.gcs_messages import JobInfo, ReportProcessDeath
 from .actor_record import Actor, ActorState
 from .config import GcsConfig
+from .group_record import Group
 from .nodes_machine import Node
 
 __all__ = ["EventLog"]
 
-_EXPECTED: Final = frozenset({DeathKind.EXITED, DeathKind.KILLED, DeathKind.OUT_OF_SCOPE, DeathKind.SHUTDOWN})
+_EXPECTED: Final = frozenset(
+    {DeathKind.EXITED, DeathKind.KILLED, DeathKind.OUT_OF_SCOPE, DeathKind.SHUTDOWN, DeathKind.GROUP_REMOVED}
+)
 """An actor that ends for one of these was meant to; as one whose job ended."""
 
 _WORKER_ENDS: Final[dict[DeathKind, tuple[EventKind, Severity]]] = {
@@ -178,6 +181,43 @@ class EventLog:
             severity = Severity.INFO if is_expected else Severity.ERROR
             self._add_of_actor(actor, kind, severity, f"Actor {name} is dead: {actor.death.detail}")
 
+    def group_changed(self, group: Group, before: str) -> None:
+        """A placement group came to another state than this one, in the words of its users."""
+        name = f"Placement group {group.spec.name!r}" if group.spec.name else f"Placement group {group.group_id.hex()}"
+        count = len(group.bundles)
+        if group.public_state == "CREATED":
+            nodes = len({bundle.node_id for bundle in group.bundles})
+            again = " again" if before == "RESCHEDULING" else ""
+            text = (
+                f"{name} has its {_count(count, 'bundle')}{again}, on {_count(nodes, 'node')} ({group.spec.strategy})."
+            )
+            self._add_of_group(group, EventKind.GROUP_CREATED, Severity.INFO, text)
+        elif group.public_state == "RESCHEDULING":
+            lost = sum(bundle.node_id is None for bundle in group.bundles)
+            text = f"{name} lost {lost} of {_count(count, 'bundle')} with a node: other nodes are looked for."
+            self._add_of_group(group, EventKind.GROUP_RESCHEDULING, Severity.WARNING, text)
+        elif group.public_state == "REMOVED":
+            text = f"{name} was removed: {group.reason}."
+            self._add_of_group(group, EventKind.GROUP_REMOVED, Severity.INFO, text)
+
+    def group_infeasible(self, group: Group, text: str) -> None:
+        self._add_of_group(group, EventKind.GROUP_INFEASIBLE, Severity.WARNING, text)
+
+    def _add_of_group(self, group: Group, kind: EventKind, severity: Severity, text: str) -> None:
+        spec = group.spec
+        self.add(
+            ClusterEvent(
+                kind=kind,
+                severity=severity,
+                source="GCS",
+                message=text,
+                worker_id=spec.creator.worker_id,
+                job_id=spec.job_id,
+                cell=spec.cell.execution if spec.cell is not None else 0,
+                numbers={"group": group.group_id.hex(), "bundles": len(group.bundles)},
+            )
+        )
+
     def actor_infeasible(self, actor: Actor, text: str) -> None:
         self._add_of_actor(actor, EventKind.ACTOR_INFEASIBLE, Severity.WARNING, text)
 
@@ -201,6 +241,10 @@ class EventLog:
 
 def _name(node: Node) -> str:
     return f"{node.node_id.hex()} on {node.info.host}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
 def _text(resources: dict[str, float]) -> str:

@@ -1,9 +1,9 @@
 """The global control service without IO: messages in, commands out.
 
-Strategy: four small machines (nodes, actors, jobs and processes, kv) keep their own state and rules; this file knows
-what one subject's change means for another (a node's death is its workers' deaths, which end the jobs whose drivers
-they were and the actors they made) and in which order. Nothing here waits: each message is answered within the step
-that handles it, but for `KvGet` with ``wait``, and for what has to be asked of nodes (`Surveys`).
+Strategy: five small machines (nodes, actors, placement groups, jobs and processes, kv) keep their own state and rules;
+this file knows what one subject's change means for another (a node's death is its workers' deaths, which end the jobs
+whose drivers they were and the actors they made) and in which order. Nothing here waits: each message is answered
+within the step that handles it, but for `KvGet` with ``wait``, and for what has to be asked of nodes (`Surveys`).
 
 Time comes with each event, on any monotonic clock; ``wall`` is what to add to it for dates that people read.
 """
@@ -16,17 +16,12 @@ from typing import Any
 import msgspec
 
 from ..protocol.cluster_events import ReportEvent
-from ..protocol.common import PROTOCOL_VERSION, Death, DeathKind, from_units
-from ..protocol.constraints import affinity
+from ..protocol.common import PROTOCOL_VERSION, Death, DeathKind
 from ..protocol.failure_messages import ReportFailures
 from ..protocol.gcs_messages import (
-    ActorInfo,
     ActorSpec,
     AskProcess,
-    CreateActor,
     DriverHello,
-    GetActor,
-    KillActor,
     KvDelete,
     KvGet,
     KvKeys,
@@ -35,23 +30,20 @@ from ..protocol.gcs_messages import (
     NodeHello,
     NodeReport,
     NodeUpdate,
-    Notice,
     ReadTaskEvents,
     RemoveNode,
-    ReplaceClass,
-    ReportActor,
     ReportJobEnd,
     ReportProcessDeath,
     SayHello,
     Stop,
     TaskEvents,
-    WatchActor,
     Welcome,
 )
-from ..protocol.ids import task_owner
+from ..protocol.group_messages import GroupSpec
 from ..protocol.node_messages import NODE_QUESTIONS, NodeAnswer
 from ..protocol.raylet_messages import StopRaylet
-from .actor_record import Actor, ActorRecord
+from .actor_record import Actor, ActorRecord, ActorState
+from .actor_requests import ActorRequests
 from .actors_machine import SPEC_TABLE, Actors
 from .actors_machine import TABLE as ACTOR_TABLE
 from .commands import Command, End, Event, Outbox, PeerBack, PeerLost, Received
@@ -59,12 +51,16 @@ from .config import GcsConfig
 from .event_log_machine import EventLog
 from .event_ring import EventRing
 from .failures_machine import Failures
+from .group_record import GroupRecord
+from .group_requests import GroupRequests
+from .groups_machine import SPEC_TABLE as GROUP_SPEC_TABLE
+from .groups_machine import TABLE as GROUP_TABLE
+from .groups_machine import Groups
 from .jobs_machine import CORE_TABLE, JOB_TABLE, LAST_JOB, META_TABLE, Core, Job, JobRecord, Jobs, Processes
 from .kv_machine import TABLE as KV_TABLE
 from .kv_machine import Kv
 from .nodes_machine import TABLE as NODE_TABLE
 from .nodes_machine import Node, NodeRecord, Nodes, NodeState
-from .placement import needed
 from .queries import QUERIES, pending, query, read_events
 from .recovery_machine import reconcile, restore
 from .surveys_machine import Surveys
@@ -90,33 +86,28 @@ class GcsMachine:
         self.config = config or GcsConfig()
         self.messages = 0
         self._wall_offset = wall
-        self._out = Outbox()
-        self.nodes = Nodes(self.config, self._out, self._wall)
-        self.actors = Actors(self.config, self._out, self.nodes, self._wall, self._warn_infeasible)
-        self.jobs = Jobs(self.config, self._out, self._wall)
-        self.processes = Processes(self.config, self._out)
-        self.kv = Kv(self._out)
+        self.out = Outbox()
+        self.nodes = Nodes(self.config, self.out, self._wall)
+        self.groups = Groups(self.config, self.out, self.nodes, self._wall)
+        self.actors = Actors(self.config, self.out, self.nodes, self.groups, self._wall)
+        self.jobs = Jobs(self.config, self.out, self._wall)
+        self.processes = Processes(self.config, self.out)
+        self.kv = Kv(self.out)
         self.events = EventRing(self.config)
-        self.surveys = Surveys(self._out, self.nodes)
+        self.surveys = Surveys(self.out, self.nodes)
         self.surveys.shapes["pending"] = lambda rows, missing: pending(self, rows, missing)
         self.failures = Failures(self.config.failures_kept)
         self.log = EventLog(self.config, self._wall)
-        self.actors.changed = self.log.actor_changed
-        self._now = 0.0
+        self.actors.changed = self._actor_changed
+        self.now = 0.0
         self._stop_reason: str | None = None
         self._stop_at: float | None = None
         self._handlers: dict[type, Callable[[bytes, Any], None]] = {
             NodeHello: self._node_hello,
             NodeReport: self._node_report,
             ReportProcessDeath: self._report_process_death,
-            ReportActor: self._report_actor,
             DriverHello: self._driver_hello,
             ReportJobEnd: self._report_job_end,
-            CreateActor: self._create_actor,
-            GetActor: self._get_actor,
-            WatchActor: self._watch_actor,
-            KillActor: self._kill_actor,
-            ReplaceClass: self._replace_class,
             KvPut: self.kv.put,
             KvGet: self.kv.get,
             KvDelete: self.kv.delete,
@@ -130,6 +121,8 @@ class GcsMachine:
             NodeAnswer: self._node_answer,
             ReportEvent: self._report_event,
             ReportFailures: lambda peer, message: self.failures.add(message),
+            **ActorRequests(self).handlers(),
+            **GroupRequests(self).handlers(),
         }
 
     def _wall(self, now: float) -> float:
@@ -137,7 +130,7 @@ class GcsMachine:
 
     def wall(self) -> float:
         """The date of this step."""
-        return self._wall(self._now)
+        return self._wall(self.now)
 
     # -- the interface ------------------------------------------------------------------------------------------------
 
@@ -150,7 +143,7 @@ class GcsMachine:
             If the message cannot be true. The state is as it was but for commands already decided, which the next call
             returns: one confused raylet must not take down the cluster.
         """
-        self._now = now
+        self.now = now
         self.log.at(now)
         if isinstance(event, Received):
             self.messages += 1
@@ -167,8 +160,8 @@ class GcsMachine:
         self.surveys.tick(now)
         if self._stop_at is not None and (now >= self._stop_at or not self.nodes.living()):
             self._stop_at = None
-            self._out.commands.append(End(self._stop_reason or ""))
-        return self._out.take()
+            self.out.commands.append(End(self._stop_reason or ""))
+        return self.out.take()
 
     def next_deadline(self) -> float | None:
         """When to call `handle` with a `Tick`, if nothing comes before."""
@@ -178,7 +171,7 @@ class GcsMachine:
 
     def restore(self, tables: Tables, now: float) -> None:
         """Take over what storage kept, before the first event. Raylets are expected to say hello again."""
-        self._now = now
+        self.now = now
         decode = msgspec.msgpack.decode
         for value in tables.get(NODE_TABLE, {}).values():
             self.nodes.restore(decode(value, type=NodeRecord), now)
@@ -187,6 +180,10 @@ class GcsMachine:
             self.jobs.restore(decode(value, type=JobRecord), now)
         for worker_id, value in tables.get(CORE_TABLE, {}).items():
             self.processes.by_worker[worker_id] = decode(value, type=Core)
+        group_specs = tables.get(GROUP_SPEC_TABLE, {})
+        for group_id, value in tables.get(GROUP_TABLE, {}).items():
+            group_spec = decode(group_specs[group_id], type=GroupSpec)
+            self.groups.restore(group_id, group_spec, decode(value, type=GroupRecord), now)
         specs = tables.get(SPEC_TABLE, {})
         for actor_id, value in tables.get(ACTOR_TABLE, {}).items():
             spec = decode(specs[actor_id], type=ActorSpec)
@@ -194,12 +191,13 @@ class GcsMachine:
         for key, value in tables.get(KV_TABLE, {}).items():
             self.kv.restore(key, decode(value, type=bytes))
         # Who watched which actor is not stored: after a restart every core is told of every change.
-        self.actors.everybody = self.processes.peers
+        self.actors.everybody = self.groups.everybody = self.processes.peers
 
     def check_invariants(self) -> None:
         """Raise `InvariantViolation` where the state contradicts itself. For tests: it looks at everything."""
         self.nodes.check()
         self.actors.check()
+        self.groups.check()
         self.jobs.check()
         self.processes.check()
         self.kv.check()
@@ -216,28 +214,34 @@ class GcsMachine:
             error = _other_protocol(message.protocol)
         elif self._stop_reason is not None:
             error = "the cluster is about to end"
-        elif not self.nodes.hello(info, peer, self._now):
+        elif not self.nodes.hello(info, peer, self.now):
             error = f"node {info.node_id.hex()} was declared dead and its work goes on elsewhere: stop, and join anew"
         if error:
-            self._out.send(peer, Welcome(self.cluster_id, [], error=error))
+            self.out.send(peer, Welcome(self.cluster_id, [], error=error))
             return
         node = self.nodes.by_id[info.node_id]
         if is_new:
             self.log.node_joined(node)
         living = [other.info for other in self.nodes.living()]
-        self._out.send(peer, Welcome(self.cluster_id, living))
+        self.out.send(peer, Welcome(self.cluster_id, living))
         others = tuple(other for other in self.nodes.peers() if other != peer)
-        self._out.send_many((*others, *self.processes.peers()), NodeUpdate(node.info))
+        self.out.send_many((*others, *self.processes.peers()), NodeUpdate(node.info))
         self.nodes.full_view(peer)
-        reconcile(self.actors, self._out, node, message.actors, self._now)
-        self.actors.try_waiting(self._now)
+        self.groups.reconcile(node, message.bundles, self.now)
+        reconcile(self.actors, self.out, node, message.actors, self.now)
+        self.try_waiting()
 
     def _node_report(self, peer: bytes, message: NodeReport) -> None:
         node = self.nodes.by_peer.get(peer)
         if node is None:
-            self._out.send(peer, SayHello())
-        elif self.nodes.report(node, message, self._now):
-            self.actors.try_waiting(self._now)
+            self.out.send(peer, SayHello())
+        elif self.nodes.report(node, message, self.now) | self.groups.node_reported(node):
+            self.try_waiting()
+
+    def try_waiting(self) -> None:
+        """Something came free, or a node or a group came or went: look who can be placed."""
+        self.groups.try_waiting(self.now)
+        self.actors.try_waiting(self.now)
 
     def _silent(self, node: Node) -> None:
         if self._stop_reason is not None:
@@ -260,27 +264,28 @@ class GcsMachine:
         was_asked = self._stop_reason is not None or node.state is NodeState.DRAINING or death.detail == _REMOVED
         self.log.node_died(node, death, was_asked=was_asked)
         # A raylet that only cannot be reached must not go on with what is now done elsewhere.
-        self._out.raylet(node.node_id, StopRaylet(death.detail))
-        self.nodes.die(node, death, self.processes.peers(), self._now)
-        self.surveys.node_died(node.node_id, self._now)
+        self.out.raylet(node.node_id, StopRaylet(death.detail))
+        self.nodes.die(node, death, self.processes.peers(), self.now)
+        self.surveys.node_died(node.node_id, self.now)
         of_workers = Death(DeathKind.NODE_DIED, f"its node {node.node_id.hex()} died: {death.detail}")
-        self.actors.node_died(node, of_workers, self._now)
+        self.groups.node_died(node, self.now)
+        self.actors.node_died(node, of_workers, self.now)
         for worker_id in workers:
             self._process_died(worker_id, of_workers)
-        self.actors.try_waiting(self._now)
+        self.try_waiting()
 
     def _remove_node(self, peer: bytes, message: RemoveNode) -> None:
         node = self.nodes.by_id.get(message.node_id)
         if node is None or node.is_dead:
             text = f"there is no living node {message.node_id.hex()}"
-            self._out.fail(peer, message.request, "not_found", text)
+            self.out.fail(peer, message.request, "not_found", text)
             return
         if message.graceful:
-            self.nodes.drain(node, "the node was removed", self._now)
+            self.nodes.drain(node, "the node was removed", self.now)
             self.log.node_drains(node)
         else:
             self._node_died(node, Death(DeathKind.NODE_DIED, _REMOVED))
-        self._out.answer(peer, message.request, True)
+        self.out.answer(peer, message.request, True)
 
     def _peer_lost(self, peer: bytes) -> None:
         node = self.nodes.by_peer.get(peer)
@@ -290,8 +295,9 @@ class GcsMachine:
             if was_asked:
                 self._silent(node)
             else:
-                self.nodes.connection_lost(node, self._now)
+                self.nodes.connection_lost(node, self.now)
         self.actors.unwatch(peer)
+        self.groups.unwatch(peer)
         self.kv.forget_peer(peer)
 
     # -- jobs and processes --------------------------------------------------------------------------------------------
@@ -306,35 +312,36 @@ class GcsMachine:
         elif node is not None and node.is_dead:
             error = f"your node {node.node_id.hex()} was declared dead"
         if error:
-            self._out.send(peer, Welcome(self.cluster_id, [], error=error, request=message.request))
+            self.out.send(peer, Welcome(self.cluster_id, [], error=error, request=message.request))
             return
         job_id = b""
         if message.job is not None:
             info = msgspec.structs.replace(message.job, driver=message.address)
             is_new = info.driver.worker_id not in self.jobs.by_driver
-            job = self.jobs.begin(info, self._now)
+            job = self.jobs.begin(info, self.now)
             job_id = job.info.job_id
             if is_new:
                 self.log.job_started(job.info)
         self.processes.hello(Core(peer, message.address, job_id, is_driver=message.job is not None))
         living = [other.info for other in self.nodes.living()]
-        self._out.send(peer, Welcome(self.cluster_id, living, job_id, request=message.request))
+        self.out.send(peer, Welcome(self.cluster_id, living, job_id, request=message.request))
 
     def _report_job_end(self, peer: bytes, message: ReportJobEnd) -> None:
         job = self.jobs.by_id.get(message.job_id)
         if job is None:
-            self._out.fail(peer, message.request, "not_found", f"there is no job {message.job_id.hex()}")
+            self.out.fail(peer, message.request, "not_found", f"there is no job {message.job_id.hex()}")
             return
         self._end_job(job, Death(DeathKind.EXITED, "its driver called shutdown"), said_goodbye=True)
-        self._out.answer(peer, message.request, True)
+        self.out.answer(peer, message.request, True)
 
     def _end_job(self, job: Job, death: Death, *, said_goodbye: bool) -> None:
         driver = job.info.driver.worker_id
-        if not self.jobs.end(job, death, self._now, said_goodbye=said_goodbye):
+        if not self.jobs.end(job, death, self.now, said_goodbye=said_goodbye):
             return
         self.log.job_ended(job.info, death, said_goodbye=said_goodbye)
         reason = f"its job {job.info.job_id.hex()} ended ({death.detail}); make it detached to let it live longer"
-        self.actors.job_ended(job.info.job_id, Death(DeathKind.OWNER_DIED, reason), self._now)
+        self.groups.job_ended(job.info.job_id, reason, self.now)
+        self.actors.job_ended(job.info.job_id, Death(DeathKind.OWNER_DIED, reason), self.now)
         self._process_died(driver, death)
 
     def _report_process_death(self, peer: bytes, message: ReportProcessDeath) -> None:
@@ -344,7 +351,7 @@ class GcsMachine:
             self._node_died(node, msgspec.structs.replace(message.death, kind=DeathKind.NODE_DIED, detail=text))
             return
         if node is not None:
-            self.nodes.heard(node, self._now)
+            self.nodes.heard(node, self.now)
             if message.worker_id not in self.processes.dead:
                 self.log.worker_died(message, node.node_id)
         self._process_died(message.worker_id, message.death)
@@ -352,8 +359,13 @@ class GcsMachine:
         if job is not None and message.is_driver:
             self._end_job(job, message.death, said_goodbye=False)
 
+    def _actor_changed(self, actor: Actor, before: ActorState, restarts: int) -> None:
+        self.log.actor_changed(actor, before, restarts)
+        if actor.state is ActorState.DEAD and actor.outlives_job:
+            self.groups.actor_ended(actor.actor_id, self.now)
+
     def _ask_process(self, peer: bytes, message: AskProcess) -> None:
-        self.processes.asked(peer, message.worker_id, self._now)
+        self.processes.asked(peer, message.worker_id, self.now)
 
     def _process_died(self, worker_id: bytes, death: Death) -> None:
         if not self.processes.died(worker_id, death, self.nodes.peers()):
@@ -361,120 +373,18 @@ class GcsMachine:
         job = self.jobs.by_driver.get(worker_id)
         if job is not None:
             self._end_job(job, death, said_goodbye=False)
-        self.actors.process_died(worker_id, death, self._now)
-
-    # -- actors --------------------------------------------------------------------------------------------------------
-
-    def _create_actor(self, peer: bytes, message: CreateActor) -> None:
-        spec = message.spec
-        known = self.actors.by_id.get(message.actor_id)
-        if known is None and spec.name:
-            holder = self.actors.named(spec.name, spec.namespace)
-            if holder is not None and not message.get_if_exists:
-                text = f"the name {spec.name!r} is taken in namespace {spec.namespace!r} by a living actor"
-                self._out.fail(peer, message.request, "name_taken", text)
-                return
-            known = holder
-        if known is None:
-            known = self._new_actor(peer, message)
-        if known is not None:
-            self._out.answer(peer, message.request, known.info())
-
-    def _new_actor(self, peer: bytes, message: CreateActor) -> Actor | None:
-        spec, owner = message.spec, message.spec.owner.worker_id
-        try:
-            affinity(spec.strategy)
-        except ValueError as error:
-            self._out.fail(peer, message.request, "bad_request", str(error))
-            return None
-        self.actors.watchers.setdefault(message.actor_id, set()).add(peer)  # who makes it wants to know where it is
-        actor = self.actors.create(message.actor_id, spec, self._now)
-        job = self.jobs.by_id.get(spec.job_id)
-        if owner in self.processes.dead and not spec.detached:
-            self.actors.end(actor, Death(DeathKind.OWNER_DIED, "the process that made it is gone"), self._now)
-        elif job is not None and job.info.ended is not None and not actor.outlives_job:
-            self.actors.end(actor, Death(DeathKind.OWNER_DIED, "its job has ended"), self._now)
-        return actor
-
-    def _warn_infeasible(self, actor: Actor) -> None:
-        wanted = from_units(needed(actor.spec))
-        there = "; ".join(f"{n.info.host} has {from_units(n.total)}" for n in self.nodes.open()) or "there is no node"
-        labels = f" and labels {actor.spec.labels}" if actor.spec.labels else ""
-        text = (
-            f"actor {actor.spec.class_name} asks for {wanted}{labels} ({actor.spec.strategy}),"
-            f" which no node of this cluster could ever give: {there}."
-            " It stays pending until such a node joins; ask for less, or add a node."
-        )
-        self._out.log("warning", text)
-        self.log.actor_infeasible(actor, text)
-        job = self.jobs.by_id.get(actor.spec.job_id)
-        if job is not None:
-            driver = self.processes.by_worker.get(job.info.driver.worker_id)
-            if driver is not None:
-                self._out.send(driver.peer, Notice("infeasible", text))
-
-    def _get_actor(self, peer: bytes, message: GetActor) -> None:
-        actor = (
-            self.actors.by_id.get(message.actor_id)
-            if message.actor_id
-            else self.actors.named(message.name, message.namespace)
-        )
-        if actor is None:
-            wanted = message.actor_id.hex() or f"{message.name!r} in namespace {message.namespace!r}"
-            text = f"there is no living actor {wanted}: check name and namespace, or whether it has ended"
-            self._out.fail(peer, message.request, "not_found", text)
-            return
-        # A caller needs methods and options, not what the constructor was given.
-        spec = msgspec.structs.replace(actor.spec, args=b"", deps=b"")
-        answer: tuple[ActorInfo, ActorSpec] = (actor.info(), spec)
-        self._out.answer(peer, message.request, answer)
-
-    def _watch_actor(self, peer: bytes, message: WatchActor) -> None:
-        owner_is_dead = task_owner(message.actor_id) in self.processes.dead
-        self.actors.watch(message.actor_id, peer, owner_is_dead=owner_is_dead)
-
-    def _kill_actor(self, peer: bytes, message: KillActor) -> None:
-        actor = self.actors.by_id.get(message.actor_id)
-        if actor is None:
-            text = f"there is no actor {message.actor_id.hex()}"
-            self._out.fail(peer, message.request, "not_found", text)
-            return
-        if message.out_of_scope:
-            self.actors.calls_end(actor, self._now)
-        elif message.no_restart:
-            self.actors.end(actor, Death(DeathKind.KILLED, "it was killed with kill()"), self._now)
-        else:
-            self.actors.restart(actor, Death(DeathKind.KILLED, "it was killed with kill(no_restart=False)"), self._now)
-        self._out.answer(peer, message.request, True)
-
-    def _replace_class(self, peer: bytes, message: ReplaceClass) -> None:
-        actor = self.actors.by_id.get(message.actor_id)
-        if actor is None or actor.is_dead:
-            text = f"there is no actor {message.actor_id.hex()}, or it is dead"
-            self._out.fail(peer, message.request, "not_found", text)
-            return
-        self.actors.replace_class(actor, message.class_hash, message.class_name, message.methods, message.code)
-        self._out.answer(peer, message.request, True)
-
-    def _report_actor(self, peer: bytes, message: ReportActor) -> None:
-        node = self.nodes.by_peer.get(peer)
-        if node is None:
-            self._out.send(peer, SayHello())
-            return
-        self.nodes.heard(node, self._now)
-        self.actors.report(node, message, self._now)
-        self.actors.try_waiting(self._now)  # what it was to hold is free, or room can be made for the next
+        self.actors.process_died(worker_id, death, self.now)
 
     # -- telemetry, queries, the end -----------------------------------------------------------------------------------
 
     def _read_task_events(self, peer: bytes, message: ReadTaskEvents) -> None:
-        self._out.answer(peer, message.request, read_events(self, message))
+        self.out.answer(peer, message.request, read_events(self, message))
 
     def _node_answer(self, peer: bytes, message: NodeAnswer) -> None:
         node = self.nodes.by_peer.get(peer)
         if node is not None:
-            self.nodes.heard(node, self._now)
-            self.surveys.answered(node.node_id, message, self._now)
+            self.nodes.heard(node, self.now)
+            self.surveys.answered(node.node_id, message, self.now)
 
     def _report_event(self, peer: bytes, message: ReportEvent) -> None:
         node, event = self.nodes.by_peer.get(peer), message.event
@@ -482,19 +392,19 @@ class GcsMachine:
 
     def _list_state(self, peer: bytes, message: ListState) -> None:
         if message.what in NODE_QUESTIONS:
-            self.surveys.ask(peer, message.request, message.what, self._now)
+            self.surveys.ask(peer, message.request, message.what, self.now)
             return
         if message.what not in QUERIES:
             text = f"there is no list of {message.what!r}, but of {', '.join(sorted({*QUERIES, *NODE_QUESTIONS}))}"
-            self._out.fail(peer, message.request, "bad_request", text)
+            self.out.fail(peer, message.request, "bad_request", text)
             return
-        self._out.answer(peer, message.request, query(self, message))
+        self.out.answer(peer, message.request, query(self, message))
 
     def _stop(self, peer: bytes, message: Stop) -> None:
-        self._out.answer(peer, message.request, True)
+        self.out.answer(peer, message.request, True)
         if self._stop_reason is not None:
             return
         self._stop_reason = message.reason or "the cluster was stopped"
-        self._stop_at = self._now + self.config.stop_timeout
+        self._stop_at = self.now + self.config.stop_timeout
         for node in self.nodes.living():
-            self._out.raylet(node.node_id, StopRaylet(self._stop_reason))
+            self.out.raylet(node.node_id, StopRaylet(self._stop_reason))

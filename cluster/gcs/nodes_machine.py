@@ -23,6 +23,7 @@ import msgspec
 
 from ..protocol.common import Death, NodeInfo, Resources
 from ..protocol.gcs_messages import NodeReport, NodeUpdate, ResourceView
+from ..protocol.group_messages import BundleRow
 from ..protocol.raylet_messages import StopRaylet
 from ..protocol.transitions import History, IllegalTransition, InvariantViolation, Step, new_history
 from .commands import Connect, Disconnect, Outbox
@@ -56,6 +57,8 @@ class Node:
 
     __slots__ = (
         "available",
+        "bundle_rows",
+        "bundles",
         "deadline",
         "died",
         "free",
@@ -99,6 +102,8 @@ class Node:
         self.pressing: bytes | None = None  # the actor that its raylet is to make room for
         self.promises: dict[bytes, Resources] = {}  # actors here, with what they asked for beyond what they hold
         self.promised: Resources = {}  # the sum of the above
+        self.bundles: dict[bytes, Resources] = {}  # of placement groups, that are here or on their way
+        self.bundle_rows: list[BundleRow] = []  # what its raylet said of them
         self.spread = 0
         self.has_refused = False
         self.pending: list[tuple[Resources, int]] = []
@@ -192,7 +197,7 @@ class Nodes:
     def _on_gone(self, node: Node, fact: Gone) -> NodeState:
         node.info = msgspec.structs.replace(node.info, alive=False, death=fact.death)
         node.died = self._wall(self._now)
-        node.available, node.free, node.pending = {}, {}, []
+        node.available, node.free, node.pending, node.bundle_rows = {}, {}, [], []
         node.starting.clear()
         node.uncounted.clear()
         node.sent_before.clear()
@@ -328,6 +333,9 @@ class Nodes:
             node.total = report.total
             node.info = msgspec.structs.replace(node.info, total=report.total)
             changed = True
+        if report.bundles != node.bundle_rows:
+            node.bundle_rows = report.bundles
+            changed = True
         if changed:
             node.available = report.available
             node.count_free()
@@ -359,6 +367,16 @@ class Nodes:
         if held is not None and not is_counted:
             node.uncounted[actor_id] = held
             node.count_free()
+
+    def place_bundle(self, node: Node, key: bytes, held: Resources) -> None:
+        """A bundle of a placement group is to be there."""
+        node.bundles[key] = held
+        self.reserve(node, key, held)
+
+    def take_bundle(self, node: Node, key: bytes) -> None:
+        """It is not there any more, or never got there."""
+        self.unreserve(node, key)
+        node.bundles.pop(key, None)
 
     def unpressed(self) -> list[Node]:
         """Nodes that take new actors and do not make room for one already."""
@@ -415,21 +433,20 @@ class Nodes:
         dirty, self._dirty = self._dirty, set()
         living = self.living()
         changed = [node for node in living if node.node_id in dirty]
-        entries = [(node.node_id, node.available, node.total) for node in changed]
-        if not entries:
+        if not changed:
             return
         others = tuple(node.peer for node in living if node.node_id not in dirty)
-        self._out.send_many(others, ResourceView(entries))
+        self._out.send_many(others, _view_of(changed))
         for node in changed:
-            rest = [entry for entry in entries if entry[0] != node.node_id]
+            rest = [other for other in changed if other is not node]
             if rest:
-                self._out.send(node.peer, ResourceView(rest))
+                self._out.send(node.peer, _view_of(rest))
 
     def full_view(self, peer: bytes) -> None:
         """Tell a raylet that just joined what all others have."""
-        entries = [(n.node_id, n.available, n.total) for n in self.living() if n.peer != peer]
-        if entries:
-            self._out.send(peer, ResourceView(entries))
+        others = [node for node in self.living() if node.peer != peer]
+        if others:
+            self._out.send(peer, _view_of(others))
 
     # -- checks --------------------------------------------------------------------------------------------------------
 
@@ -450,7 +467,16 @@ class Nodes:
             if node.is_dead != (not node.info.alive) or node.is_dead != (node.node_id in self._dead):
                 raise InvariantViolation(f"node {node.node_id.hex()} is {node.state}, but is shown or listed otherwise")
             on_way = {*node.starting, *node.uncounted, *([node.pressing] if node.pressing else [])}
-            if not on_way <= node.promises.keys() or node.sent_before.keys() != node.starting.keys():
-                raise InvariantViolation(f"node {node.node_id.hex()} reserves for actors that are not on it")
-            if node.is_dead and node.promises:
-                raise InvariantViolation(f"node {node.node_id.hex()} is dead and still has actors")
+            if (
+                not on_way <= (node.promises.keys() | node.bundles.keys())
+                or node.sent_before.keys() != node.starting.keys()
+            ):
+                raise InvariantViolation(f"node {node.node_id.hex()} reserves for what is not on it")
+            if node.is_dead and (node.promises or node.bundles):
+                raise InvariantViolation(f"node {node.node_id.hex()} is dead and still has actors or bundles")
+
+
+def _view_of(nodes: list[Node]) -> ResourceView:
+    """What these have free, and of the bundles there."""
+    entries = [(node.node_id, node.available, node.total) for node in nodes]
+    return ResourceView(entries, [(node.node_id, node.bundle_rows) for node in nodes if node.bundle_rows])

@@ -13,6 +13,7 @@ import msgspec
 from ..protocol.common import RESOURCE_UNIT, Death, Resources
 from ..protocol.gcs_messages import EventsRead, ListState, ReadTaskEvents
 from .actor_record import Actor, ActorState
+from .group_rows import group_rows
 from .nodes_machine import Node
 from .pending import explain_pending
 
@@ -232,6 +233,7 @@ def _stats(gcs: GcsMachine, message: ListState) -> dict[str, Any]:
 
 QUERIES = {
     "actors": _actors,
+    "placement_groups": lambda gcs, message: group_rows(gcs, message.limit),
     "errors": _errors,
     "events": _events,
     "jobs": _jobs,

@@ -34,12 +34,13 @@ def restore(actors: Actors, actor_id: bytes, spec: ActorSpec, record: ActorRecor
     node = actors.nodes.by_id.get(actor.node_id or b"")
     if node is None or node.is_dead:
         # The node's death was stored, the actor's was not: storage ends between two records of one step.
-        actor.node_id, actor.address, actor.state = None, None, ActorState.WAITING
+        actor.node_id, actor.address, actor.state, actor.bundle = None, None, ActorState.WAITING, -1
         actors.queue.add(actor)
         return
     actors.nodes.promise(node, actor_id, actor.promised(), spread=spec.strategy == "SPREAD")
+    actors.place.hold(actor)
     if actor.state is ActorState.STARTING:
-        actors.nodes.reserve(node, actor_id, spec.resources)
+        actors.nodes.reserve(node, actor_id, actor.taken())
         if any(units < 0 for units in node.free.values()):
             # Who presses is not stored, but shows: more is on its way than there is, so one is to have room made.
             actors.nodes.press(node.node_id, actor_id)
@@ -67,7 +68,7 @@ def _reconcile_one(actors: Actors, out: Outbox, actor: Actor, node: Node, addres
         if address is not None:
             actors.take(actor, Started(address))
         else:
-            out.raylet(node.node_id, StartActor(actor.actor_id, actor.spec, actor.restarts))
+            out.raylet(node.node_id, StartActor(actor.actor_id, actor.spec, actor.restarts, actor.bundle))
     elif address is None:
         actors.take(actor, lost)
     elif actor.state is ActorState.STOPPING:

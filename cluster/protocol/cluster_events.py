@@ -36,6 +36,10 @@ class EventKind(StrEnum):
     ACTOR_ENDED = "ACTOR_ENDED"  # nobody needs it, or it was killed
     ACTOR_DIED = "ACTOR_DIED"
     ACTOR_INFEASIBLE = "ACTOR_INFEASIBLE"
+    GROUP_CREATED = "GROUP_CREATED"  # a placement group has all its bundles, for the first time or again
+    GROUP_RESCHEDULING = "GROUP_RESCHEDULING"  # it lost some
+    GROUP_REMOVED = "GROUP_REMOVED"
+    GROUP_INFEASIBLE = "GROUP_INFEASIBLE"
     WORKER_DIED = "WORKER_DIED"
     WORKER_KILLED = "WORKER_KILLED"  # on request
     WORKER_OUT_OF_MEMORY = "WORKER_OUT_OF_MEMORY"

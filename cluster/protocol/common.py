@@ -115,6 +115,7 @@ class DeathKind(IntEnum):
     OWNER_DIED = 7
     UNSCHEDULABLE = 8
     SHUTDOWN = 9
+    GROUP_REMOVED = 10  # the placement group that it was in
 
 
 class Death(msgspec.Struct, frozen=True, array_like=True):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from .common import Resources
 
-__all__ = ["affinity", "fits", "matches_labels"]
+__all__ = ["affinity", "fits", "in_group", "matches_labels", "membership"]
+
+_GROUP = "group:"
 
 
 def fits(need: Resources, have: Resources) -> bool:
@@ -23,14 +25,34 @@ def affinity(strategy: str) -> tuple[bytes, bool] | None:
     ValueError
         If it is no strategy.
     """
-    if strategy in ("DEFAULT", "SPREAD"):
+    if strategy in ("DEFAULT", "SPREAD") or membership(strategy) is not None:
         return None
     kind, colon, node = strategy.partition(":")
     if not colon or kind not in ("node", "node~"):
         raise ValueError(
-            f'no such strategy: {strategy!r} (there are "DEFAULT", "SPREAD", "node:<id>" and "node~:<id>")'
+            f"no such strategy: {strategy!r} "
+            '(there are "DEFAULT", "SPREAD", "node:<id>", "node~:<id>" and "group:<id>:<bundle>")'
         )
     return bytes.fromhex(node), kind == "node"
+
+
+def membership(strategy: str) -> tuple[bytes, int] | None:
+    """The placement group that a strategy names, and the bundle of it (-1: any); None if it names none.
+
+    Raises
+    ------
+    ValueError
+        If it begins as one that does, and does not.
+    """
+    if not strategy.startswith(_GROUP):
+        return None
+    group_id, _, index = strategy.removeprefix(_GROUP).partition(":")
+    return bytes.fromhex(group_id), int(index)
+
+
+def in_group(group_id: bytes, index: int) -> str:
+    """The strategy of what runs in a bundle of a placement group, or in any (-1)."""
+    return f"{_GROUP}{group_id.hex()}:{index}"
 
 
 def matches_labels(wanted: dict[str, str], labels: dict[str, str]) -> bool:

@@ -12,6 +12,15 @@ import msgspec
 from .cluster_events import ReportEvent
 from .common import Address, Cell, Death, NodeInfo, Resources
 from .failure_messages import ReportFailures
+from .group_messages import (
+    BundleRow,
+    CreateGroup,
+    GetGroup,
+    GroupUpdate,
+    RemoveGroup,
+    ReportBundles,
+    WatchGroup,
+)
 from .node_messages import NodeAnswer
 
 __all__ = [
@@ -87,6 +96,7 @@ class ActorSpec(msgspec.Struct):
     code: dict[str, tuple[int, str]] = {}  # edited modules that it is to run with: version and hash of the text
     root: Address | None = None  # the driver that sees what it prints, where that is not the owner
     events: bool = True  # its calls are recorded
+    capture: bool = False  # what it submits runs in its placement group, too
 
 
 class ActorInfo(msgspec.Struct, array_like=True):
@@ -125,6 +135,7 @@ class NodeHello(msgspec.Struct, array_like=True, tag=1):
     protocol: int
     node: NodeInfo
     actors: list[tuple[bytes, Address]] = []
+    bundles: list[tuple[bytes, int, list[int], bool]] = []  # group, attempt, indexes, whether they were committed
 
 
 class NodeReport(msgspec.Struct, array_like=True, tag=2):
@@ -136,6 +147,7 @@ class NodeReport(msgspec.Struct, array_like=True, tag=2):
     total: Resources | None = None
     workers: list[dict[str, object]] | None = None
     most: Resources = {}  # what it grows to while work waits
+    bundles: list[BundleRow] = []  # of placement groups, to be used here
 
 
 class ReportProcessDeath(msgspec.Struct, array_like=True, tag=3):
@@ -280,8 +292,9 @@ class TaskEvents(msgspec.Struct, array_like=True, tag=20):
 class ListState(msgspec.Struct, array_like=True, tag=21):
     """State API. The answer is plain data.
 
-    ``what``: nodes, actors, jobs, workers, named_actors, task_events, resources, stats; or one of `NODE_QUESTIONS`, for
-    which all nodes are asked: ``nodes`` are then the rows of each, ``missing`` the ids of those that did not answer.
+    ``what``: nodes, actors, placement_groups, jobs, workers, named_actors, task_events, resources, stats; or one of
+    `NODE_QUESTIONS`, for which all nodes are asked: ``nodes`` are then the rows of each, ``missing`` the ids of those
+    that did not answer.
     Of ``pending`` the answer is what waits and why: see `gcs/pending.py`.
     ``events`` are those after number ``after`` (0: the newest); see `gcs/event_log_machine.py`.
     """
@@ -367,9 +380,14 @@ GcsMessage = (
     | NodeAnswer
     | ReportEvent
     | ReportFailures
+    | CreateGroup
+    | RemoveGroup
+    | GetGroup
+    | WatchGroup
+    | ReportBundles
 )
-"""What the GCS receives. (It sends raylets `StartActor`, `StopActor`, `StopRaylet` and `NodeQuestion` on its own
-connection to them.)"""
+"""What the GCS receives. (It sends raylets `StartActor`, `StopActor`, `StopRaylet`, `NodeQuestion` and
+those about bundles on its own connection to them.)"""
 
 
 # -- GCS to its clients ---------------------------------------------------------------------------------------------
@@ -398,6 +416,7 @@ class ResourceView(msgspec.Struct, array_like=True, tag=3):
     """
 
     nodes: list[tuple[bytes, Resources, Resources]]
+    bundles: list[tuple[bytes, list[BundleRow]]] = []  # by node, where there are any
 
 
 class ProcessDead(msgspec.Struct, array_like=True, tag=4):
@@ -439,5 +458,7 @@ class SayHello(msgspec.Struct, array_like=True, tag=9):
     """To a raylet that reports and is not known: the GCS began anew. Answer with `NodeHello`."""
 
 
-GcsReply = Welcome | NodeUpdate | ResourceView | ProcessDead | ActorUpdate | Answer | Failed | Notice | SayHello
+GcsReply = (
+    Welcome | NodeUpdate | ResourceView | ProcessDead | ActorUpdate | Answer | Failed | Notice | SayHello | GroupUpdate
+)
 """What the GCS sends to those who connected to it."""

@@ -25,7 +25,8 @@ __all__ = [
 class LeaseSpec(msgspec.Struct, array_like=True, frozen=True):
     """What a worker must have: resources, a strategy, a runtime environment. Equal specs are one scheduling class.
 
-    ``strategy``: "DEFAULT", "SPREAD", or "node:<hex id>" / "node~:<hex id>" (hard / soft affinity).
+    ``strategy``: "DEFAULT", "SPREAD", "node:<hex id>" / "node~:<hex id>" (hard / soft affinity), or
+    "group:<hex id>:<i>" (bundle ``i`` of a placement group, -1: any).
     ``runtime_env`` is JSON text, empty for none; ``env_hash`` names it.
     """
 
@@ -84,6 +85,7 @@ class LeaseRefused(msgspec.Struct, array_like=True, tag=4):
     class_id: int
     text: str
     fatal: bool = False
+    group_removed: bool = False  # that is why
 
 
 class LeaseReclaim(msgspec.Struct, array_like=True, tag=5):

@@ -10,6 +10,7 @@ import msgspec
 
 from .common import Address, CancelCell, Death, Resources, SetCapacity
 from .gcs_messages import ActorSpec
+from .group_messages import CommitBundles, PrepareBundles, ReturnBundles
 from .lease_messages import (
     LeaseGranted,
     LeaseReclaim,
@@ -220,6 +221,7 @@ class StartActor(msgspec.Struct, array_like=True, tag=20):
     actor_id: bytes
     spec: ActorSpec
     restart: int = 0
+    bundle: int = -1  # of its placement group, if it is in one
 
 
 class StopActor(msgspec.Struct, array_like=True, tag=21):
@@ -280,6 +282,9 @@ RayletMessage = (
     | StartActor
     | StopActor
     | StopRaylet
+    | PrepareBundles
+    | CommitBundles
+    | ReturnBundles
     | PullObject
     | ChunkCredit
     | LogQuestion

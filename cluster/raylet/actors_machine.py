@@ -11,9 +11,11 @@ from __future__ import annotations
 from typing import Final
 
 from ..protocol.common import Address, Death, DeathKind, Resources
+from ..protocol.constraints import membership
 from ..protocol.gcs_messages import ActorSpec, ReportActor
 from ..protocol.raylet_messages import ActorStarted, AssignActor, StartActor, StopActor
 from ..protocol.transitions import History, IllegalTransition, Step, new_history
+from .bundles_machine import Bundles
 from .events import Context
 from .ledger import Allocation, Ledger
 from .reclaim import Waiter
@@ -47,12 +49,25 @@ ACTOR_EDGES: Final[dict[tuple[str, str], str]] = {
 class NodeActor:
     """One life of an actor on this node."""
 
-    __slots__ = ("actor_id", "address", "allocation", "history", "restart", "spec", "state", "waiting_since", "worker")
+    __slots__ = (
+        "actor_id",
+        "address",
+        "allocation",
+        "history",
+        "member",
+        "restart",
+        "spec",
+        "state",
+        "waiting_since",
+        "worker",
+    )
 
-    def __init__(self, actor_id: bytes, spec: ActorSpec, restart: int, now: float) -> None:
-        self.actor_id = actor_id
-        self.spec = spec
-        self.restart = restart
+    def __init__(self, message: StartActor, now: float) -> None:
+        self.actor_id = message.actor_id
+        self.spec = message.spec
+        self.restart = message.restart
+        group = membership(message.spec.strategy)
+        self.member = None if group is None else (group[0], message.bundle)  # the very bundle, which the GCS chose
         self.state = "waiting"
         self.waiting_since = now
         self.allocation: Allocation | None = None
@@ -75,9 +90,9 @@ class NodeActor:
 class NodeActors:
     """All lives of actors on this node."""
 
-    def __init__(self, context: Context, ledger: Ledger, pool: WorkerPool) -> None:
+    def __init__(self, context: Context, pool: WorkerPool, bundles: Bundles) -> None:
         self._context = context
-        self._ledger = ledger
+        self._bundles = bundles
         self._pool = pool
         self._lives: dict[tuple[bytes, int], NodeActor] = {}
         self._by_worker: dict[bytes, NodeActor] = {}
@@ -93,11 +108,32 @@ class NodeActors:
             if known.state == "alive":
                 self._report(known, address=known.address)
             return
-        actor = NodeActor(message.actor_id, message.spec, message.restart, self._context.now)
+        actor = NodeActor(message, self._context.now)
         self._lives[key] = actor
         self._unplaced[key] = actor
-        if self.is_draining or not self._ledger.could_fit(message.spec.resources):
+        if self.is_draining or not self._could_fit(actor):
             self._reject(actor)
+
+    def _could_fit(self, actor: NodeActor) -> bool:
+        """Whether the node, or its bundle if that is here, is large enough."""
+        return any(ledger.could_fit(actor.spec.resources) for ledger in self._bundles.ledgers(actor.member))
+
+    def evict(self, ledgers: set[Ledger], death: Death) -> None:
+        """What lives by these ledgers ends: their bundles are given back."""
+        for actor in list(self._lives.values()):
+            worker = actor.worker
+            if actor.allocation is None:
+                if actor.member is not None and not self._could_fit(actor):
+                    self._reject(actor)
+            elif actor.allocation.ledger not in ledgers:
+                continue
+            elif worker is None:
+                actor.move("stop", self._context.now)
+                self._forget(actor)
+                self._report(actor, death=death)
+            elif worker.state != "stopping":
+                actor.move("stop", self._context.now)
+                self._pool.stop(worker, death, force=True)
 
     def drain(self, death: Death) -> None:
         """The node is about to leave: those that have begun finish their calls, the others are for another node."""
@@ -172,7 +208,7 @@ class NodeActors:
             del self._by_worker[actor.worker.worker_id]
             actor.worker.allocation = None
         if actor.allocation is not None:
-            self._ledger.release(actor.allocation)
+            actor.allocation.ledger.release(actor.allocation)
             self._context.report_due = True
 
     def _report(
@@ -193,7 +229,8 @@ class NodeActors:
         has_new = False
         for actor in list(self._unplaced.values()):
             if actor.state == "waiting":
-                actor.allocation = self._ledger.acquire(actor.spec.resources)
+                source = self._bundles.source(actor.member, actor.spec.resources)
+                actor.allocation = source.acquire(actor.spec.resources) if source is not None else None
                 if actor.allocation is None:
                     has_new = has_new or actor.waiting_since == self._context.now
                     continue
@@ -238,7 +275,7 @@ class NodeActors:
     def waiters(self) -> list[Waiter]:
         """Those that wait for resources, as owners that hold nothing."""
         return [
-            Waiter(actor.actor_id, 0, actor.spec.resources, 1)
+            Waiter(actor.actor_id, 0, actor.spec.resources, 1, self._bundles.ledgers(actor.member)[0])
             for actor in self._unplaced.values()
             if actor.state == "waiting"
         ]
@@ -256,7 +293,9 @@ class NodeActors:
     # -- looking ------------------------------------------------------------------------------------------------------
 
     def pending(self) -> list[tuple[Resources, int]]:
-        return [(waiter.resources, 1) for waiter in self.waiters()]
+        """What waits for resources of the node, for the report to the GCS."""
+        waiting = (actor for actor in self._unplaced.values() if actor.state == "waiting" and actor.member is None)
+        return [(actor.spec.resources, 1) for actor in waiting]
 
     def alive(self) -> list[tuple[bytes, Address]]:
         """For a GCS that restarted."""
@@ -287,7 +326,7 @@ class NodeActors:
             assert (actor.state in ("waiting", "placed")) == (key in self._unplaced)
             assert (actor.worker is None) == (actor.state in ("waiting", "placed"))
             if actor.allocation is not None:
-                assert actor.allocation in self._ledger.held
+                assert actor.allocation in actor.allocation.ledger.held
             if actor.worker is not None:
                 assert self._by_worker[actor.worker.worker_id] is actor
                 assert actor.worker.allocation is actor.allocation

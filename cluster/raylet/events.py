@@ -235,7 +235,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     returns them by itself in that time. ``slice_seconds``: a lease is not reclaimed younger where that only turns the
     tables. ``report_interval``: at most one report in that time; ``heartbeat``: and at least one in that.
     ``stop_grace``: from `Exit` to SIGKILL. ``hello_timeout``: from a fork to `CoreHello`, on a busy machine. ``hops``:
-    how often demand is passed on before it waits where it is.
+    how often demand is passed on before it waits where it is. ``actor_wait``, ``bundle_wait``: so long an actor or a
+    placement group's bundles wait for room before they are refused.
     """
 
     node_id: bytes
@@ -260,6 +261,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     hello_timeout: float = 60.0
     refill_after: float = 0.05
     actor_wait: float = 1.0
+    bundle_wait: float = 4.0
     hops: int = 3
 
 

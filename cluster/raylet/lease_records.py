@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..protocol.constraints import membership
 from ..protocol.raylet_messages import LeaseSpec
 from ..protocol.transitions import History, IllegalTransition, Step, new_history
 from .ledger import Allocation
@@ -53,7 +54,7 @@ class Demand:
 
     ``refused``: what the owner was told last, so that it is told once. ``turn``: when it was served last. ``need``:
     equal for demands that the same leases could meet. ``name``, ``cell``: of the task that waited first, when
-    it was said.
+    it was said. ``member``: its placement group, and the bundle of it.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class Demand:
         "class_id",
         "held",
         "hops",
+        "member",
         "name",
         "need",
         "owner",
@@ -76,6 +78,7 @@ class Demand:
         self.owner = owner
         self.class_id = class_id
         self.spec = spec
+        self.member = membership(spec.strategy)
         self.need = (
             frozenset(spec.resources.items()),
             spec.strategy,

@@ -10,6 +10,8 @@ A request too large for what comes free piece by piece would wait for ever behin
 keeps what comes free for the one that waits longest, for a bounded time, since what it waits for may itself depend on
 one of those held up.
 
+Who belongs to a placement group takes from the ledgers of its bundles, and competes with others only within these.
+
 Rejected: a queue of requests (each would need an answer, and a lost or repeated one would count); shares by weight of
 tasks queued (an owner would gain by submitting early).
 """
@@ -28,10 +30,12 @@ from ..protocol.raylet_messages import (
     SetDemand,
     WorkerDied,
 )
+from .bundles_machine import Bundles
 from .events import Context, ResetStarted
+from .group_view import GroupView
 from .lease_records import LEASE_EDGES, Demand, Lease
 from .ledger import Allocation, Ledger
-from .policy import ClusterView
+from .policy import Choice, ClusterView
 from .reclaim import Holder, Waiter, choose_reclaims, choose_surplus
 from .workers_machine import PoolKey, Worker, WorkerPool
 
@@ -42,14 +46,22 @@ _HOLD_PERIOD: Final = 2.0
 """After 0.2 s of waiting, and then in the first half of each 2 s, what comes free is kept for the longest wait."""
 
 
+Kept = tuple[Demand | None, Resources]
+"""For whom something is kept, and what."""
+
+
 class Leases:
     """All demand on this node, and all leases of its workers."""
 
-    def __init__(self, context: Context, ledger: Ledger, pool: WorkerPool, view: ClusterView) -> None:
+    def __init__(
+        self, context: Context, ledger: Ledger, pool: WorkerPool, view: ClusterView, bundles: Bundles, groups: GroupView
+    ) -> None:
         self._context = context
         self._ledger = ledger
         self._pool = pool
         self._view = view
+        self._bundles = bundles
+        self._groups = groups
         # An owner holds leases of several nodes and tells them apart by number: the upper half names the node.
         self._next_id = (int.from_bytes(context.config.node_id[1:5], "big") >> 1) << 32
         self.leases: dict[int, Lease] = {}
@@ -121,7 +133,7 @@ class Leases:
 
     def _end(self, lease: Lease) -> None:
         """The lease is no more: its resources are free. The worker is the caller's business."""
-        self._ledger.release(lease.allocation)
+        lease.allocation.ledger.release(lease.allocation)
         self._shares[lease.demand.owner] -= lease.weight
         lease.worker.allocation = None
         del self.leases[lease.lease_id]
@@ -166,9 +178,9 @@ class Leases:
         if allocation is None:
             return
         if blocked:
-            self._ledger.lend(allocation)
+            allocation.ledger.lend(allocation)
         else:
-            self._ledger.take_back(allocation)
+            allocation.ledger.take_back(allocation)
         self._context.report_due = True
 
     # -- granting -----------------------------------------------------------------------------------------------------
@@ -182,7 +194,7 @@ class Leases:
         while self._serve_first(full, kept):
             pass
 
-    def _serve_first(self, full: set[object], kept: tuple[Demand, Resources] | None) -> bool:
+    def _serve_first(self, full: set[object], kept: Kept | None) -> bool:
         """Serve the first in line who can be served; False if nobody can."""
         for owner in sorted(self._unmet, key=self._rank):
             while (demand := self._next_class(owner, full)) is not None:
@@ -202,19 +214,19 @@ class Leases:
         waiting = [demand for demand in classes if demand not in full and (demand.need, demand.hops) not in full]
         return min(waiting, key=lambda demand: (len(demand.held), demand.turn), default=None)
 
-    def _serve(self, demand: Demand, kept: tuple[Demand, Resources] | None, full: set[object]) -> bool:
+    def _serve(self, demand: Demand, kept: Kept | None, full: set[object]) -> bool:
         """Grant it one lease, or send one wish elsewhere; False if neither can be.
 
         What it lacks then, all who need the same lack too, and go into ``full``: a thousand of them cost one look.
         """
         spec = demand.spec
-        fits_here = self._ledger.fits(spec.resources) and not self.is_kept(demand, kept)
-        choice = self._view.choose(spec, fits_here, demand.hops)
+        source = self._bundles.source(demand.member, spec.resources)
+        choice = self._choose(demand, source is not None and not self.is_kept(demand, kept))
         if choice.node is not None:
             self._spill(demand, choice.node)
             return True
         if choice.wait:
-            self._refuse(demand, choice.refused, choice.fatal)
+            self._refuse(demand, choice.refused, choice.fatal, group_removed=choice.group_removed)
             if not choice.refused and kept is None:
                 full.add((demand.need, demand.hops))
             return False
@@ -226,16 +238,25 @@ class Leases:
         if worker is None:
             full.add((demand.need, demand.hops))
             return False
-        allocation = self._ledger.acquire(spec.resources)
+        assert source is not None
+        allocation = source.acquire(spec.resources)
         assert allocation is not None
         self._grant(demand, worker, allocation)
         return True
+
+    def _choose(self, demand: Demand, fits_here: bool) -> Choice:
+        spec, member = demand.spec, demand.member
+        if member is None:
+            return self._view.choose(spec, fits_here, demand.hops)
+        could_here = any(ledger.could_fit(spec.resources) for ledger in self._bundles.ledgers(member))
+        return self._groups.choose(member, spec.resources, fits_here=fits_here, could_here=could_here, hops=demand.hops)
 
     def _grant(self, demand: Demand, worker: Worker, allocation: Allocation) -> None:
         context = self._context
         self._next_id += 1
         lease = Lease(self._next_id, demand, worker, allocation, context.now)
-        lease.weight = self._ledger.weight(allocation.resources)
+        # What it holds of its own bundle nobody else could have.
+        lease.weight = self._ledger.weight(allocation.resources) if demand.member is None else 0
         self._shares[demand.owner] = self._shares.get(demand.owner, 0) + lease.weight
         self.leases[lease.lease_id] = lease
         demand.held[lease.lease_id] = lease
@@ -259,19 +280,22 @@ class Leases:
     def _spill(self, demand: Demand, node_id: bytes) -> None:
         info = self._view.find(node_id)
         assert info is not None, "the view chose a node that it does not have"
-        self._view.note_sent(node_id, demand.spec.resources)
+        if demand.member is None:
+            self._view.note_sent(node_id, demand.spec.resources)
+        else:
+            self._groups.note_sent(node_id, demand.member[0])
         demand.want -= 1
         self._context.reply(demand.owner, LeaseSpill(demand.class_id, 1, info.raylet, demand.hops + 1))
         self._sort_in(demand)
 
-    def _refuse(self, demand: Demand, text: str, fatal: bool) -> None:
+    def _refuse(self, demand: Demand, text: str, fatal: bool, *, group_removed: bool = False) -> None:
         """Tell the owner why it gets nothing, once; a fatal refusal ends the demand."""
         if not text:
             demand.refused = ""
             return
         if text != demand.refused:
             demand.refused = text
-            self._context.reply(demand.owner, LeaseRefused(demand.class_id, text, fatal))
+            self._context.reply(demand.owner, LeaseRefused(demand.class_id, text, fatal, group_removed))
         if fatal:
             demand.want = len(demand.held)
             self._sort_in(demand)
@@ -290,24 +314,30 @@ class Leases:
                     continue
                 pool = self._pool.kind(demand.key)
                 for _ in range(demand.unmet):
-                    allocation = self._ledger.acquire(demand.spec.resources)
-                    if allocation is None:
+                    source = self._bundles.source(demand.member, demand.spec.resources)
+                    if source is None:
                         full.add(demand.need)
                         break
+                    allocation = source.acquire(demand.spec.resources)
+                    assert allocation is not None
                     taken.append(allocation)
                     needs[pool] = needs.get(pool, 0) + 1
                     if needs[pool] >= self._context.config.max_workers:
                         break
         for allocation in taken:
-            self._ledger.release(allocation)
+            allocation.ledger.release(allocation)
         return needs
 
     # -- fairness -----------------------------------------------------------------------------------------------------
 
-    def kept_for_longest(self) -> tuple[Demand, Resources] | None:
-        """The demand for which what comes free is kept at this time, if any."""
+    def kept_for_longest(self) -> Kept | None:
+        """The demand for which what comes free of the node is kept at this time, if any; None is a placement group."""
         now = self._context.now
-        longest = min(self.waiting(), key=lambda demand: demand.waiting_since or now, default=None)
+        claim = self._bundles.claim()
+        if claim is not None:
+            return None, claim
+        waiting = (demand for demand in self.waiting() if demand.member is None)
+        longest = min(waiting, key=lambda demand: demand.waiting_since or now, default=None)
         if longest is None or longest.waiting_since is None:
             return None
         waited = now - longest.waiting_since
@@ -317,9 +347,9 @@ class Leases:
             return None
         return longest, longest.spec.resources
 
-    def is_kept(self, demand: Demand, kept: tuple[Demand, Resources] | None) -> bool:
+    def is_kept(self, demand: Demand, kept: Kept | None) -> bool:
         """Whether it asks for what is kept for another."""
-        if kept is None or kept[0] is demand:
+        if kept is None or kept[0] is demand or demand.member is not None:
             return False
         scarce = kept[1]
         available = self._ledger.available
@@ -339,21 +369,28 @@ class Leases:
 
     def reclaim_all(self) -> None:
         """The node is about to leave: all leases are asked back."""
-        self._ask_back([holder.lease_id for holder in self._holders()])
+        self._ask_back([lease.lease_id for lease in self.leases.values() if lease.state == "granted"])
 
     def shrink(self) -> None:
         """The node may have fewer CPUs than are held: leases that make up for it are asked back."""
-        self._ask_back(choose_surplus(self._holders(), self._coming(), self._ledger))
+        self._ask_back(choose_surplus(self._holders(self._ledger), self._coming(self._ledger), self._ledger))
 
-    def _holders(self) -> list[Holder]:
+    def evict(self, ledgers: set[Ledger], death: Death) -> None:
+        """What runs by these ledgers ends: their bundles are given back."""
+        for lease in list(self.leases.values()):
+            if lease.allocation.ledger in ledgers and lease.worker.state == "leased":
+                self._pool.stop(lease.worker, death, force=True)
+
+    def _holders(self, ledger: Ledger) -> list[Holder]:
         return [
             Holder(lease.lease_id, lease.demand.owner, lease.demand.class_id, lease.allocation, lease.granted_at)
             for lease in self.leases.values()
-            if lease.state == "granted"
+            if lease.state == "granted" and lease.allocation.ledger is ledger
         ]
 
-    def _coming(self) -> list[Allocation]:
-        return [lease.allocation for lease in self.leases.values() if lease.state == "reclaimed"]
+    def _coming(self, ledger: Ledger) -> list[Allocation]:
+        held = (lease.allocation for lease in self.leases.values() if lease.state == "reclaimed")
+        return [allocation for allocation in held if allocation.ledger is ledger]
 
     def _ask_back(self, lease_ids: Iterable[int]) -> None:
         for lease_id in lease_ids:
@@ -375,11 +412,13 @@ class Leases:
             waited = 0.0 if demand.waiting_since is None else now - demand.waiting_since
             if waited < self._context.config.reclaim_after * 0.99:
                 continue
-            if self._ledger.could_fit(demand.spec.resources) and not self._ledger.fits(demand.spec.resources):
-                waiters.append(Waiter(demand.owner, demand.class_id, demand.spec.resources, demand.unmet))
-        if waiters:
-            young = now - self._context.config.slice_seconds
-            self._ask_back(choose_reclaims(waiters, self._holders(), self._coming(), self._ledger, young))
+            able = [each for each in self._bundles.ledgers(demand.member) if each.could_fit(demand.spec.resources)]
+            if able and not any(ledger.fits(demand.spec.resources) for ledger in able):
+                waiters.append(Waiter(demand.owner, demand.class_id, demand.spec.resources, demand.unmet, able[0]))
+        young = now - self._context.config.slice_seconds
+        for ledger in dict.fromkeys(waiter.ledger or self._ledger for waiter in waiters):
+            mine = [waiter for waiter in waiters if (waiter.ledger or self._ledger) is ledger]
+            self._ask_back(choose_reclaims(mine, self._holders(ledger), self._coming(ledger), ledger, young))
         if self._unmet or waiters:
             # Whoever begins to wait is looked at sooner. For the others something changes when a lease gets older than
             # a slice, or when one is returned, which serves them by itself.
@@ -404,7 +443,7 @@ class Leases:
             assert self._demands[lease.demand.owner][lease.demand.class_id] is lease.demand
             assert lease.worker.lease_id == lease.lease_id
             assert lease.worker.allocation is lease.allocation
-            assert lease.allocation in self._ledger.held
+            assert lease.allocation in lease.allocation.ledger.held
             assert lease.worker.state in ("leased", "stopping")
         for owner in self._demands:
             weight = sum(lease.weight for lease in self.leases.values() if lease.demand.owner == owner)

@@ -1,7 +1,8 @@
 """A node's resources as a ledger: what there is, what is free, who holds what.
 
 Strategy: all quantities are integers (see `protocol.common`), so the sum of what is held and what is free is the
-total, always and exactly, also when the total is changed. GPUs are counted by instance too: a fraction lives on one
+total, always and exactly, also when the total is changed. A bundle of a placement group has a ledger of its own, over
+what it holds of the node's. GPUs are counted by instance too: a fraction lives on one
 GPU, on the fullest that has room for it, so that whole ones stay whole; a whole number takes free ones. The CPUs of a
 holder that blocks are lent out; when it goes on it takes them back at once, and free CPUs may be negative until others
 end. Nothing is granted meanwhile.
@@ -22,9 +23,10 @@ INSTANCED: Final = frozenset({"GPU"})
 
 @dataclass(slots=True, eq=False)
 class Allocation:
-    """What one lease or actor holds. ``instances``: resource to (instance, units of it)."""
+    """What one lease, actor or bundle holds, of which ledger. ``instances``: resource to (instance, units of it)."""
 
     resources: Resources
+    ledger: Ledger
     instances: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     is_lent: bool = False
 
@@ -34,16 +36,18 @@ class Allocation:
 
 
 class Ledger:
-    """The resources of one node."""
+    """The resources of one node, or of one bundle on it, which then has these devices: (number, units of it)."""
 
-    def __init__(self, total: Resources) -> None:
+    def __init__(self, total: Resources, devices: dict[str, list[tuple[int, int]]] | None = None) -> None:
         self.total: Resources = dict(total)
         self.available: Resources = dict(total)
         self.most: Resources = {}  # what the total may grow to
         self.held: set[Allocation] = set()
-        self._free: dict[str, list[int]] = {
-            name: [RESOURCE_UNIT] * (units // RESOURCE_UNIT) for name, units in total.items() if name in INSTANCED
-        }
+        if devices is None:
+            every = {name: range(units // RESOURCE_UNIT) for name, units in total.items() if name in INSTANCED}
+            devices = {name: [(number, RESOURCE_UNIT) for number in numbers] for name, numbers in every.items()}
+        self._devices = {name: dict(owned) for name, owned in devices.items()}
+        self._free = {name: dict(owned) for name, owned in devices.items()}
 
     def resize(self, name: str, units: int) -> None:
         """There is so much of a resource from now on.
@@ -79,7 +83,7 @@ class Ledger:
         """Take what is asked, or nothing and None."""
         if not self.fits(request):
             return None
-        allocation = Allocation(request)
+        allocation = Allocation(request, self)
         for name, units in request.items():
             self.available[name] -= units
             if name in self._free:
@@ -124,12 +128,12 @@ class Ledger:
         free = self._free[name]
         if units < RESOURCE_UNIT:
             fullest = (
-                min((share, number) for number, share in enumerate(free) if share >= units)
-                if any(share >= units for share in free)
+                min((share, number) for number, share in free.items() if share >= units)
+                if any(share >= units for share in free.values())
                 else None
             )
             return None if fullest is None else [(fullest[1], units)]
-        whole = [number for number, share in enumerate(free) if share == RESOURCE_UNIT]
+        whole = [number for number, share in free.items() if share == RESOURCE_UNIT]
         count, rest = divmod(units, RESOURCE_UNIT)
         if rest or len(whole) < count:
             return None
@@ -146,7 +150,7 @@ class Ledger:
             assert self.available[name] + held == total, f"{name}: {self.available[name]} free + {held} held != {total}"
             assert self.available[name] >= 0 or name == "CPU", f"{name} is oversubscribed: {self.available[name]}"
         for name, free in self._free.items():
-            for number, share in enumerate(free):
+            for number, share in free.items():
                 held = sum(
                     units
                     for allocation in self.held
@@ -154,4 +158,5 @@ class Ledger:
                     if instance == number
                 )
                 assert share >= 0, f"{name} {number} is booked twice"
-                assert share + held == RESOURCE_UNIT, f"{name} {number}: {share} free + {held} held"
+                owned = self._devices[name][number]
+                assert share + held == owned, f"{name} {number}: {share} free + {held} held of {owned}"

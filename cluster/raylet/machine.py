@@ -1,8 +1,8 @@
 """The machine of a raylet: one event in, commands out, no clock and no socket.
 
-Strategy: the parts (workers, leases, actors) know their own tables and share a ledger; this file only says which fact
-concerns whom, in which order, and lets everything that has become possible happen after each event. Actors are served
-before leases: they are few, and whoever made one waits for it.
+Strategy: the parts (workers, bundles, leases, actors) know their own tables and share a ledger; this file only says
+which fact concerns whom, in which order, and lets everything that has become possible happen after each event. Bundles
+and actors are served before leases: they are few, and whoever made one waits for it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ..protocol.common import PROTOCOL_VERSION, RESOURCE_UNIT, Address, CancelCell, Death, DeathKind, SetCapacity
+from ..protocol.common import PROTOCOL_VERSION, Address, CancelCell, Death, DeathKind, Resources, SetCapacity
 from ..protocol.gcs_messages import (
     NodeReport,
     NodeUpdate,
@@ -19,6 +19,7 @@ from ..protocol.gcs_messages import (
     ResourceView,
     Welcome,
 )
+from ..protocol.group_messages import CommitBundles, GroupUpdate, PrepareBundles, ReturnBundles
 from ..protocol.raylet_messages import (
     ActorStarted,
     Blocked,
@@ -35,7 +36,8 @@ from ..protocol.raylet_messages import (
 )
 from ..protocol.transitions import IllegalTransition
 from .actors_machine import NodeActors
-from .adaptive_machine import Adaptive, explain_setting
+from .bundles_machine import Bundles
+from .capacity_machine import Capacity
 from .cells_machine import NodeCells
 from .events import (
     Candidate,
@@ -58,6 +60,7 @@ from .events import (
     WorkerForked,
     WorkerNotForked,
 )
+from .group_view import GroupView
 from .leases_machine import Leases
 from .ledger import Ledger
 from .policy import ClusterView
@@ -95,14 +98,17 @@ class RayletMachine:
         self.ledger = Ledger(config.total)
         self.pool = WorkerPool(self._context)
         self.view = ClusterView(config.node_id, self.ledger.total, config.labels, config.hops)
-        self.leases = Leases(self._context, self.ledger, self.pool, self.view)
-        self.actors = NodeActors(self._context, self.ledger, self.pool)
-        self.leases.waiting_actors = self.actors.waiters
+        self.bundles = Bundles(self._context, self.ledger)
+        self.groups = GroupView(self._context, self.view)
+        self.leases = Leases(self._context, self.ledger, self.pool, self.view, self.bundles, self.groups)
+        self.actors = NodeActors(self._context, self.pool, self.bundles)
+        self.leases.waiting_actors = lambda: [*self.bundles.waiters(), *self.actors.waiters()]
+        self.bundles.evict = self._evict
+        self.capacity = Capacity(self._context, self.ledger, self.pool, self.leases)
+        self.capacity.waiting = self._waiting
         self.cells = NodeCells(self._context, self.pool, self.view)
         self.drivers: dict[bytes, Driver] = {}
         self._is_ending = False
-        self._is_resized = False
-        self._adaptive: Adaptive | None = None
         self._leaving = ""
         self._reported_at: float | None = None
         self._events: dict[type, Callable[..., None]] = {
@@ -128,7 +134,10 @@ class RayletMachine:
             StopActor: lambda peer, message: self.actors.stop(message),
             StopRaylet: self._stop_raylet,
             CancelCell: self.cells.cancel,
-            SetCapacity: self._set_capacity,
+            SetCapacity: self.capacity.set,
+            PrepareBundles: lambda peer, message: self.bundles.prepare(message),
+            CommitBundles: lambda peer, message: self.bundles.commit(message),
+            ReturnBundles: lambda peer, message: self.bundles.give_back(message),
         }
 
     # -- one step -----------------------------------------------------------------------------------------------------
@@ -161,10 +170,10 @@ class RayletMachine:
     def _settle(self) -> None:
         """Let all that has become possible, or due, happen."""
         self.pool.tick()
+        self.bundles.tick()
         self.actors.tick()
         self.leases.tick()
-        if self._adaptive is not None:
-            self._adapt(self._adaptive)
+        self.capacity.tick()
         self._schedule()
         self._report()
         if self._leaving and not self.leases.leases and not self.actors.allocations():
@@ -174,7 +183,7 @@ class RayletMachine:
     def _schedule(self) -> None:
         """Serve whom can be served, and start the workers that are missing for it."""
         while True:
-            if self.actors.schedule():
+            if self.bundles.schedule() | self.actors.schedule():
                 self.leases.want_reclaim()
             self.leases.schedule()
             needs: dict[PoolKey, int] = self.actors.needed_workers()
@@ -190,11 +199,15 @@ class RayletMachine:
             return None
         times = [
             time
-            for time in (self.pool.next_deadline(), self.actors.next_deadline(), self.leases.next_deadline())
+            for time in (
+                self.pool.next_deadline(),
+                self.bundles.next_deadline(),
+                self.actors.next_deadline(),
+                self.leases.next_deadline(),
+                self.capacity.next_deadline(),
+            )
             if time is not None
         ]
-        if self._adaptive is not None and (due := self._adaptive.next_deadline()) is not None:
-            times.append(due)
         if self._reported_at is not None:
             times.append(self._reported_at + self._report_wait())
         return min(times, default=None)
@@ -211,17 +224,27 @@ class RayletMachine:
             return
         self._reported_at = now
         self._context.report_due = False
-        pending = [*self.actors.pending(), *self.leases.pending()]
-        total = dict(self.ledger.total) if self._is_resized else None  # each time: the GCS may have been restarted
+        # Each time: the GCS may have been restarted.
+        total = dict(self.ledger.total) if self.capacity.is_resized else None
         self._context.tell_gcs(
             NodeReport(
                 dict(self.ledger.available),
-                pending,
+                self._waiting(),
                 total=total,
                 most=dict(self.ledger.most),
                 workers=self.describe_workers(),
+                bundles=self.bundles.rows(),
             )
         )
+
+    def _waiting(self) -> list[tuple[Resources, int]]:
+        """What waits for resources, and how many of each."""
+        return [*self.bundles.pending(), *self.actors.pending(), *self.leases.pending()]
+
+    def _evict(self, ledgers: set[Ledger], death: Death) -> None:
+        """End what runs by the ledgers of bundles that are given back."""
+        self.actors.evict(ledgers, death)
+        self.leases.evict(ledgers, death)
 
     def describe_workers(self) -> list[dict[str, object]]:
         """The workers, for the state API."""
@@ -298,39 +321,6 @@ class RayletMachine:
             return
         self.pool.stop(worker, Death(DeathKind.KILLED, message.reason or "its owner ended it"), force=True)
 
-    def _set_capacity(self, peer: bytes, message: SetCapacity) -> None:
-        if peer in self.pool.workers:
-            self._context.log("error", f"{peer.hex()} may not change what this node has: it is a worker of it")
-            return
-        if message.cpus <= 0:
-            self._context.log("error", f"a node can not have {message.cpus} units of CPU")
-            return
-        self._adaptive = Adaptive(message.cpus, message.most, message.idle) if message.most > message.cpus else None
-        self._context.event(explain_setting(self.ledger.total.get("CPU", 0), message))
-        self.ledger.most = {"CPU": message.most} if self._adaptive is not None else {}
-        if self._adaptive is None:
-            self._resize(message.cpus)
-        self._is_resized = self._context.report_due = True
-
-    def _resize(self, cpus: int) -> None:
-        self._is_resized = True
-        self.ledger.resize("CPU", cpus)
-        self.pool.resize(-(-cpus // RESOURCE_UNIT))
-        self.leases.shrink()
-        self._context.report_due = True
-
-    def _adapt(self, policy: Adaptive) -> None:
-        """Have as many CPUs as what runs and waits asks for, within the limits."""
-        total = self.ledger.total.get("CPU", 0)
-        waiting = [*self.actors.pending(), *self.leases.pending()]
-        wanted = sum(
-            resources.get("CPU", 0) * count for resources, count in waiting if self.ledger.could_fit(resources)
-        )
-        cpus = policy.decide(total, total - self.ledger.available.get("CPU", 0), wanted, self._context.now)
-        if cpus != total:
-            self._context.event(policy.explain(total, cpus, total - self.ledger.available.get("CPU", 0), wanted))
-            self._resize(cpus)
-
     def _actor_started(self, peer: bytes, message: ActorStarted) -> None:
         worker = self.pool.workers.get(peer)
         if worker is not None:
@@ -395,6 +385,7 @@ class RayletMachine:
             for info in message.nodes:
                 self.view.node_changed(info)
             self.view.is_known = True
+            self.groups.welcomed()
         elif isinstance(message, NodeUpdate):
             is_new = self.view.find(message.node.node_id) is None
             self.view.node_changed(message.node)
@@ -404,6 +395,9 @@ class RayletMachine:
                 self._context.add(NodeLost(message.node.node_id))
         elif isinstance(message, ResourceView):
             self.view.resources_changed(message.nodes)
+            self.groups.resources_changed(message)
+        elif isinstance(message, GroupUpdate):
+            self.groups.update(message.info)
         elif isinstance(message, ProcessDead):
             self._dead_elsewhere(message.worker_id, message.death)
 
@@ -428,6 +422,7 @@ class RayletMachine:
         self._leaving = reason
         self.view.is_draining = self.pool.is_closed = True
         self.leases.reclaim_all()
+        self.bundles.drain()
         self.actors.drain(Death(DeathKind.NODE_DIED, f"its node left the cluster: {reason}"))
 
     def _end_node(self, reason: str) -> None:
@@ -455,6 +450,10 @@ class RayletMachine:
             if worker.state in ("leased", "actor")
         ]
 
+    def living(self) -> tuple[list[tuple[bytes, Address]], list[tuple[bytes, int, list[int], bool]]]:
+        """The actors and the bundles that are here, for a GCS that restarted."""
+        return self.actors.alive(), self.bundles.held()
+
     def address_of(self, process_id: bytes) -> Address | None:
         """Where a process of this node is reached."""
         driver = self.drivers.get(process_id)
@@ -469,8 +468,10 @@ class RayletMachine:
         self.pool.check_invariants()
         self.leases.check_invariants()
         self.actors.check_invariants()
-        held = len(self.leases.leases) + self.actors.allocations()
-        assert held == len(self.ledger.held), f"{len(self.ledger.held)} allocations, {held} holders"
+        self.bundles.check_invariants()
+        held = len(self.leases.leases) + self.actors.allocations() + self.bundles.allocations()
+        booked = len(self.ledger.held) + sum(len(ledger.held) for ledger in self.bundles.all_ledgers())
+        assert held == booked, f"{booked} allocations, {held} holders"
 
 
 HANDLED: Final = frozenset(
@@ -487,6 +488,9 @@ HANDLED: Final = frozenset(
         StopRaylet,
         CancelCell,
         SetCapacity,
+        PrepareBundles,
+        CommitBundles,
+        ReturnBundles,
     }
 )
 """The requests that are this machine's; the others are the object store's."""

@@ -19,12 +19,16 @@ __all__ = ["HERE", "WAIT", "Choice", "ClusterView"]
 
 
 class Choice(NamedTuple):
-    """``node``: to send it to; None: stay here. ``refused``: nowhere can it be met; ``fatal``: and never will."""
+    """``node``: to send it to; None: stay here. ``refused``: nowhere can it be met; ``fatal``: and never will.
+
+    ``group_removed``: since its placement group is no more.
+    """
 
     node: bytes | None = None
     wait: bool = False
     refused: str = ""
     fatal: bool = False
+    group_removed: bool = False
 
 
 HERE: Final = Choice()

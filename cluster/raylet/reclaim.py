@@ -21,12 +21,13 @@ _EPSILON: Final = 1e-9
 
 @dataclass(slots=True)
 class Waiter:
-    """An owner (or actor) that waits for ``count`` times ``resources``."""
+    """An owner (or actor, or bundle) that waits for ``count`` times ``resources``, of ``ledger`` (None: the node's)."""
 
     owner: bytes
     class_id: int
     resources: Resources
     count: int
+    ledger: Ledger | None = None
 
 
 @dataclass(slots=True)

@@ -180,7 +180,7 @@ class RayletServer:
         self._say_hello()
 
     def _say_hello(self) -> None:
-        self._io.send(self._gcs, NodeHello(PROTOCOL_VERSION, self._info, self.machine.actors.alive()))
+        self._io.send(self._gcs, NodeHello(PROTOCOL_VERSION, self._info, *self.machine.living()))
 
     def _drain_monitor(self) -> None:
         while self._monitor is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..protocol.common import Resources
 from .lease_records import Demand
+from .leases_machine import Kept
 from .machine import RayletMachine
 
 __all__ = ["waiting_row"]
@@ -25,9 +26,7 @@ def waiting_row(machine: RayletMachine, now: float) -> dict[str, Any]:
     }
 
 
-def _demand(
-    machine: RayletMachine, demand: Demand, kept: tuple[Demand, Resources] | None, now: float
-) -> dict[str, Any]:
+def _demand(machine: RayletMachine, demand: Demand, kept: Kept | None, now: float) -> dict[str, Any]:
     spec = demand.spec
     state, text = _local(machine, demand, kept)
     return {
@@ -47,16 +46,16 @@ def _demand(
     }
 
 
-def _local(machine: RayletMachine, demand: Demand, kept: tuple[Demand, Resources] | None) -> tuple[str, str]:
+def _local(machine: RayletMachine, demand: Demand, kept: Kept | None) -> tuple[str, str]:
     """Why this node gives it nothing at this moment, as far as only this node knows."""
     pool = machine.pool
     failure = pool.failure(demand.key)
     if failure:
         return "failed", f"no worker could be started for it: {failure}"
-    if not machine.ledger.fits(demand.spec.resources):
+    if machine.bundles.source(demand.member, demand.spec.resources) is None:
         return "busy", ""
     if kept is not None and machine.leases.is_kept(demand, kept):
-        name = kept[0].name or "another request"
+        name = kept[0].name or "another request" if kept[0] is not None else "a placement group"
         return "kept", f"what comes free is kept for {name}, which asks for more and waits longer"
     if pool.starting_count:
         return "starting", f"a worker is being started for it ({pool.starting_count} start at this moment)"

@@ -21,7 +21,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from ..core.records import Record
+from ..protocol.common import Death, DeathKind
 from ..protocol.ids import make_task_id
+from ..protocol.lease_messages import LeaseRefused
 from .buffer import FLUSH_AT, WIDTH, TaskEventBuffer
 from .events import Count, Row, Source, TaskKind, TaskState, Waiting
 from .failure_groups import FailureGroups
@@ -238,12 +240,12 @@ class OwnerRecorder:
         submission.death_error = _before(
             submission.death_error,
             lambda record, death, worker: recorder.ended(
-                record, TaskState.FAILED, f"WorkerCrashedError: {death.detail}"
+                record, TaskState.FAILED, f"{_of_death(death)}: {death.detail}"
             ),
         )
         submission.refuse_error = _before(
             submission.refuse_error,
-            lambda record, text: recorder.ended(record, TaskState.FAILED, f"TaskUnschedulableError: {text}"),
+            lambda record, refusal: recorder.ended(record, TaskState.FAILED, f"{_of_refusal(refusal)}: {refusal.text}"),
         )
         submission.cancel_error = _before(
             submission.cancel_error, lambda record: recorder.ended(record, TaskState.CANCELLED, None)
@@ -390,6 +392,14 @@ def _tell(failures: FailureGroups, send: Callable[[TaskEvents | ReportFailures],
 
 def _is_on() -> bool:
     return os.environ.get(SWITCH, "1") != "0"
+
+
+def _of_death(death: Death) -> str:
+    return "TaskPlacementGroupRemoved" if death.kind is DeathKind.GROUP_REMOVED else "WorkerCrashedError"
+
+
+def _of_refusal(refusal: LeaseRefused) -> str:
+    return "TaskPlacementGroupRemoved" if refusal.group_removed else "TaskUnschedulableError"
 
 
 def _actor_text(error: str, client: Any) -> str:

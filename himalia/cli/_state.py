@@ -11,7 +11,7 @@ from himalia.cli._output import print_rows, print_table, print_value
 
 __all__ = ["add_commands"]
 
-_KINDS = ("actors", "jobs", "nodes", "objects", "tasks", "workers")
+_KINDS = ("actors", "jobs", "nodes", "objects", "placement-groups", "tasks", "workers")
 #: What is not asked for by an id.
 _OTHERS = (
     "cluster-events",
@@ -22,12 +22,14 @@ _OTHERS = (
     "pending",
     "worker-stats",
 )
-_SUMMARIES = ("actors", "objects", "tasks")
+_SUMMARIES = ("actors", "objects", "placement-groups", "tasks")
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands to the parser."""
-    listing = commands.add_parser("list", help="list tasks, actors, objects, nodes, workers, jobs, or what these use")
+    listing = commands.add_parser(
+        "list", help="list tasks, actors, objects, placement groups, nodes, workers, jobs, or what these use"
+    )
     listing.add_argument("kind", choices=(*_KINDS, *_OTHERS))
     listing.add_argument(
         "--filter",
@@ -65,7 +67,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _common(one)
     one.set_defaults(run=_get)
 
-    summary = commands.add_parser("summary", help="count tasks, actors or objects")
+    summary = commands.add_parser("summary", help="count tasks, actors, objects or placement groups")
     summary.add_argument("kind", choices=_SUMMARIES)
     _common(summary)
     summary.set_defaults(run=_summary)
@@ -162,8 +164,9 @@ def _get(arguments: argparse.Namespace) -> int:
     from himalia.util.state._api import query
     from himalia.util.state._source import ROWS
 
-    key = ROWS[arguments.kind][0].id_field
-    rows = query(arguments.kind, arguments.address, [(key, "=", arguments.id)], None, arguments.timeout)
+    what = arguments.kind.replace("-", "_")
+    key = ROWS[what][0].id_field
+    rows = query(what, arguments.address, [(key, "=", arguments.id)], None, arguments.timeout)
     if not rows:
         print(f"There is none of the {arguments.kind} with the id {arguments.id!r}.", file=sys.stderr)
         return 1
@@ -181,6 +184,7 @@ def _summary(arguments: argparse.Namespace) -> int:
     summarize = {
         "actors": state.summarize_actors,
         "objects": state.summarize_objects,
+        "placement-groups": state.summarize_placement_groups,
         "tasks": state.summarize_tasks,
     }[arguments.kind]
     answer: dict[str, Any] = summarize(arguments.address, arguments.timeout)["cluster"]

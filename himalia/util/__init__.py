@@ -1,12 +1,21 @@
 """What programs use beside the core: pools, queues, results as they come, and the state API.
 
-The names are those of `ray.util` where Ray has them. Nothing is imported before it is used, so that ``import himalia``
+The names are those of `ray.util` where Ray has them. Little is imported before it is used, so that ``import himalia``
 stays quick; `himalia.util.queue`, `.multiprocessing`, `.joblib` and `.state` are modules of their own.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+# Module and function have the same name, as in Ray. The function is to win, whoever imports the module, and when.
+from himalia.util.placement_group import (
+    get_current_placement_group,
+    get_placement_group,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
 
 if TYPE_CHECKING:
     from himalia.cluster.core.upgrade import upgrade
@@ -23,7 +32,9 @@ __all__ = [
     "as_completed",
     "deregister_serializer",
     "forget",
+    "get_current_placement_group",
     "get_node_ip_address",
+    "get_placement_group",
     "inspect_serializability",
     "keep",
     "kept",
@@ -31,7 +42,10 @@ __all__ = [
     "log_once",
     "map",
     "map_unordered",
+    "placement_group",
+    "placement_group_table",
     "register_serializer",
+    "remove_placement_group",
     "upgrade",
 ]
 

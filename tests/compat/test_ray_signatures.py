@@ -5,6 +5,7 @@ import __future__
 
 import importlib
 import inspect
+import sys
 from collections import Counter
 from typing import Any
 
@@ -82,13 +83,22 @@ def ours(name: str) -> Any:
             # Modules load some of their names when asked. Members of classes are not asked, as that calls properties.
             found = getattr(found, part) if inspect.ismodule(found) else inspect.getattr_static(found, part)
         except AttributeError:
-            try:
-                found = importlib.import_module(path)
-            except ModuleNotFoundError as missing:
-                raise LookupError(f"there is no {path}") from missing
+            found = in_module(path)
         if isinstance(found, __future__._Feature):  # `from __future__ import annotations` leaves a name behind
             raise LookupError(f"there is no {path}")
     return found
+
+
+def in_module(path: str) -> Any:
+    """A module, or what is in one that its package hides behind a function of the same name."""
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as missing:
+        parent, _, name = path.rpartition(".")
+        hidden = sys.modules.get(parent)
+        if hidden is None or not hasattr(hidden, name):
+            raise LookupError(f"there is no {path}") from missing
+        return getattr(hidden, name)
 
 
 def row_id(row: Row) -> str:

@@ -14,6 +14,7 @@ from himalia.cluster.protocol.common import Address, Cell, Death, DeathKind
 from himalia.cluster.protocol.core_messages import Task, Template
 from himalia.cluster.protocol.error_base import Origin
 from himalia.cluster.protocol.ids import make_task_id
+from himalia.cluster.protocol.lease_messages import LeaseRefused
 from himalia.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
@@ -79,7 +80,7 @@ def test_a_cancelled_task_is_told() -> None:
 
 
 def test_a_task_that_no_node_can_run_is_told() -> None:
-    error = failures.load_error(failures.unschedulable(record(), "it asks for 3 GPU"))
+    error = failures.load_error(failures.unschedulable(record(), LeaseRefused(1, "it asks for 3 GPU", fatal=True)))
     assert isinstance(error, TaskUnschedulableError)
     assert "3 GPU" in str(error)
     of_task(error)

@@ -14,6 +14,7 @@ from himalia.cluster.protocol.raylet_messages import (
     AssignActor,
     Exit,
     LeaseReclaim,
+    StartActor,
     StopActor,
     WorkerExiting,
 )
@@ -241,7 +242,7 @@ def test_a_worker_cannot_claim_to_be_another_actor() -> None:
 
 
 def test_an_illegal_fact_raises_with_the_story_of_the_actor() -> None:
-    actor = NodeActor(ACTOR, actor_spec(), 0, 0.0)
+    actor = NodeActor(StartActor(ACTOR, actor_spec()), 0.0)
     actor.move("resources", 1.0)
     with pytest.raises(IllegalTransition, match="waiting -> placed  resources"):
         actor.move("started", 2.0)

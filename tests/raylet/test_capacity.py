@@ -113,8 +113,8 @@ def test_surplus_counts_what_is_on_its_way_back_and_skips_who_holds_none() -> No
     ledger = Ledger(cpus(4))
     held = [ledger.acquire(cpus(1)) for _ in range(4)]
     ledger.resize("CPU", 2 * UNIT)
-    holders = [Holder(i, DRIVER, 1, each or Allocation({}), float(i)) for i, each in enumerate(held)]
-    holders.append(Holder(9, DRIVER, 2, Allocation({}), 9.0))
+    holders = [Holder(i, DRIVER, 1, each or Allocation({}, ledger), float(i)) for i, each in enumerate(held)]
+    holders.append(Holder(9, DRIVER, 2, Allocation({}, ledger), 9.0))
     assert choose_surplus(holders, [], ledger) == [3, 2]
     assert choose_surplus(holders[:3], [holders[3].allocation], ledger) == [2]
     assert choose_surplus(holders, [], Ledger(cpus(4))) == []

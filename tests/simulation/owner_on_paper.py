@@ -34,7 +34,7 @@ class Owner:
         self.completion = Completion(self.references, self.out, b"node")
         self.submission = Submission(self.completion, self.out, RAYLET, Address(OWNER))
         self.submission.cancel_error = lambda record: b"cancelled"
-        self.submission.refuse_error = lambda record, text: b"refused"
+        self.submission.refuse_error = lambda record, refusal: b"refused"
         self.plan = Plan(Template(1, "f", b"hash"), "f", None)
         self.scheduling = self.submission.scheduling_class(LeaseSpec({"CPU": 10_000}, b"job"))
         self.plan.scheduling = self.scheduling

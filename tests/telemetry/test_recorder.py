@@ -24,6 +24,7 @@ from himalia.cluster.protocol.core_messages import (
 )
 from himalia.cluster.protocol.failure_messages import FailureGroup, ReportFailures
 from himalia.cluster.protocol.gcs_messages import TaskEvents
+from himalia.cluster.protocol.lease_messages import LeaseRefused
 from himalia.cluster.telemetry.buffer import FLUSH_AT
 from himalia.cluster.telemetry.events import Count, TaskKind, TaskState, decode_batch
 from himalia.cluster.telemetry.recorder import SWITCH, OwnerRecorder, WorkerRecorder
@@ -312,7 +313,7 @@ def test_ends_without_a_workers_word_are_recorded_where_their_error_is_made(core
     death = Death(DeathKind.CRASHED, "gone")
     client = SimpleNamespace(death=death)
     assert core.submission.death_error(record(1), death, None) == b"error"
-    core.submission.refuse_error(record(2), "no node")
+    core.submission.refuse_error(record(2), LeaseRefused(1, "no node", fatal=True))
     core.submission.cancel_error(record(3))
     core.actor_calls.death_error(client, record(4))
     owner.tick(0.0)

@@ -152,7 +152,7 @@ class Node:
             True,
             self.is_head,
         )
-        self._tell_gcs(NodeHello(PROTOCOL_VERSION, info, self.machine.actors.alive()))
+        self._tell_gcs(NodeHello(PROTOCOL_VERSION, info, *self.machine.living()))
 
     def _tell_gcs(self, message: Any) -> None:
         self.cluster.network.request(self.identity, self.config.gcs.worker_id, [_encode(message)])

@@ -20,6 +20,7 @@ from himalia.util.state._schemas import (
     NodeStats,
     ObjectState,
     PendingState,
+    PlacementGroupState,
     StateRecord,
     TaskState,
     WorkerState,
@@ -33,6 +34,7 @@ __all__ = [
     "get_job",
     "get_node",
     "get_objects",
+    "get_placement_group",
     "get_task",
     "get_worker",
     "list_actors",
@@ -45,11 +47,13 @@ __all__ = [
     "list_nodes",
     "list_objects",
     "list_pending",
+    "list_placement_groups",
     "list_tasks",
     "list_worker_stats",
     "list_workers",
     "summarize_actors",
     "summarize_objects",
+    "summarize_placement_groups",
     "summarize_tasks",
 ]
 
@@ -301,6 +305,19 @@ def list_pending(
     return cast(list[PendingState], query("pending", address, filters, limit, timeout, detail, raise_on_missing_output))
 
 
+def list_placement_groups(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: float = DEFAULT_TIMEOUT,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[PlacementGroupState]:
+    """Placement groups, the newest first, also those that were removed. Parameters as of `list_actors`."""
+    rows = query("placement_groups", address, filters, limit, timeout, detail, raise_on_missing_output)
+    return cast(list[PlacementGroupState], rows)
+
+
 def _get(what: str, id: str, address: str | None, timeout: float) -> list[StateRecord]:
     kind = ROWS[what][0]
     return query(what, address, [(kind.id_field, "=", id)], None, timeout)
@@ -336,6 +353,14 @@ def get_worker(id: str, address: str | None = None, timeout: float = DEFAULT_TIM
 def get_job(id: str, address: str | None = None, timeout: float = DEFAULT_TIMEOUT) -> JobState | None:
     """One job by its id; None if it is not known."""
     rows = cast(list[JobState], _get("jobs", id, address, timeout))
+    return rows[0] if rows else None
+
+
+def get_placement_group(
+    id: str, address: str | None = None, timeout: float = DEFAULT_TIMEOUT
+) -> PlacementGroupState | None:
+    """One placement group by its id; None if it is not known."""
+    rows = cast(list[PlacementGroupState], _get("placement_groups", id, address, timeout))
     return rows[0] if rows else None
 
 
@@ -392,6 +417,22 @@ def summarize_actors(
         group = groups.setdefault(row.class_name, {"class_name": row.class_name, "state_counts": {}})
         _count(group["state_counts"], row.state)
     return _summary(groups, by="class", total_actors=len(rows))
+
+
+def summarize_placement_groups(
+    address: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    raise_on_missing_output: bool = True,
+) -> dict[str, Any]:
+    """Placement groups by strategy and state: ``["cluster"]["summary"][strategy]["state_counts"][state]``."""
+    found = query("placement_groups", address, None, None, timeout, True, raise_on_missing_output)
+    rows = cast(list[PlacementGroupState], found)
+    groups: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        group = groups.setdefault(row.strategy, {"strategy": row.strategy, "state_counts": {}, "total_bundles": 0})
+        _count(group["state_counts"], row.state)
+        group["total_bundles"] += row.bundle_count
+    return _summary(groups, by="strategy", total_placement_groups=len(rows))
 
 
 def summarize_objects(

@@ -18,6 +18,7 @@ __all__ = [
     "NodeStats",
     "ObjectState",
     "PendingState",
+    "PlacementGroupState",
     "StateRecord",
     "TaskState",
     "WorkerState",
@@ -401,6 +402,42 @@ class PendingState(StateRecord):
     actor_id: str | None = field(default=None, metadata=_DETAIL)
     actor_ids: list[str] | None = field(default=None, metadata=_DETAIL)
     nodes: list[dict[str, Any]] | None = field(default=None, metadata=_DETAIL)
+
+
+@dataclasses.dataclass(kw_only=True)
+class PlacementGroupState(StateRecord):
+    """A placement group.
+
+    ``state`` is PENDING, CREATED, RESCHEDULING or REMOVED; ``reason`` says why it waits or was removed. ``bundles``:
+    dictionaries with ``bundle_id``, ``unit_resources``, ``available_resources`` (as its node said last; None where it
+    is not in place), ``node_id``, ``host``, ``state`` (WAITING, PREPARING, CREATED, REMOVED), ``label_selector`` and
+    ``actors`` (how many are in it). ``stats``: ``scheduling_state`` (CREATED, REMOVED, PREPARING, BUSY, or NEVER where
+    these nodes could not have it), ``scheduling_attempt``, ``placements`` (how often all bundles came to be in place)
+    and ``end_to_end_creation_latency_ms``.
+    """
+
+    kind: ClassVar[str] = "placement_groups"
+    id_field: ClassVar[str] = "placement_group_id"
+
+    placement_group_id: str
+    name: str
+    creator_job_id: str
+    state: str
+    strategy: str
+    bundle_count: int
+    node_count: int
+    reason: str
+    cell: int | None = None
+    bundles: list[dict[str, Any]] | None = field(default=None, metadata=_DETAIL)
+    is_detached: bool | None = field(default=None, metadata=_DETAIL)
+    stats: dict[str, Any] | None = field(default=None, metadata=_DETAIL)
+    ray_namespace: str = field(default="", metadata=_DETAIL)
+    creator_worker_id: str = field(default="", metadata=_DETAIL)
+    creator_actor_id: str | None = field(default=None, metadata=_DETAIL)
+    call_site: str = field(default="", metadata=_DETAIL)
+    creation_time_ms: int | None = field(default=None, metadata=_DETAIL)
+    placement_time_ms: int | None = field(default=None, metadata=_DETAIL)
+    end_time_ms: int | None = field(default=None, metadata=_DETAIL)
 
 
 @dataclasses.dataclass(kw_only=True)

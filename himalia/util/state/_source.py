@@ -12,6 +12,7 @@ from himalia.cluster.core.current import find_core
 from himalia.cluster.gcs.client import GcsClient, GcsUnreachableError, Reachable
 from himalia.cluster.launchers.local import find_connection
 from himalia.cluster.protocol.common import Address, Cell, NodeInfo, from_units
+from himalia.cluster.protocol.constraints import membership
 from himalia.cluster.protocol.core_messages import ObjectsHeld
 from himalia.cluster.protocol.gcs_messages import ListState
 from himalia.cluster.protocol.ids import object_task
@@ -21,6 +22,7 @@ from himalia.cluster.telemetry.objects import ObjectRow, Stored, merge_reports
 from himalia.cluster.telemetry.records import TaskRecord, TaskTable
 from himalia.cluster.telemetry.waiting import WaitingTasks
 from himalia.util.state._events import cluster_events, error_groups
+from himalia.util.state._groups import placement_groups
 from himalia.util.state._measured import function_memory, gpu_stats, node_stats, worker_stats
 from himalia.util.state._pending import pending
 from himalia.util.state._schemas import (
@@ -34,6 +36,7 @@ from himalia.util.state._schemas import (
     NodeStats,
     ObjectState,
     PendingState,
+    PlacementGroupState,
     StateRecord,
     TaskState,
     WorkerState,
@@ -61,6 +64,7 @@ _ERRORS = {
     "ObjectLostError": "OBJECT_LOST",
     "OutOfMemoryError": "OUT_OF_MEMORY",
     "OwnerDiedError": "OWNER_DIED",
+    "TaskPlacementGroupRemoved": "TASK_PLACEMENT_GROUP_REMOVED",
     "RuntimeEnvSetupError": "RUNTIME_ENV_SETUP_FAILED",
     "TaskCancelledError": "TASK_CANCELLED",
     "TaskUnschedulableError": "TASK_UNSCHEDULABLE_ERROR",
@@ -196,6 +200,11 @@ def _hex(value: bytes | None) -> str | None:
     return value.hex() if value else None
 
 
+def _group(strategy: str) -> str | None:
+    found = membership(strategy)
+    return None if found is None else found[0].hex()
+
+
 def _cell(value: Any) -> int | None:
     if value is None:
         return None
@@ -290,6 +299,7 @@ def _actors(source: Source) -> list[StateRecord]:
                 required_resources=from_units(row["resources"]),
                 death_cause=row["death"],
                 is_detached=row["detached"],
+                placement_group_id=_group(row["strategy"]),
                 repr_name="",
                 num_restarts=row["restarts"],
                 max_restarts=row["max_restarts"],
@@ -440,6 +450,7 @@ ROWS: dict[str, tuple[type[StateRecord], Callable[[Source], list[StateRecord]]]]
     "nodes": (NodeState, _nodes),
     "objects": (ObjectState, _objects),
     "pending": (PendingState, pending),
+    "placement_groups": (PlacementGroupState, placement_groups),
     "tasks": (TaskState, _tasks),
     "worker_stats": (WorkerStats, worker_stats),
     "workers": (WorkerState, _workers),

@@ -1,0 +1,242 @@
+"""What a core knows of placement groups: it makes them, watches those it uses, and says what runs in which.
+
+Strategy: a group is watched from when it is first asked about, and its last news are kept: so waiting for it asks
+nobody, and a GCS that was restarted tells on. Which group a task runs in travels in the options of its template, and an
+actor's in its specification, so a task that is in none pays nothing. What runs in a group passes it on to what it
+submits, if it was told to (``capture``): then that is not looked up for each task but once for each plan, since cells
+of different templates are different objects and plans are made for cells.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..protocol.common import Resources, from_units
+from ..protocol.constraints import fits, in_group, membership
+from ..protocol.core_messages import R_INLINE, Result, Task, Template
+from ..protocol.errors import TaskPlacementGroupRemoved
+from ..protocol.group_messages import CreateGroup, GetGroup, GroupInfo, GroupSpec, RemoveGroup, WatchGroup
+from ..protocol.ids import make_task_id
+from ..serialization.values import serialize
+from .commands import Send
+from .failures import pickle_error
+from .records import Plan, Record
+from .refs import ObjectRef
+from .requests import RequestFailed
+from .sites import call_site
+from .strategies import PlacementGroupSchedulingStrategy, encode_strategy
+from .tasks import task_var
+
+if TYPE_CHECKING:
+    from .runtime import Core
+
+__all__ = ["GROUP", "GroupDesk", "Member", "choose_strategy", "current_member"]
+
+GROUP = "group"
+"""Option of a template whose tasks run in a placement group: the strategy, and whether it passes to their children."""
+
+_KNOWN_KEPT = 1_000  # groups that were removed
+
+Member = tuple[str, bool]
+"""The strategy of what runs in a placement group, and whether what it submits does, too."""
+
+
+class GroupDesk:
+    """The placement groups of one process. Made when it first has to do with one."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._known: dict[bytes, GroupInfo] = {}
+        self._waiters: dict[bytes, list[Callable[[GroupInfo], None]]] = {}
+
+    # -- news, in the leader -----------------------------------------------------------------------------------------
+
+    def update(self, info: GroupInfo) -> None:
+        """The GCS tells how a group is."""
+        self._known.pop(info.group_id, None)
+        self._known[info.group_id] = info
+        if info.state in ("CREATED", "REMOVED"):
+            for waiter in self._waiters.pop(info.group_id, ()):
+                waiter(info)
+        removed = [group_id for group_id, known in self._known.items() if known.state == "REMOVED"]
+        for group_id in removed[:-_KNOWN_KEPT]:
+            del self._known[group_id]
+
+    def _watch(self, group_id: bytes) -> None:
+        if group_id not in self._known:
+            self._core.out.append(Send(self._core.gcs_id, WatchGroup(group_id)))
+
+    # -- what users ask ----------------------------------------------------------------------------------------------
+
+    def create(
+        self, bundles: list[Resources], strategy: str, name: str, detached: bool, labels: list[dict[str, str]]
+    ) -> bytes:
+        """Make a group; its id.
+
+        Raises
+        ------
+        ValueError
+            The name is taken.
+        """
+        core = self._core
+        group_id = make_task_id(core.worker_id, core.next_counter())
+        cell, site = core.current_cell(), call_site()
+        where = f"{site.filename}:{site.line}" if site is not None else ""
+        spec = GroupSpec(
+            bundles, strategy, core.job_id, core.address, name, core.namespace, detached, labels, cell, where
+        )
+        try:
+            answer = core.gcs_call(CreateGroup(group_id, spec))
+        except RequestFailed as failure:
+            raise ValueError(failure.text) from None
+        info = msgspec.convert(answer, GroupInfo)
+        core.post(lambda: self.update(info) if group_id not in self._known else None)
+        return group_id
+
+    def remove(self, group_id: bytes) -> None:
+        """End a group."""
+        self._core.gcs_call(RemoveGroup(group_id))
+
+    def find(self, name: str = "", group_id: bytes = b"") -> GroupInfo:
+        """A group by its name in this namespace, or by id.
+
+        Raises
+        ------
+        ValueError
+            There is none.
+        """
+        core = self._core
+        try:
+            return msgspec.convert(core.gcs_call(GetGroup(name, core.namespace, group_id)), GroupInfo)
+        except RequestFailed as failure:
+            raise ValueError(failure.text) from None
+
+    def bundles(self, group_id: bytes) -> list[Resources]:
+        """What its bundles ask for; of one removed long ago it is not known: none."""
+        known = self._known.get(group_id)
+        if known is None:
+            try:
+                known = self.find(group_id=group_id)
+            except ValueError:
+                return []
+        return known.bundles
+
+    def wait(self, group_id: bytes, timeout: float) -> bool:
+        """Wait until it is there; False if it is not after this many seconds, or was removed."""
+        core = self._core
+        core.post(lambda: self._watch(group_id))
+
+        def is_over() -> bool:
+            known = self._known.get(group_id)
+            return known is not None and known.state in ("CREATED", "REMOVED")
+
+        with core.blocking():
+            core.wait_until(is_over, time.monotonic() + timeout)
+        return is_over() and self._known[group_id].state == "CREATED"
+
+    def ready(self, group_id: bytes, value: Any) -> ObjectRef:
+        """A reference that has this value once the group is there, or an error when it was removed."""
+        core = self._core
+        counter = core.next_counter()
+        plan = Plan(Template(0, "placement_group.ready", b""), "placement_group.ready", None)
+        ref = ObjectRef(core.worker_id, counter)
+        record = Record(Task(counter, 0), plan, ref)
+        record.create = lambda: None  # nothing runs for it: it is neither queued nor can it be cancelled
+        ref._data = record
+        data = serialize(value, "a placement group").data
+
+        def over(info: GroupInfo) -> None:
+            if info.state == "CREATED":
+                core.completion.succeed(record, Result(counter, R_INLINE, data), core.worker_id)
+            else:
+                text = f"Placement group {group_id.hex()} was removed: {info.reason}."
+                core.completion.fail(record, pickle_error(TaskPlacementGroupRemoved(text)))
+
+        def act() -> None:
+            if core.fatal is not None:
+                core.completion.fail(record, core.fatal)
+                return
+            known = self._known.get(group_id)
+            if known is not None and known.state in ("CREATED", "REMOVED"):
+                over(known)
+            else:
+                self._waiters.setdefault(group_id, []).append(over)
+                self._watch(group_id)
+
+        core.post(act)
+        return ref
+
+
+# -- what runs where -------------------------------------------------------------------------------------------------
+
+
+def current_member(core: Any) -> Member | None:
+    """The placement group that the calling code runs in."""
+    actor = core.executor.actor if core.executor is not None else None
+    if actor is not None:
+        spec = actor.spec
+        return (spec.strategy, spec.capture) if membership(spec.strategy) is not None else None
+    job = task_var.get()
+    found = job.loaded.template.options.get(GROUP) if job is not None else None
+    return (str(found[0]), bool(found[1])) if found is not None else None
+
+
+def choose_strategy(core: Any, asked: Any, need: Resources, held: Resources, what: str) -> Member:
+    """The strategy of a task or actor, and whether what it submits is captured by its placement group.
+
+    Parameters
+    ----------
+    asked
+        The option ``scheduling_strategy``.
+    need, held
+        What it is placed by, and what it holds while it runs.
+    what
+        Its name, for errors.
+
+    Raises
+    ------
+    ValueError
+        There is no such bundle, or none is large enough.
+    """
+    if asked is not None and not isinstance(asked, PlacementGroupSchedulingStrategy):
+        return encode_strategy(asked), False
+    current = current_member(core)
+    is_captured = current is not None and current[1]
+    capture = asked.placement_group_capture_child_tasks if asked is not None else None
+    if asked is None:
+        if not is_captured:
+            return "DEFAULT", False
+        assert current is not None
+        group_id, index = (membership(current[0]) or (b"", -1))[0], -1
+    elif asked.placement_group is None or asked.placement_group.is_empty:
+        return "DEFAULT", False
+    else:
+        group_id, index = asked.placement_group.id.binary(), asked.placement_group_bundle_index
+    _check_fits(core.groups().bundles(group_id), index, need, held, what)
+    return in_group(group_id, index), is_captured if capture is None else bool(capture)
+
+
+def _check_fits(bundles: list[Resources], index: int, need: Resources, held: Resources, what: str) -> None:
+    if not bundles:
+        return  # it was removed: the task fails and says so
+    if index < -1 or index >= len(bundles):
+        raise ValueError(
+            f"placement_group_bundle_index of {what} is {index}, and the group has {len(bundles)} bundles: "
+            f"give 0 to {len(bundles) - 1}, or -1 for any"
+        )
+    chosen = bundles if index < 0 else [bundles[index]]
+    there = (
+        f"its bundles are {[from_units(b) for b in bundles]}" if index < 0 else f"that is {from_units(bundles[index])}"
+    )
+    which = "any bundle of its placement group" if index < 0 else f"bundle {index} of its placement group"
+    if not any(fits(held, bundle) for bundle in chosen):
+        raise ValueError(f"{what} asks for {from_units(held)}, which does not fit into {which}: {there}")
+    if not any(fits(need, bundle) for bundle in chosen):
+        raise ValueError(
+            f"{what} asks for {from_units(need)} to be placed (it holds {from_units(held)} while it runs), which does "
+            f"not fit into {which}: {there}. Make a group with CPUs, or give the actor num_cpus=0"
+        )
