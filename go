@@ -88,7 +88,9 @@ fix() {
 types() {
     need dev
     "$VENV/bin/python" tools/typecheck.py
-    "$VENV/bin/mypy" --config-file pyproject.toml --cache-dir .mypy_cache/tools tools
+    # With the package as it is imported, which the step before has laid out there.
+    MYPYPATH=.typecheck "$VENV/bin/mypy" --config-file pyproject.toml --explicit-package-bases --follow-imports=silent \
+        --cache-dir .mypy_cache/tools tools
 }
 
 docs() {

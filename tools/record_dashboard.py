@@ -1,12 +1,7 @@
-"""Pictures of the dashboard's pages in the documentation: a pipeline at work, in light and dark.
-
-Usage: python -m tools.record_dashboard [page …]
-"""
+"""Pictures of the dashboard's pages in the documentation: a pipeline at work, in light and dark."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,17 +13,18 @@ import numpy as np
 
 import himalia
 from tests.browser.board import Board, board_page, browser_context, connection
-from tests.browser.lab import chromium
 
-__all__ = ["PAGES", "main", "record"]
+__all__ = ["PICTURES", "record_board"]
 
-IMAGES: Final = Path(__file__).resolve().parent.parent / "docs/images"
 _SIZE: Final = {"width": 1280, "height": 800}
 _SEEN: Final = 15.0
 """Seconds of work that the plots show: enough for a rate to settle."""
 
-PAGES: Final = {"overview": "train", "task_graph": "Task graph", "task_stream": "train", "objects": "load"}
+_SHOWN: Final = {"overview": "train", "task_graph": "Task graph", "task_stream": "train", "objects": "load"}
 """Pages, and what stands there when they show the work."""
+
+PICTURES: Final = {f"dashboard_{page}": page for page in _SHOWN}
+"""Names of the pictures, and which page each shows."""
 
 
 @contextmanager
@@ -54,16 +50,16 @@ def _pipeline() -> Iterator[None]:
     def choose(*scores: float) -> float:
         return max(scores)
 
-    @himalia.remote
-    class Board:
+    class Scores:
         def __init__(self) -> None:
             self.best: list[float] = []
 
         def note(self, score: float) -> None:
             self.best.append(score)
 
+    scores: Any = himalia.remote(Scores)
     over = threading.Event()
-    board = Board.options(name="best", num_cpus=0).remote()
+    board = scores.options(name="best", num_cpus=0).remote()
 
     def work() -> None:
         while not over.is_set():
@@ -80,43 +76,27 @@ def _pipeline() -> Iterator[None]:
         thread.join()
 
 
-def record(images: Path, pages: Sequence[str], seen: float = _SEEN) -> None:
-    """Write ``dashboard_PAGE.png`` and ``dashboard_PAGE-dark.png`` of pages into a folder."""
+def record_board(images: Path, names: Sequence[str], seen: float = _SEEN) -> None:
+    """Write some of `PICTURES`, light and dark, into a folder."""
     images.mkdir(parents=True, exist_ok=True)
     himalia.init(num_cpus=2, log_to_driver=False)
     try:
         with browser_context() as context, _pipeline(), board_page(context, connection()) as board:
             board.page.set_viewport_size(_SIZE)
-            for page in pages:
+            for name in names:
+                page = PICTURES[name]
                 board.show(page)
-                board.wait_for(PAGES[page])
+                board.wait_for(_SHOWN[page])
                 board.page.wait_for_timeout(1000 * seen)  # to be seen, not to be sure of
-                _take(board, images, page)
+                _take(board, images, name)
     finally:
         himalia.shutdown()
 
 
-def _take(board: Board, images: Path, page: str) -> None:
+def _take(board: Board, images: Path, name: str) -> None:
     for theme in ("light", "dark"):
         if board.page.locator("body").get_attribute("data-theme") != theme:
             board.page.locator("#menu .bottom button").click()
         board.page.locator(f"#page[data-theme={theme}]").wait_for()
         board.page.wait_for_timeout(1000)
-        board.page.screenshot(path=str(images / f"dashboard_{page}{'-dark' if theme == 'dark' else ''}.png"))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tools.record_dashboard", description=__doc__.partition("\n")[0])
-    parser.add_argument("pages", nargs="*", metavar="page", help=", ".join(PAGES))
-    chosen = parser.parse_args(arguments).pages or list(PAGES)
-    if unknown := set(chosen) - set(PAGES):
-        parser.error(f"there is no picture of {', '.join(sorted(unknown))}, but of {', '.join(PAGES)}")
-    if chromium() is None:
-        parser.error("no Chromium is installed (Debian: apt install chromium)")
-    record(IMAGES, chosen)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        board.page.screenshot(path=str(images / f"{name}{'-dark' if theme == 'dark' else ''}.png"))

@@ -3,7 +3,8 @@
 One run gives both, so that the figures in a notebook are those in its picture; the theme is changed in the page that
 has run, so that light and dark show the same run. Outputs belong to a quiet machine: a busy one makes the notebook say
 that parallel work gains little. So it is measured first, and a busy one is refused unless one insists. Scenes (see
-scenes.py) are pictures of cells that are no tutorial, taken while they run.
+scenes.py) are pictures of cells that are no tutorial, taken while they run. The extension of JupyterLab and pages
+of the dashboard are pictured at work (record_lab.py, record_dashboard.py).
 
 A page of the documentation is a notebook, too: its `ipython` blocks are the cells. Of it only the pictures are kept.
 
@@ -27,9 +28,13 @@ from typing import Final
 import nbformat
 
 from tests.browser.lab import LabPage, chromium, lab_server, open_notebook
+from tools.record_dashboard import PICTURES as BOARDS
+from tools.record_dashboard import record_board
+from tools.record_lab import PICTURE as LAB
+from tools.record_lab import record_lab
 from tools.scenes import SCENES, Scene
 
-__all__ = ["PICTURES", "SCENES", "Picture", "main", "record", "record_scene"]
+__all__ = ["NAMES", "PICTURES", "SCENES", "Picture", "main", "record", "record_scene"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 NOTEBOOKS: Final = ROOT / "notebooks"
@@ -65,6 +70,14 @@ PICTURES: Final = (
     Picture("what_is_slow", "07_what_is_slow.ipynb", "step-05", height=1250),
     Picture("from_other_tools", "06_from_other_tools.ipynb", "step-10", height=900),
 )
+
+
+NAMES: Final = (
+    *(each.name for each in (*PICTURES, *SCENES)),
+    LAB,
+    *BOARDS,
+)
+"""All pictures of the documentation; each is there light and dark."""
 
 
 def notebook_of(page: Path) -> nbformat.NotebookNode:
@@ -177,12 +190,11 @@ def _said(notebook: nbformat.NotebookNode) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    names = {each.name for each in (*PICTURES, *SCENES)}
     parser = argparse.ArgumentParser(prog="./go pictures", description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(sorted(names))}")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(sorted(NAMES))}")
     parser.add_argument("--anyway", action="store_true", help="also when other programs keep this machine busy")
     chosen = parser.parse_args(arguments)
-    unknown = set(chosen.names) - names
+    unknown = set(chosen.names) - set(NAMES)
     if unknown:
         parser.error(f"there is no picture {', '.join(sorted(unknown))}")
     if chromium() is None:
@@ -190,7 +202,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     load = os.getloadavg()[0]
     if load > BUSY and not chosen.anyway:
         parser.error(f"this machine is busy: {load:.1f} programs run on average. Wait for it, or insist with --anyway")
-    wanted = [picture for picture in PICTURES if not chosen.names or picture.name in chosen.names]
+    _record_all(chosen.names or NAMES)
+    return 0
+
+
+def _record_all(names: Sequence[str]) -> None:
+    wanted = [picture for picture in PICTURES if picture.name in names]
     for name in dict.fromkeys(picture.notebook for picture in wanted):
         path = (PAGES if name.endswith(".md") else NOTEBOOKS) / name
         executed = record(path, [picture for picture in wanted if picture.notebook == name], IMAGES)
@@ -198,10 +215,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             nbformat.write(executed, path)  # type: ignore[no-untyped-call]
         print(f"{name}:", *_said(executed), sep="\n  ")
     for scene in SCENES:
-        if not chosen.names or scene.name in chosen.names:
+        if scene.name in names:
             record_scene(scene, IMAGES)
             print(f"{scene.name}: pictured")
-    return 0
+    if LAB in names:
+        record_lab(IMAGES)
+        print(f"{LAB}: pictured")
+    if pages := [name for name in BOARDS if name in names]:
+        record_board(IMAGES, pages)
+        print(f"{', '.join(pages)}: pictured")
 
 
 if __name__ == "__main__":

@@ -11,12 +11,11 @@ from tests.support.source_tree import ROOT
 from tools import record_pictures
 
 
-def test_pictures_of_the_documentation_are_those_that_it_makes() -> None:
-    recorded = (*record_pictures.PICTURES, *record_pictures.SCENES)
-    made = {f"{picture.name}{kind}.png" for picture in recorded for kind in ("", "-dark")}
-    assert made <= {path.name for path in record_pictures.IMAGES.iterdir()}
-    pages = "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
-    assert [name for name in made if f"images/{name}" not in pages] == []
+def test_pictures_of_the_documentation_are_those_that_it_makes_and_all_are_shown() -> None:
+    made = {f"{name}{kind}.png" for name in record_pictures.NAMES for kind in ("", "-dark")}
+    assert made == {path.name for path in record_pictures.IMAGES.iterdir()}
+    pages = "".join(page.read_text() for page in (*(ROOT / "docs").glob("*.md"), ROOT / "README.md"))
+    assert sorted(name for name in made if f"images/{name}" not in pages) == []
     folders = ("notebooks", "docs")
     assert all(any((ROOT / name / one.notebook).exists() for name in folders) for one in record_pictures.PICTURES)
 
