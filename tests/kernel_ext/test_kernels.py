@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from tests.kernel_ext.notebook import Notebook
+from tests.support.clusters import unhindered
 
 PRINTERS = """
 @himalia.remote
@@ -138,7 +138,7 @@ def test_an_interrupt_cancels_what_its_cell_submitted_and_nothing_else(any_kerne
         "himalia.get(stopped)"
     )
     cell.wait_for(lambda cell: len(cell.lines) >= 2)
-    begin = time.monotonic()
+    begin = unhindered()
     any_kernel.interrupt()
     cell.wait_for(lambda cell: cell.done)
     assert cell.error == "KeyboardInterrupt"
@@ -153,7 +153,7 @@ def test_an_interrupt_cancels_what_its_cell_submitted_and_nothing_else(any_kerne
         "{outcome(ref) for ref in ready}, len(waiting)"
     )
     assert states.text == "({'TaskCancelledError'}, 0)"
-    assert time.monotonic() - begin < 10.0
+    assert unhindered() - begin < 10.0
     assert any_kernel.value("himalia.wait(kept, num_returns=2, timeout=0)[0]") == "[]"
     kept.touch()
     assert any_kernel.value("himalia.get(kept)") == "['done', 'done']"

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 from tests.kernel_ext.notebook import Cell, Notebook
+from tests.support.clusters import unhindered
 
 
 @pytest.fixture(autouse=True)
@@ -64,12 +65,12 @@ def test_an_interrupt_stops_a_flood(kernel: Notebook) -> None:
     kernel.run("@himalia.remote\ndef endless():\n    while True:\n        print('more')\n        print('and more')")
     cell = kernel.send("himalia.get([endless.remote() for _ in range(4)])")
     cell.wait_for(lambda cell: len(cell.lines) > 10)
-    begin = time.monotonic()
+    begin = unhindered()
     kernel.interrupt()
     cell.wait_for(lambda cell: cell.done)
     assert cell.error == "KeyboardInterrupt"
     assert kernel.value("himalia.get(himalia.remote(lambda: 5).options(num_cpus=4).remote(), timeout=20)") == "5"
-    assert time.monotonic() - begin < 5.0
+    assert unhindered() - begin < 5.0
     assert len(cell.stream()) < 130_000
 
 

@@ -23,7 +23,7 @@ from himalia.cluster.transport.keys import CurveKeys
 from tests.support.source_tree import ROOT
 
 FAKE_WORKER = "tests.launchers.fake_worker"
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:

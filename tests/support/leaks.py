@@ -38,7 +38,7 @@ PREFIX = "himalia"
 SHARED_MEMORY = Path("/dev/shm")
 
 #: Seconds that things which are ending may take. Only a test that leaks waits this long.
-GRACE = 3.0
+GRACE = 10.0
 
 #: Threads and processes that a library starts once and keeps by design.
 _KEPT_THREADS = ("pytest_timeout", "IPythonHistorySavingThread", "execnet")

