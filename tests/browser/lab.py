@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_START_SECONDS = 40.0
+_START_SECONDS = 90.0
 
 #: No network but this machine's and no profile but a fresh one; in root's containers there is nothing to sandbox with.
 CHROMIUM_OPTIONS = (
@@ -67,7 +67,7 @@ def lab_server(folder: Path, base_url: str = "/", *, classic: bool = False) -> I
     finally:
         process.terminate()  # it ends its kernels, and they their clusters
         try:
-            process.wait(15)
+            process.wait(45)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

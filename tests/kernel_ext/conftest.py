@@ -36,8 +36,9 @@ def fresh(folder: Path) -> Iterator[Notebook]:
         yield opened
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def environments() -> Iterator[Path]:
+    """Where other releases of ipykernel are installed, once for all tests."""
     path = Path(tempfile.mkdtemp(prefix="hk-"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
