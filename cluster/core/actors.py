@@ -119,13 +119,13 @@ class ActorOps(TaskOps):
                 self.references.in_transit(ref, 1)
             self._actor_args[actor_id] = holds
         if record.task.deps or record.task.refs:
-            for dep in record.task.deps or ():
-                dep.offset = -1  # the actor may start anywhere, any time: it pins what it reads
+            self.completion.leave(record)  # the actor may start anywhere, any time: it pins what it reads
             spec.deps = msgspec.msgpack.encode((record.task.deps, record.task.refs))
         return error
 
     def _send_creation(self, actor_id: bytes, spec: ActorSpec, record: Record, client: ActorClient) -> None:
         error = self._fill_creation(actor_id, spec, record)
+        record.create = record.holds = None  # a cycle, which would keep the arguments until it is collected
         if error is not None:
             death = Death(DeathKind.CREATION_FAILED, "an argument of its constructor failed")
             self.actor_calls.actor_update(ActorInfo(actor_id, "DEAD", None, 0, death, error))
