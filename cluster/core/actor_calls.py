@@ -324,6 +324,8 @@ class ActorCalls:
             if task.deps is not None and (error := self.completion.fill(record)) is not None:
                 self._fail(client, record, error)
                 continue
+            if task.deps is not None:
+                self.completion.place(record)
             template = record.plan.template
             if template.index not in known:
                 known.add(template.index)

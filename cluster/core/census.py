@@ -162,7 +162,7 @@ class _Census:
     def _values(self) -> None:
         """Values that were read in place and are still in use, also those whose reference is gone."""
         core = self.core
-        for extra in core._pins.values():
+        for extra in list(core._pins.values()):
             if extra.readers > 0 and extra.size:
                 self._row(extra)
         if core._arena is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from ..protocol.core_messages import (
     ARG_ERROR,
@@ -24,34 +24,12 @@ from ..protocol.core_messages import (
 from .commands import Send
 from .records import Record, Stream
 from .references import References
-from .refs import BUFFERS, ERROR, FREED, INLINE, PENDING, STORE, Extra, ObjectRef
+from .refs import BUFFERS, ERROR, FREED, IN_USE, INLINE, PENDING, STORE, Extra, ObjectRef
 
-__all__ = ["Completion", "resolve"]
+__all__ = ["NOWHERE", "Completion"]
 
-
-def resolve(dep: Dep, ref: ObjectRef, pack: Callable[[ObjectRef], bytes]) -> bool:
-    """Fill a dependency from a reference that is ready; False while it is pending.
-
-    A value in the store of this node that we have pinned is named by its place, and kept there until the task ends.
-    """
-    state = ref._state
-    if state == INLINE:
-        dep.kind, dep.data = ARG_INLINE, ref._data
-    elif state == PENDING:
-        return False
-    elif state == BUFFERS:
-        dep.kind, dep.data = ARG_INLINE, pack(ref)
-    elif state == STORE:
-        extra = ref._x
-        assert extra is not None
-        dep.kind, dep.nodes, dep.size, dep.owner = ARG_STORE, extra.nodes, extra.size, extra.owner
-        if extra.pins > 0 and not extra.path:
-            dep.offset = extra.offset
-            extra.readers += 1
-    else:
-        dep.kind = ARG_ERROR
-        dep.data = ref._data if isinstance(ref._data, bytes) else b""
-    return True
+NOWHERE: Final = -1  # `Dep.offset` of what is not named by its place
+QUEUED: Final = -2  # and of a task that is to run: its pin is not given up as idle
 
 
 class Completion:
@@ -65,6 +43,8 @@ class Completion:
         self.parked: deque[Record] = deque(maxlen=10_000)  # whose arguments were not ready; telemetry takes them out
         self.pack: Callable[[ObjectRef], bytes] = lambda ref: ref._data
         self.pinned: Callable[[Extra], None] = lambda extra: None
+        self.unplaced: Callable[[ObjectRef], None] = lambda ref: None  # a task goes without the place of this
+        self.unused: Callable[[Extra], None] = lambda extra: None  # by tasks, and it is wanted back
         self.finished = 0
         self.failed = 0
         self.failure_hooks: list[Callable[[Record, bytes | BaseException], None]] = []  # told before arguments go
@@ -112,20 +92,82 @@ class Completion:
                 ref._wait = [waiter for waiter in ref._wait if waiter is not record]
         record.waiting = 0
 
+    def resolve(self, dep: Dep, ref: ObjectRef) -> bool:
+        """Fill a dependency from a reference that is ready; False while it is pending."""
+        state = ref._state
+        if state == INLINE:
+            dep.kind, dep.data = ARG_INLINE, ref._data
+        elif state == PENDING:
+            return False
+        elif state == BUFFERS:
+            dep.kind, dep.data = ARG_INLINE, self.pack(ref)
+        elif state == STORE:
+            extra = ref._x
+            assert extra is not None
+            dep.kind, dep.nodes, dep.size, dep.owner = ARG_STORE, extra.nodes, extra.size, extra.owner
+        else:
+            dep.kind = ARG_ERROR
+            dep.data = ref._data if isinstance(ref._data, bytes) else b""
+        return True
+
     def fill(self, record: Record) -> bytes | None:
-        """Put the ready values in place; returns the error of an argument that failed."""
+        """Put the ready values in place, for a task that is to run; returns the error of an argument that failed."""
         deps, holds = record.task.deps, record.holds
         if deps is None:
             return None
         assert holds is not None
         for dep, ref in zip(deps, holds, strict=False):
-            if dep.offset < 0 and not resolve(dep, ref, self.pack):
+            if dep.offset != NOWHERE:
+                self._leave(dep, ref)
+            if not self.resolve(dep, ref):
                 raise AssertionError(f"argument {ref!r} of {record.plan.name} is pending")
             if dep.kind == ARG_ERROR:
                 if ref._state == FREED:
                     return self.references.freed_error(ref)
                 return dep.data or self.references.pickled_error(ref)
+            if dep.kind == ARG_STORE and ref._x is not None:
+                dep.offset = QUEUED
+                ref._x.queued += 1
         return None
+
+    def place(self, record: Record) -> None:
+        """The task leaves for a worker. What lies pinned in the store of this node is read where it is.
+
+        It is kept there until the task ends; not earlier, or queued tasks would hold more than there is room for. Who
+        is not told the place asks the raylet, which costs three times as much as a short task.
+        """
+        for dep, ref in zip(record.task.deps or (), record.holds or (), strict=False):
+            if dep.kind != ARG_STORE or dep.offset >= 0:
+                continue
+            if dep.offset == QUEUED:
+                self._leave(dep, ref)
+            extra = ref._x
+            if extra is None:
+                continue  # freed by the user
+            dep.nodes = extra.nodes
+            if extra.pins > 0 and not extra.path:
+                dep.offset = extra.offset
+                extra.readers += 1
+                extra.last_used = IN_USE
+            else:
+                self.unplaced(ref)
+
+    def leave(self, record: Record) -> None:
+        """It is not going to read its arguments, or has read them."""
+        for dep, ref in zip(record.task.deps or (), record.holds or (), strict=False):
+            if dep.offset != NOWHERE:
+                self._leave(dep, ref)
+
+    def _leave(self, dep: Dep, ref: ObjectRef) -> None:
+        extra = ref._x
+        if extra is not None:
+            if dep.offset == QUEUED:
+                extra.queued -= 1
+            else:
+                extra.readers -= 1
+                if extra.wanted and extra.readers == 0:
+                    self.unused(extra)
+        dep.offset = NOWHERE
 
     def hold_contained(self, record: Record) -> None:
         """Keep the references inside the arguments findable while the task runs."""
@@ -136,10 +178,8 @@ class Completion:
     def release(self, record: Record) -> None:
         """Let go of the arguments."""
         deps, holds = record.task.deps, record.holds
-        if deps is not None and holds is not None:
-            for dep, ref in zip(deps, holds, strict=False):
-                if dep.offset >= 0 and ref._x is not None:
-                    ref._x.readers -= 1
+        if deps is not None:
+            self.leave(record)
         if record.task.refs is not None and holds is not None:
             for ref in holds[len(deps or ()) :]:
                 self.references.in_transit(ref, -1)

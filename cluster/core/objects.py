@@ -91,12 +91,11 @@ class ObjectOps(BorrowOps):
         extra.offset, extra.size, extra.path = self.write_object(
             extra.object_id(), packed, self.address, self.worker_id
         )
-        extra.nodes, extra.pins, extra.last_used = [self.node_id], 1, time.monotonic()
-        object_id = extra.object_id()
+        extra.nodes, extra.pins = [self.node_id], 1
         extra.made = Made(what, self.current_cell(), call_site())
-        self._pins[object_id] = extra
-        self.references.findable[object_id] = ref
+        self.references.findable[extra.object_id()] = ref
         ref._state = STORE
+        self._own_pin(extra)
         return ref
 
     def hold_contained(self, extra: Extra) -> None:
@@ -295,20 +294,29 @@ class ObjectOps(BorrowOps):
             if extra.pins > 0:
                 extra.readers += 1
                 return True
-        box: list[int] = []
-        self.post(lambda: self.request_pin(ref, box.append))
+        box: list[bool] = []
+
+        def pinned(status: int) -> None:
+            if not box:  # it is wanted still
+                box.append(status == 0 and extra.pins > 0)
+                extra.readers += box[0]  # at once: the next message may ask for what is not in use
+
+        def not_wanted() -> None:
+            if box and box[0]:
+                self._releases.append(extra.object_id())
+            box.append(False)
+
+        self.post(lambda: self.request_pin(ref, pinned))
         soon = time.monotonic() + _LOCAL_PIN
-        if not self.wait_until(lambda: box, soon if deadline is None else min(soon, deadline)):
-            with self.blocking():
-                if not self.wait_until(lambda: box, deadline):
-                    raise GetTimeoutError(timeout=timeout, pending=[repr(ref)], total=1)
-        if box[0] != 0:
-            return False
-        with self._pin_lock:
-            if extra.pins <= 0:
-                return False
-            extra.readers += 1
-        return True
+        try:
+            if not self.wait_until(lambda: box, soon if deadline is None else min(soon, deadline)):
+                with self.blocking():
+                    if not self.wait_until(lambda: box, deadline):
+                        raise GetTimeoutError(timeout=timeout, pending=[repr(ref)], total=1)
+        except BaseException:
+            self.post(not_wanted)
+            raise
+        return box[0]
 
     def _read(self, ref: ObjectRef) -> Any:
         extra = ref._x

@@ -2,8 +2,15 @@
 
 Strategy: this process reads the mapped memory of its node itself, so what it reads is pinned at the raylet in its name.
 Pins are counted, not taken for each reader: one lasts while a buffer is alive, and for a moment after (`PIN_LINGER`),
-so that the next `get` of the object asks nobody; the raylet can ask for idle ones back (`ReleasePins`). Buffers and
-references die wherever Python lets them: their destructors only leave notes, and whoever leads settles these.
+so that the next `get` of the object asks nobody, and tasks of ours that have it as an argument are told its place. Of
+all references that a process has had to an object one has its pins, and counts the buffers of all.
+
+A raylet that is short of memory asks for idle pins (`ReleasePins`). From then on none is kept idle for `PRESSED`
+seconds: what becomes idle goes back at that moment. Rejected: to give back only what is idle when it is asked for; who
+needs memory then waited for the raylet to ask once more.
+
+Buffers and references die wherever Python lets them: their destructors only leave notes, and whoever leads settles
+these.
 """
 
 from __future__ import annotations
@@ -28,7 +35,8 @@ from ..protocol.raylet_messages import (
 )
 from . import failures
 from .commands import Send
-from .refs import ERROR, FREED, PENDING, STORE, Extra, ObjectRef, drops, set_drop_hook
+from .completion import NOWHERE
+from .refs import ERROR, FREED, IN_USE, PENDING, STORE, Extra, ObjectRef, drops, set_drop_hook
 from .requests import RequestOps
 
 if TYPE_CHECKING:
@@ -37,6 +45,9 @@ if TYPE_CHECKING:
 __all__ = ["PinOps"]
 
 PIN_LINGER: Final = 1.0  # seconds that an unused pin is kept
+
+PRESSED: Final = 1.0
+"""Seconds after a raylet asked for pins: twice as long as until it asks again, if memory is still short."""
 
 
 class PinOps(RequestOps):
@@ -52,7 +63,10 @@ class PinOps(RequestOps):
         self._releases: deque[bytes] = deque()  # ids of objects, one for each buffer that died
         self.covered: dict[bytes, int] = {}  # buffers alive that a task's submitter has pinned, by object
         self._slabs = SlabPool()
+        self._pressed_until = 0.0
         self.completion.pinned = self._own_pin
+        self.completion.unplaced = self._unplaced
+        self.completion.unused = lambda extra: self._unpin([extra])
         self.tick_hooks.append(self._unpin_idle)
 
     def _install_pin_handlers(self) -> None:
@@ -95,7 +109,7 @@ class PinOps(RequestOps):
         """Have an object here and pinned; ``then(status)`` with 0, or 1 if it was lost. In the leader."""
         extra = ref._x
         assert extra is not None
-        if extra.pins > 0:
+        if extra.pins > 0 or self._take_over(extra):
             then(0)
             return
         object_id = ref.binary()
@@ -110,6 +124,31 @@ class PinOps(RequestOps):
         self._pin_waiters[object_id] = [then]
         self._pinning[object_id] = ref
         self.out.append(Send(self.raylet_id, PinObjects([object_id], [extra.nodes])))
+
+    def _take_over(self, extra: Extra) -> bool:
+        """An earlier reference to the object is gone, and buffers of it are alive: its pins are this one's now."""
+        object_id = extra.object_id()
+        before = self._pins.get(object_id)
+        if before is None or before is extra or not before.freed:
+            return False
+        with self._pin_lock:
+            extra.offset, extra.size, extra.path = before.offset, before.size, before.path
+            extra.pins, extra.readers = before.pins, extra.readers + before.readers
+            before.pins = before.readers = 0
+        extra.last_used, extra.wanted = time.monotonic(), before.wanted
+        self._pins[object_id] = extra
+        return True
+
+    def _unplaced(self, ref: ObjectRef) -> None:
+        """A task goes without the place of its argument. If it is not the first, learn the place for those to come."""
+        extra = ref._x
+        assert extra is not None
+        if extra.unplaced and self.node_id in extra.nodes and not extra.path and not self._is_pressed():
+            self.request_pin(ref, lambda status: None)
+        extra.unplaced = True
+
+    def _is_pressed(self) -> bool:
+        return time.monotonic() < self._pressed_until
 
     def _on_objects_pinned(self, peer: bytes, message: ObjectsPinned) -> None:
         for pinned in message.objects:
@@ -126,7 +165,7 @@ class PinOps(RequestOps):
             if pinned.status == 0:
                 extra.offset, extra.size, extra.path = pinned.offset, pinned.size, pinned.path
                 extra.pins += 1
-                extra.last_used = time.monotonic()
+                extra.last_used, extra.wanted = time.monotonic(), self._is_pressed()
                 self._pins[object_id] = extra
             else:
                 self.object_lost(ref, pinned.status == 2, pinned.error)
@@ -154,7 +193,7 @@ class PinOps(RequestOps):
                     again._state, again._data = PENDING, record
             extra.nodes, extra.lineage = [], None
             for dep in record.task.deps or ():
-                dep.offset, dep.data = -1, b""
+                dep.offset, dep.data = NOWHERE, b""
             self._begin_again(record)
             return
         error: Exception = ObjectFreedError(ref.hex()) if freed else ObjectLostError(ref.hex(), hint=why or None)
@@ -178,11 +217,19 @@ class PinOps(RequestOps):
         self._settle_memory()
         self._slabs.tick(now)
         self._send_slab_messages()
-        self._unpin([extra for extra in self._pins.values() if now - extra.last_used > PIN_LINGER])
+        held = list(self._pins.values())  # a thread that puts adds to it
+        for extra in held:
+            if extra.readers or extra.queued or extra.last_used == IN_USE:
+                extra.last_used = now
+        self._unpin([extra for extra in held if now - extra.last_used > PIN_LINGER])
 
     def _release_pins(self) -> None:
+        self._pressed_until = time.monotonic() + PRESSED
         self._settle_memory()
-        self._unpin(list(self._pins.values()))
+        held = list(self._pins.values())
+        for extra in held:
+            extra.wanted = True
+        self._unpin(held)
         self._slabs.release(time.monotonic())
         self._send_slab_messages()
 
@@ -194,7 +241,7 @@ class PinOps(RequestOps):
                 if extra.readers == 0 and extra.pins > 0:
                     ids.append(extra.object_id())
                     counts.append(extra.pins)
-                    extra.pins, extra.offset = 0, -1
+                    extra.pins, extra.offset, extra.wanted, extra.unplaced = 0, -1, False, False
         for object_id in ids:
             self._pins.pop(object_id, None)
         if ids:
@@ -216,7 +263,7 @@ class PinOps(RequestOps):
                         self.covered.pop(object_id, None)
                     continue
                 extra.readers -= 1
-                if extra.readers == 0 and extra.freed:
+                if extra.readers == 0 and (extra.freed or extra.wanted):
                     finished.append(extra)
         if finished:
             self._unpin(finished)
@@ -250,9 +297,13 @@ class PinOps(RequestOps):
             frees[extra.object_id()] = extra.pins
 
     def _own_pin(self, extra: Extra) -> None:
-        """An object was sealed with a pin in our name."""
+        """An object was sealed with a pin in our name. From any thread."""
         extra.last_used = time.monotonic()
         self._pins[extra.object_id()] = extra
+        if self._is_pressed():
+            extra.wanted = True
+            # After the next look at what can run: a task may take it at once.
+            self.post(lambda: self.post(lambda: self._unpin([extra])))
 
     def drain_releases(self) -> None:
         """Account for buffers that died, from any thread."""
@@ -268,15 +319,26 @@ class PinOps(RequestOps):
     def pin_covered(self, object_id: bytes) -> None:
         """A task keeps an argument that its submitter pinned: take a pin of our own before the task ends."""
         worker_id, counter, index = object_owner(object_id), object_counter(object_id), object_index(object_id)
-        extra = Extra(worker_id, counter, index, nodes=[self.node_id])
+        extra = Extra(worker_id, counter, index, nodes=[self.node_id], freed=True)  # it goes with the last buffer
         ref = ObjectRef(worker_id, counter, index, STORE, None, None, extra)
-        box: list[int] = []
-        self.post(lambda: self.request_pin(ref, box.append))
-        self.wait_until(lambda: box, None)
-        with self._pin_lock:
-            extra.readers = self.covered.pop(object_id, 0)
-            extra.freed = True  # unpinned when the last buffer is gone
-        ref._x = None
+        done: list[bool] = []
+
+        def pinned(status: int) -> None:
+            has_pin = self._pins.get(object_id)
+            if has_pin is not None:
+                with self._pin_lock:
+                    has_pin.readers += self.covered.pop(object_id, 0)
+            ref._x = None
+            done.append(True)
+
+        def act() -> None:
+            if object_id in self._pins:
+                pinned(0)
+            else:
+                self.request_pin(ref, pinned)
+
+        self.post(act)
+        self.wait_until(lambda: done, None)
 
     def free(self, refs: Sequence[ObjectRef]) -> None:
         """Delete values although references exist: `get` raises `ObjectFreedError` from now on."""

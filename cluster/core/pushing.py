@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from ..protocol.core_messages import ARG_ERROR, ARG_LOCAL, PushTasks, StealTasks, Task, Template
 from .commands import Send
-from .completion import resolve
 from .leases import LINGER, TARGET, USEFUL, Leases
 from .records import LeasedWorker, Plan, Record, SchedulingClass
 
@@ -50,12 +49,15 @@ class Pushing(Leases):
         templates: list[Template] = []
         queued_time = worker.queued_time
         known = worker.templates
+        has_arguments = cls.has_arguments
         room = MAX_DEPTH - len(inflight)
         while queue and share > 0 and room > 0:
             record = queue.popleft()
             if record.cancelled:
                 continue
             plan, task = record.plan, record.task
+            if has_arguments and task.deps is not None:
+                self.completion.place(record)
             inflight[task.counter] = record
             record.worker = worker
             tasks.append(task)
@@ -171,6 +173,7 @@ class Pushing(Leases):
         error = self._fill_ready(record)
         if error:
             return False
+        self.completion.place(record)
         worker.inflight[record.task.counter] = record
         record.worker = worker
         tasks.append(record.task)
@@ -184,7 +187,7 @@ class Pushing(Leases):
         assert deps is not None and holds is not None
         for dep, ref in zip(deps, holds, strict=False):
             if ref._state and dep.offset < 0:
-                resolve(dep, ref, self.completion.pack)
+                self.completion.resolve(dep, ref)
                 if dep.kind == ARG_ERROR:
                     return True
         return False

@@ -121,5 +121,6 @@ class SchedulingClass(msgspec.Struct, eq=False):
     workers: dict[int, LeasedWorker]  # by lease id
     asked: dict[bytes, int]  # leases wanted, as last told to each raylet
     dirty: bool = False
+    has_arguments: bool = False  # some of its tasks, that are references
     refused: str = ""
     waiting_since: float = 0.0

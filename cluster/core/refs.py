@@ -29,6 +29,7 @@ __all__ = [
     "ERROR",
     "FREED",
     "INLINE",
+    "IN_USE",
     "PENDING",
     "STORE",
     "Extra",
@@ -45,6 +46,8 @@ BUFFERS: Final = 2  # `_data` is (stream, [buffer, …]) of this process
 STORE: Final = 3  # in object stores; `_x` says where
 ERROR: Final = 4  # `_data` is a pickled error, or the exception itself
 FREED: Final = 5
+
+IN_USE: Final = float("inf")
 
 drops: Final[deque[Extra]] = deque()
 """What `__del__` leaves for the core. A destructor may run anywhere, at any time: it only appends."""
@@ -78,15 +81,18 @@ class Extra(msgspec.Struct, eq=False):
     size: int = 0
     path: str = ""  # of a fallback file instead of the arena
     pins: int = 0  # of this process, at its raylet
-    readers: int = 0  # buffers alive in this process
-    last_used: float = 0.0
+    readers: int = 0  # buffers alive in this process, and tasks at workers
+    queued: int = 0  # tasks that are to read it, if it is there still when they leave
+    last_used: float = 0.0  # IN_USE: by a task, since the last tick
     lineage: Any = None  # the record that makes it again
     made: Any = None  # by whom: the Plan of its task, or what `put` left (sites.Made); for what is in a store
     contained: list[ObjectRef] | None = None
     asked: bool = False  # the owner was asked for its state
     registered: bool = False  # the owner knows us as a borrower
     actor: Any = None  # the reference stands for an actor's life
-    freed: bool = False
+    freed: bool = False  # nobody refers to it here any more: its pins go with the last reader
+    wanted: bool = False  # the raylet is short of memory: as if it were freed
+    unplaced: bool = False  # a task was sent without its place
 
     def object_id(self) -> bytes:
         """Full id, as other processes name it."""

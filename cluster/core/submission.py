@@ -80,6 +80,8 @@ class Submission(Pushing):
             if error is not None:
                 self.completion.fail(record, error)
                 return
+            assert record.plan.scheduling is not None
+            record.plan.scheduling.has_arguments = True
         cls = record.plan.scheduling
         assert cls is not None
         cls.queue.append(record)

@@ -109,13 +109,63 @@ def test_a_pinned_value_is_named_by_its_place_and_stays_there_until_the_task_end
     argument = in_store(3, pins=1, offset=4096)
     record = task(argument)
     completion.fill(record)
-    assert argument._x is not None
-    assert (deps_of(record)[0].offset, argument._x.readers) == (4096, 1)
-    completion.fill(record)
-    assert argument._x.readers == 1, "filling again counted it again"
+    for _ in range(2):  # placing again does not count it again
+        completion.place(record)
+        assert argument._x is not None
+        assert (deps_of(record)[0].offset, argument._x.readers, argument._x.queued) == (4096, 1, 0)
     completion.succeed(record, done(1), WORKER)
     assert argument._x.readers == 0
     assert record.holds is None
+
+
+def test_a_task_that_is_queued_holds_no_memory(completion: Completion) -> None:
+    argument = in_store(3, pins=1, offset=4096)
+    record = task(argument)
+    for _ in range(2):
+        completion.fill(record)
+        assert argument._x is not None
+        assert (argument._x.readers, argument._x.queued) == (0, 1)
+    assert deps_of(record)[0].offset < 0, "it is not there yet when it arrives"
+    completion.fail(record, b"cancelled")
+    assert (argument._x.readers, argument._x.queued) == (0, 0)
+
+
+def test_a_task_that_comes_back_unstarted_is_queued_again(completion: Completion) -> None:
+    argument = in_store(3, pins=1, offset=4096)
+    record = task(argument)
+    completion.fill(record)
+    completion.place(record)
+    completion.fill(record)
+    assert argument._x is not None
+    assert (deps_of(record)[0].offset, argument._x.readers, argument._x.queued) == (-2, 0, 1)
+
+
+def test_what_is_wanted_back_goes_with_the_last_task_that_reads_it(completion: Completion) -> None:
+    unused: list[Extra] = []
+    completion.unused = unused.append
+    argument = in_store(3, pins=1, offset=4096)
+    records = [task(argument, counter=counter) for counter in (1, 2)]
+    for record in records:
+        completion.fill(record)
+        completion.place(record)
+    assert argument._x is not None
+    argument._x.wanted = True
+    completion.succeed(records[0], done(1), WORKER)
+    assert unused == []
+    completion.fail(records[1], b"died")
+    assert unused == [argument._x]
+
+
+def test_an_argument_whose_place_is_not_known_is_told(completion: Completion) -> None:
+    unplaced: list[ObjectRef] = []
+    completion.unplaced = unplaced.append
+    argument = in_store(3)
+    record = task(argument)
+    completion.fill(record)
+    assert unplaced == []
+    completion.place(record)
+    assert unplaced == [argument]
+    assert deps_of(record)[0].offset < 0
 
 
 def test_an_argument_that_failed_is_the_error_of_the_task(completion: Completion) -> None:
