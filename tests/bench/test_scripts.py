@@ -139,7 +139,19 @@ def test_widgets_measures_what_pages_send_and_how_long_they_hold_up(tmp_path: Pa
     found = json.loads(report.read_text())
     assert 0 < found["bytes_a_second"]["overview"] < 100_000
     assert found["opening_bytes"]["overview"] > 1_000
-    assert "held up for" in output
+    assert found["updates"] > 0
+    assert 0 < found["update_cpu_ms"]["p50"] <= found["update_cpu_ms"]["max"]
+    assert "held up by pages" in output
+
+
+@pytest.mark.parametrize("script", ["routing.py", "explain.py"])
+def test_what_a_cell_costs_is_measured_in_pairs(script: str, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    output = run(script, "--tasks", "50", "--rounds", "3", "--json", str(report))
+    found = json.loads(report.read_text())
+    assert found["pairs"] == 3
+    assert 0 < found["low"] <= found["median"] <= found["high"]
+    assert "of the rate is left" in output
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium is installed (Debian: apt install chromium)")
