@@ -83,8 +83,8 @@ class Group:
     """One placement group.
 
     ``creator_actor``: it ends with this actor, which outlives its job; else with its job. ``attempt``: number of the
-    last placement. ``placements``: how often all bundles came to be in place. ``is_warned``: the user was told that it
-    fits nowhere.
+    last placement. ``placements``: how often all bundles came to be in place. ``lost``: when it lost some.
+    ``is_warned``: the user was told that it fits nowhere.
     """
 
     __slots__ = (
@@ -95,6 +95,7 @@ class Group:
         "group_id",
         "history",
         "is_warned",
+        "lost",
         "placed",
         "placements",
         "reason",
@@ -114,6 +115,7 @@ class Group:
         self.placements = 0
         self.reason = ""
         self.placed: float | None = None
+        self.lost: float | None = None
         self.removed: float | None = None
         self.is_warned = False
         self.history: History = new_history()

@@ -119,6 +119,7 @@ class Groups:
         return GroupState.WAITING
 
     def _on_lost(self, group: Group, fact: BundlesLost) -> GroupState:
+        group.lost = self._wall(self._now)
         for bundle in group.bundles:
             if bundle.node_id == fact.node_id:
                 self._vacate(group, bundle)

@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ..protocol.common import Resources, from_units
-from ..protocol.constraints import affinity, matches_labels
+from ..protocol.constraints import affinity, matches_labels, membership
 from .actor_record import Actor
 from .nodes_machine import Node, NodeState
+from .pending_groups import GroupReasons
 from .placement import needed
 
 __all__ = ["explain_pending", "look_at"]
@@ -26,7 +27,7 @@ _NEVER: Final = frozenset({"leaving", "affinity", "labels", "too small"})
 
 
 def explain_pending(
-    rows: list[dict[str, Any]], nodes: list[Node], actors: Iterable[Actor], wall: float
+    rows: list[dict[str, Any]], nodes: list[Node], actors: Iterable[Actor], wall: float, groups: GroupReasons
 ) -> list[dict[str, Any]]:
     """What waits in a cluster, each with its reason: the longest wait first.
 
@@ -41,12 +42,14 @@ def explain_pending(
         wait for the same, oldest first, are one row: ``wanted`` says how many.
     wall
         Seconds since the epoch.
+    groups
+        Those of placement groups, which wait themselves, or for which something else does.
     """
-    found: list[dict[str, Any]] = []
+    found = groups.rows()
     on_way: dict[bytes, dict[str, Any]] = {}
     holders = {row["node_id"]: row["holders"] for row in rows}
     for row in rows:
-        found += [_of_demand(demand, row["node_id"], nodes, holders) for demand in row["demands"]]
+        found += [_of_demand(demand, row["node_id"], nodes, holders, groups) for demand in row["demands"]]
         for actor in row["actors"]:
             on_way[actor["actor_id"]] = {**actor, "node_id": row["node_id"]}
     alike: dict[object, list[Actor]] = {}
@@ -54,7 +57,7 @@ def explain_pending(
         alike.setdefault(_class_of(waiting, on_way.get(waiting.actor_id)), []).append(waiting)
     for members in alike.values():
         first = members[0]
-        one = _of_actor(first, on_way.get(first.actor_id), nodes, holders)
+        one = _of_actor(first, on_way.get(first.actor_id), nodes, holders, groups)
         one["waited"] = one["waited"] or (0.0 if first.restarts else wall - first.created)
         one["wanted"], one["actor_ids"] = len(members), [actor.actor_id for actor in members[:_NAMED]]
         found.append(one)
@@ -83,12 +86,22 @@ def look_at(node: Node, need: Resources, strategy: str, labels: dict[str, str]) 
 
 
 def _of_demand(
-    demand: dict[str, Any], node_id: bytes, nodes: list[Node], holders: dict[bytes, list[dict[str, Any]]]
+    demand: dict[str, Any],
+    node_id: bytes,
+    nodes: list[Node],
+    holders: dict[bytes, list[dict[str, Any]]],
+    groups: GroupReasons,
 ) -> dict[str, Any]:
-    verdicts = _look_at_all(nodes, demand["resources"], demand["strategy"], demand["labels"], holders)
-    verdict, reason = _judge(verdicts, demand["resources"], node_id, demand["state"], demand["text"])
+    need, member = demand["resources"], membership(demand["strategy"])
+    verdicts: list[dict[str, Any]] = []
+    if member is not None:
+        verdict, reason = groups.member(*member, need, demand["state"], demand["text"])
+    else:
+        verdicts = _look_at_all(nodes, need, demand["strategy"], demand["labels"], holders)
+        verdict, reason = _judge(verdicts, need, node_id, demand["state"], demand["text"])
     return {
         "kind": "tasks",
+        "group_id": member[0] if member is not None else b"",
         "actor_ids": [],
         **{name: demand[name] for name in ("owner", "name", "cell", "job_id", "resources", "strategy", "labels")},
         **{name: demand[name] for name in ("wanted", "queued", "waited")},
@@ -114,24 +127,35 @@ def _class_of(actor: Actor, on_way: dict[str, Any] | None) -> object:
 
 
 def _of_actor(
-    actor: Actor, on_way: dict[str, Any] | None, nodes: list[Node], holders: dict[bytes, list[dict[str, Any]]]
+    actor: Actor,
+    on_way: dict[str, Any] | None,
+    nodes: list[Node],
+    holders: dict[bytes, list[dict[str, Any]]],
+    groups: GroupReasons,
 ) -> dict[str, Any]:
-    spec = actor.spec
+    spec, member = actor.spec, actor.member
     need = needed(spec)
-    verdicts = _look_at_all(nodes, need, spec.strategy, spec.labels, holders)
+    verdicts = _look_at_all(nodes, need, spec.strategy, spec.labels, holders) if member is None else []
+
+    def judge(node_id: bytes, state: str, text: str) -> tuple[str, str]:
+        if member is not None:
+            return groups.member(*member, spec.resources, state, text)
+        return _judge(verdicts, need, node_id, state, text)
+
     node_id, waited = b"", 0.0
     if on_way is not None:
         node_id, waited = on_way["node_id"], on_way["waited"]
         state = "busy" if on_way["state"] == "waiting" else "starting"
         text = "" if state == "busy" else "it has its resources, and a worker is being started for it"
-        verdict, reason = _judge(verdicts, need, node_id, state, text)
+        verdict, reason = judge(node_id, state, text)
     elif actor.node_id is not None:
         node_id = actor.node_id
         verdict, reason = "starting", "Its constructor runs, or its worker starts"
     else:
-        verdict, reason = _judge(verdicts, need, b"", "granting", "it is about to be sent to a node")
+        verdict, reason = judge(b"", "granting", "it is about to be sent to a node")
     return {
         "kind": "actor",
+        "group_id": member[0] if member is not None else b"",
         "actor_ids": [],
         "owner": spec.owner.worker_id,
         "name": spec.class_name,

@@ -16,6 +16,7 @@ from .actor_record import Actor, ActorState
 from .group_rows import group_rows
 from .nodes_machine import Node
 from .pending import explain_pending
+from .pending_groups import GroupReasons
 
 if TYPE_CHECKING:
     from .machine import GcsMachine
@@ -199,7 +200,8 @@ def pending(gcs: GcsMachine, rows: list[msgspec.Raw], missing: list[bytes]) -> d
     """The answer to ``ListState("pending")``, of what raylets said: what waits, and why."""
     told = [row for part in rows for row in msgspec.msgpack.decode(part)]
     waiting = [actor for actor in gcs.actors.by_id.values() if actor.state in (ActorState.WAITING, ActorState.STARTING)]
-    return {"pending": explain_pending(told, gcs.nodes.living(), waiting, gcs.wall()), "missing": missing}
+    groups = GroupReasons(gcs)
+    return {"pending": explain_pending(told, gcs.nodes.living(), waiting, gcs.wall(), groups), "missing": missing}
 
 
 def _resources(gcs: GcsMachine, message: ListState) -> dict[str, Resources]:

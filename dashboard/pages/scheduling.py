@@ -24,6 +24,7 @@ _WORDS = {
     "STARTING": ("a worker starts", "pending"),
     "KEPT": ("others come first", "waiting"),
     "LIMIT": ("limit of workers", "waiting"),
+    "GROUP": ("its placement group", "waiting"),
     "GRANTING": ("is about to run", "running"),
     "MOVING": ("is about to run", "running"),
 }

@@ -56,8 +56,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _common(errors)
     errors.set_defaults(run=_errors)
 
-    reason = commands.add_parser("why", help="tell why a task or actor does not run yet, or what waits at all")
-    reason.add_argument("id", nargs="?", help="of a task or actor (default: all that waits)")
+    reason = commands.add_parser("why", help="tell why a task, actor or placement group waits, or what waits at all")
+    reason.add_argument("id", nargs="?", help="of a task, actor or placement group (default: all that waits)")
     _common(reason)
     reason.set_defaults(run=_why)
 
@@ -152,7 +152,7 @@ def _why(arguments: argparse.Namespace) -> int:
         return 0
     for row in rows:
         cell = f", cell {row['cell']}" if row["cell"] else ""
-        noun = "task" if row["kind_of_work"] == "tasks" else "actor"
+        noun = {"tasks": "task", "placement group": "bundle"}.get(row["kind_of_work"], "actor")
         count = f" ({row['tasks']} {noun}{'s' if row['tasks'] != 1 else ''}{cell})"
         print(f"{row['name']}{count}: {row['verdict']} for {row['waited_s']:.1f} s\n  {row['reason']}")
     if not rows:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from himalia.cluster.gcs.pending import explain_pending
+from himalia.cluster.gcs.pending_groups import GroupReasons
 from himalia.cluster.protocol.common import Cell, to_units
 from himalia.cluster.protocol.gcs_messages import Answer, ListState, NodeReport, RemoveNode
 from himalia.cluster.protocol.node_messages import NodeAnswer, NodeQuestion
@@ -48,7 +49,7 @@ def node_row(node: Raylet, *demands: dict[str, Any], **more: Any) -> dict[str, A
 def explain(paper: OnPaper, *rows: dict[str, Any]) -> list[dict[str, Any]]:
     machine = paper.machine
     waiting = [actor for actor in machine.actors.by_id.values() if not actor.is_dead and actor.address is None]
-    return explain_pending(list(rows), machine.nodes.living(), waiting, machine.wall())
+    return explain_pending(list(rows), machine.nodes.living(), waiting, machine.wall(), GroupReasons(machine))
 
 
 def test_what_no_node_has_in_all_can_never_run(paper: OnPaper) -> None:

@@ -27,6 +27,7 @@ def placed(**more: Any) -> dict[str, Any]:
     return {
         "kind": "tasks",
         "actor_ids": [],
+        "group_id": b"",
         "owner": OWNER,
         "name": "train",
         "cell": 3,
@@ -51,7 +52,7 @@ class Asked:
     def __init__(self, *rows: Row, waiting: Any = None, links: Any = (), worker: bool = False) -> None:
         self.table = TaskTable()
         blobs: list[bytes] = []
-        self.answers: dict[str, Any] = {"pending": {"pending": [], "missing": []}, "actors": []}
+        self.answers: dict[str, Any] = {"pending": {"pending": [], "missing": []}, "actors": [], "placement_groups": []}
         self.answers["worker_stats"] = {"nodes": [], "missing": []}
         self.missing: list[str] = []
         events = TaskEventBuffer(WORKER if worker else OWNER, NODE, 7, is_owner=not worker)
@@ -138,14 +139,14 @@ def test_an_actor_is_told_by_its_state_and_its_death() -> None:
 
 
 def test_what_is_not_recorded_is_told_as_that() -> None:
-    assert "No task or actor of this id" in Asked().why()
+    assert "No task, actor or placement group of this id" in Asked().why()
 
 
 def test_of_a_task_that_is_too_new_the_demand_of_its_owner_is_told() -> None:
     asked = Asked()
     asked.answers["pending"]["pending"] = [placed()]
     assert asked.why().splitlines()[1:] == ["train waits since 2.0 s. It waits for 1 CPU."]
-    assert "No task or actor of this id" in asked.why(make_task_id(b"\x01another", 1))
+    assert "No task, actor or placement group of this id" in asked.why(make_task_id(b"\x01another", 1))
 
 
 def test_tasks_are_counted_as_their_owner_does() -> None:

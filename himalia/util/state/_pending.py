@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from himalia.cluster.core.placement_groups import PlacementGroup
 from himalia.cluster.protocol.common import from_units
+from himalia.cluster.protocol.constraints import membership
 from himalia.cluster.protocol.ids import task_owner
 from himalia.cluster.telemetry.events import TaskState as Phase
 from himalia.cluster.telemetry.records import TaskRecord
@@ -26,8 +28,8 @@ _WORDS = {
 }
 
 _UNKNOWN = (
-    "No task or actor of this id is recorded. A new one is known within two seconds, and of a long queue only the "
-    "first two thousand are; records of one that ended long ago are gone."
+    "No task, actor or placement group of this id is recorded. A new one is known within two seconds, and of a long "
+    "queue only the first two thousand are; records of one that ended long ago are gone."
 )
 _NOT_YET = "No task of this id is recorded (yet). This is what its owner waits for:"
 
@@ -47,7 +49,7 @@ def _placed(source: Source, waiting: WaitingTasks) -> list[PendingState]:
 
 def _tasks_of(row: dict[str, Any], rows: list[dict[str, Any]], waiting: WaitingTasks) -> tuple[str, int]:
     """Names of the functions that wait by this demand, and how many tasks: as their owner counted them last."""
-    if row["kind"] == "actor":
+    if row["kind"] != "tasks":
         return row["name"], row["wanted"]
     counts: dict[str, int] = {}
     for source, state, count in waiting.counts.get(row["owner"], ()):
@@ -70,15 +72,24 @@ def _row(row: dict[str, Any], name: str, tasks: int) -> PendingState:
         reason=row["reason"],
         resources=from_units(row["resources"]),
         wanted=row["wanted"],
-        strategy=row["strategy"],
+        strategy=_strategy(row["strategy"]),
         labels=row["labels"],
         node_id=row["node_id"].hex() or None,
         job_id=row["job_id"].hex(),
         owner_id=row["owner"].hex(),
         actor_id=row["actor_ids"][0].hex() if row["actor_ids"] else None,
         actor_ids=[actor_id.hex() for actor_id in row["actor_ids"]],
+        placement_group_id=row["group_id"].hex() or None,
         nodes=[{**node, "node_id": node["node_id"].hex()} for node in row["nodes"]],
     )
+
+
+def _strategy(text: str) -> str:
+    """In words, where it names a placement group."""
+    member = membership(text)
+    if member is None:
+        return text
+    return "any bundle of its placement group" if member[1] < 0 else f"bundle {member[1]} of its placement group"
 
 
 def _arguments(waiting: WaitingTasks) -> list[PendingState]:
@@ -129,12 +140,12 @@ def _for_arguments(name: str, waiting: WaitingTasks) -> str:
 
 
 def why(task: str | Any, address: str | None = None, timeout: float = 30.0) -> str:
-    """Why a task or an actor does not run (yet), in a few sentences.
+    """Why a task, an actor or a placement group waits, in a few sentences.
 
     Parameters
     ----------
     task
-        The id of a task or actor in hexadecimal, a reference to a result, or an actor's handle.
+        The id of one of these in hexadecimal, a reference to a result, an actor's handle, or a placement group.
     address
         Of a cluster; None: the one this process is connected to, or the newest on this machine.
     timeout
@@ -149,6 +160,8 @@ def why(task: str | Any, address: str | None = None, timeout: float = 30.0) -> s
 def _id_of(task: str | Any) -> str:
     if isinstance(task, str):
         return task
+    if isinstance(task, PlacementGroup):
+        return task.id.hex()
     actor_id = getattr(task, "_actor_id", None)
     return str(actor_id.hex() if actor_id is not None else task.task_id().hex())
 
@@ -164,6 +177,9 @@ def explain_task(source: Source, task_id: bytes) -> str:
         if actor["actor_id"] == task_id:
             detail = f": {actor['death']['detail']}" if actor["death"] is not None else ""
             return f"Actor {actor['class_name']} is {actor['state']}{detail}"
+    for group in source.ask("placement_groups"):
+        if group["group_id"] == task_id:
+            return f"Placement group {group['name'] or task_id.hex()} is {group['state']}. {group['reason']}".rstrip()
     attempts = table.of(task_id)
     if not attempts:
         told = [_paragraph(row) for row in rows if row.owner_id == task_owner(task_id).hex()]

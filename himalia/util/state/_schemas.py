@@ -372,14 +372,17 @@ class ClusterEventState(StateRecord):
 
 @dataclasses.dataclass(kw_only=True)
 class PendingState(StateRecord):
-    """Work that waits, and why. ``kind_of_work`` is tasks or actor; ``wanted``: how many workers were asked for.
+    """Work that waits, and why. ``kind_of_work`` is tasks, actor or placement group.
+
+    ``wanted``: how many workers were asked for; of a group, the bundles that are not in place.
 
     Actors of one class that wait for the same are one row, with the id of the first and those of all.
 
     ``verdict``: NEVER (no node of this cluster could ever run it), BUSY (what it needs is in use), STARTING (a worker
     starts), KEPT (others that wait longer come first), LIMIT (of worker processes), FAILED (no worker can be started),
-    GRANTING and MOVING (it is about to run), ARGUMENTS (tasks that make its arguments have not ended). ``nodes``: what
-    each node lacks, by the keys ``node_id``, ``host``, ``verdict`` and ``reason``.
+    GRANTING and MOVING (it is about to run), GROUP (its placement group is not in place), ARGUMENTS (tasks that make
+    its arguments have not ended). ``nodes``: what each node lacks, by the keys ``node_id``, ``host``, ``verdict`` and
+    ``reason``.
     """
 
     kind: ClassVar[str] = "pending"
@@ -401,6 +404,7 @@ class PendingState(StateRecord):
     owner_id: str = field(default="", metadata=_DETAIL)
     actor_id: str | None = field(default=None, metadata=_DETAIL)
     actor_ids: list[str] | None = field(default=None, metadata=_DETAIL)
+    placement_group_id: str | None = field(default=None, metadata=_DETAIL)
     nodes: list[dict[str, Any]] | None = field(default=None, metadata=_DETAIL)
 
 
