@@ -15,6 +15,13 @@ _OPEN = """path => {
     return commands.execute("docmanager:open", {path, options: {mode: "tab-after", ref}}).then(() => null);
 }"""
 
+_OPEN_CONSOLE = """() => {
+    const {commands, shell} = window.jupyterapp;
+    const ref = Array.from(shell.widgets("main")).find(widget => widget.context).id;
+    const where = {insertMode: "tab-after", ref, kernelPreference: {name: "python3"}};
+    return commands.execute("console:create", where).then(() => null);
+}"""
+
 
 class Journey:
     """What a user sees and does."""
@@ -58,6 +65,19 @@ class Journey:
             " && widget.sessionContext?.session?.kernel?.connectionStatus === 'connected'; }",
             arg=notebook,
         )
+
+    def open_console(self) -> str:
+        """Open a code console beside the notebooks, and work in it; what it is called."""
+        self.page.evaluate(_OPEN_CONSOLE)
+        self.page.wait_for_function(
+            "window.jupyterapp.shell.currentWidget?.console?.sessionContext.session?.kernel?.status === 'idle'"
+        )
+        name: str = self.page.evaluate("window.jupyterapp.shell.currentWidget.title.label")
+        return name
+
+    def run_in_console(self, code: str) -> None:
+        """Run code in the open console, without waiting for its end."""
+        self.page.evaluate("code => void window.jupyterapp.shell.currentWidget.console.inject(code)", code)
 
     def run_cells(self) -> None:
         """Run the notebook, without waiting for its end."""

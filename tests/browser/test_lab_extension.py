@@ -67,6 +67,7 @@ def test_clusters_are_started_connected_followed_and_stopped(folder: Path) -> No
         look(journey, alpha)
         kill_an_actor(journey, alpha)
         beta = follow_another_notebook(journey, alpha)
+        follow_a_console(journey, alpha)
         pin_and_reload(journey, alpha, beta)
         scale(journey)
         (folder / "done").touch()
@@ -162,6 +163,26 @@ def follow_another_notebook(journey: Journey, alpha: str) -> str:
     journey.says(journey.status, "alpha: 2/2 CPUs")
     journey.frame_of(alpha).get_by_text("wait_for").first.wait_for()
     return beta
+
+
+def follow_a_console(journey: Journey, alpha: str) -> None:
+    page = journey.page
+    name = journey.open_console()
+    empty = page.locator(".himalia-Empty:visible")
+    journey.says(empty, f"{name} is not connected to a cluster")
+    journey.card("alpha").get_by_role("button", name="Insert").click()
+    journey.says(page.locator(".jp-CodeConsole-promptCell"), f"%cluster connect {alpha}")
+    journey.card("alpha").get_by_role("button", name="Connect").click()
+    journey.says(journey.card("alpha"), "this console")
+    journey.says(journey.card("alpha"), f"first.ipynb, {name}")
+    journey.says(journey.status, "alpha: 2/2 CPUs")
+    journey.frame_of(alpha).get_by_text("wait_for").first.wait_for()
+    take(page, "lab-extension-console")
+    journey.run_in_console("%cluster stop")
+    journey.says(journey.status, "Himalia: not connected")
+    journey.go_to("first.ipynb")
+    journey.says(journey.card("alpha"), "this notebook")
+    journey.frame_of(alpha).get_by_text("wait_for").first.wait_for()
 
 
 def pin_and_reload(journey: Journey, alpha: str, beta: str) -> None:

@@ -71,11 +71,11 @@ export function addCommands(commands: CommandRegistry, model: ClusterModel): voi
   add(
     CommandIDs.connect,
     'Connect the Notebook to a Cluster',
-    'Insert the cell that connects the active notebook, and run it',
+    'Insert the cell that connects the active notebook or console, and run it',
     async args => {
       const cluster = await given(args, 'Connect to which cluster?');
-      if (cluster && model.notebook) {
-        await insertAndRun(model.notebook, cluster);
+      if (cluster && model.document) {
+        await insertAndRun(model.documents, model.document, cluster);
       }
     },
     isFree
@@ -84,11 +84,11 @@ export function addCommands(commands: CommandRegistry, model: ClusterModel): voi
   add(
     CommandIDs.insert,
     'Insert the Cell That Connects to a Cluster',
-    'Insert the cell that connects the active notebook',
+    'Insert the cell that connects the active notebook or console',
     async args => {
       const cluster = await given(args, 'Connect to which cluster?');
-      if (cluster && model.notebook) {
-        insertCell(model.notebook, cluster);
+      if (cluster && model.document) {
+        insertCell(model.documents, model.document, cluster);
       }
     },
     isFree

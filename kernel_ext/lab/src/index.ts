@@ -2,11 +2,13 @@
 
 import { ILabShell, ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette, IThemeManager, WidgetTracker } from '@jupyterlab/apputils';
+import { IConsoleTracker } from '@jupyterlab/console';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { IStatusBar } from '@jupyterlab/statusbar';
 
 import { Api, IPage } from './api';
 import { addCommands, Args, CommandIDs } from './commands';
+import { Documents } from './documents';
 import { himaliaIcon } from './icon';
 import { ClusterModel } from './model';
 import { IPlace, PagePanel } from './panel';
@@ -22,7 +24,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
   description: 'Clusters and dashboard pages of Himalia.',
   autoStart: true,
   requires: [INotebookTracker],
-  optional: [ICommandPalette, ILayoutRestorer, IThemeManager, IStatusBar, ILabShell],
+  optional: [ICommandPalette, ILayoutRestorer, IThemeManager, IStatusBar, ILabShell, IConsoleTracker],
   activate
 };
 
@@ -33,10 +35,11 @@ function activate(
   restorer: ILayoutRestorer | null,
   themes: IThemeManager | null,
   statusBar: IStatusBar | null,
-  labShell: ILabShell | null
+  labShell: ILabShell | null,
+  consoles: IConsoleTracker | null
 ): void {
   const { commands, shell } = app;
-  const model = new ClusterModel(new Api(), notebooks);
+  const model = new ClusterModel(new Api(), new Documents(shell, notebooks, consoles));
   addCommands(commands, model);
 
   const sideBar = new SideBar(model, commands);
@@ -70,7 +73,7 @@ function activate(
 // How a page is opened: `place` says of which cluster.
 type Open = (page: IPage, place: IPlace) => Promise<unknown>;
 
-// The command that opens a page: `page` is its name, `cluster` an id or nothing, which follows the active notebook.
+// The command that opens a page: `page` is its name, `cluster` an id or nothing, which follows the active document.
 function addOpen(app: JupyterFrontEnd, pages: Promise<IPage[]>, open: Open): void {
   const titles = new Map<string, IPage>();
   void pages.then(found => found.forEach(page => titles.set(page.name, page)));

@@ -1,23 +1,24 @@
-// The clusters there are, and which of them the active notebook works with. Everything that is shown reads this.
+// The clusters there are, and which of them the active notebook or console works with. Everything that is shown reads
+// this.
 //
 // It asks every two seconds, not while the browser's tab is hidden, and at once when a cell has ended, since that is
 // when a notebook connects. Whose cluster is whose comes with the answer: the kernel is not asked, as it does not
 // answer while a cell runs.
 
-import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import { Kernel } from '@jupyterlab/services';
 import { IDisposable } from '@lumino/disposable';
 import { Poll } from '@lumino/polling';
 import { ISignal, Signal } from '@lumino/signaling';
 
 import { Api, ICluster } from './api';
+import { Document, Documents } from './documents';
 
 const INTERVAL = 2000; // milliseconds
 
 export class ClusterModel implements IDisposable {
   constructor(
     readonly api: Api,
-    readonly notebooks: INotebookTracker
+    readonly documents: Documents
   ) {
     this._poll = new Poll({
       name: 'himalia:clusters',
@@ -26,8 +27,8 @@ export class ClusterModel implements IDisposable {
       frequency: { interval: INTERVAL, backoff: 2, max: 10 * INTERVAL },
       standby: 'when-hidden'
     });
-    notebooks.currentChanged.connect(() => this._notebookChanged());
-    this._notebookChanged();
+    documents.changed.connect(() => this._documentChanged());
+    this._documentChanged();
   }
 
   get changed(): ISignal<this, void> {
@@ -52,26 +53,26 @@ export class ClusterModel implements IDisposable {
     return this._clusters.find(cluster => cluster.id === id);
   }
 
-  get notebook(): NotebookPanel | null {
-    return this.notebooks.currentWidget;
+  // The notebook or console that the user worked in last.
+  get document(): Document | null {
+    return this.documents.current;
   }
 
-  // Why the active notebook can not be connected to a cluster; empty: it can.
+  // Why the active document can not be connected to a cluster; empty: it can.
   get obstacle(): string {
-    if (!this.notebook) {
-      return 'No notebook is open';
+    if (!this.document) {
+      return 'No notebook or console is open';
     }
-    const name = this.notebook.title.label;
-    const language = this.notebook.content.model?.defaultKernelLanguage || 'python';
-    if (language !== 'python') {
-      return `${name} is no notebook of Python`;
+    const name = this.document.title.label;
+    if (this._languageOf(this.document) !== 'python') {
+      return `${name} is no ${this.documents.kind} of Python`;
     }
     return this.active ? `${name} is connected: %cluster stop first` : '';
   }
 
-  // The cluster that the active notebook's kernel is connected to.
+  // The cluster that the active document's kernel is connected to.
   get active(): ICluster | undefined {
-    const kernel = this.notebook?.sessionContext.session?.kernel?.id;
+    const kernel = this.document?.sessionContext.session?.kernel?.id;
     return kernel ? this.ofKernel(kernel) : undefined;
   }
 
@@ -107,8 +108,17 @@ export class ClusterModel implements IDisposable {
     }
   }
 
-  private _notebookChanged(): void {
-    const context = this.notebook?.sessionContext ?? null;
+  // As far as it is known: a notebook says so itself, of a console its kernel does.
+  private _languageOf(document: Document): string {
+    if (!this.documents.isConsole(document)) {
+      return document.content.model?.defaultKernelLanguage || 'python';
+    }
+    const { session, specsManager } = document.sessionContext;
+    return specsManager.specs?.kernelspecs[session?.kernel?.name ?? '']?.language ?? 'python';
+  }
+
+  private _documentChanged(): void {
+    const context = this.document?.sessionContext ?? null;
     if (context !== this._context) {
       this._context?.statusChanged.disconnect(this._statusChanged, this);
       this._context?.kernelChanged.disconnect(this._kernelChanged, this);
@@ -135,5 +145,5 @@ export class ClusterModel implements IDisposable {
   private _clusters: ICluster[] = [];
   private _isKnown = false;
   private _problem = '';
-  private _context: NotebookPanel['sessionContext'] | null = null;
+  private _context: Document['sessionContext'] | null = null;
 }

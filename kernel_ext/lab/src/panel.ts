@@ -1,5 +1,5 @@
 // A page of the dashboard in a tab of its own: an iframe, by way of the Jupyter server, so that its styles and ours do
-// not meet. It follows the active notebook, or stays at the cluster that was chosen above it.
+// not meet. It follows the active notebook or console, or stays at the cluster that was chosen above it.
 
 import { IThemeManager, MainAreaWidget } from '@jupyterlab/apputils';
 import { launchIcon, refreshIcon, ToolbarButton } from '@jupyterlab/ui-components';
@@ -51,7 +51,7 @@ class PageView extends Widget {
     this.draw();
   }
 
-  // A cluster's id, or nothing: that of the active notebook.
+  // A cluster's id, or nothing: that of the active notebook or console.
   get pinned(): string {
     return this._pinned;
   }
@@ -108,17 +108,17 @@ class PageView extends Widget {
 
   // What to do where there is nothing to show.
   private _explain(cluster: ICluster | undefined): void {
-    const { notebook, clusters } = this._model;
+    const { document: followed, clusters } = this._model;
     const lines: (string | HTMLElement)[] = [];
     const buttons = clusters.filter(one => one.has_dashboard);
     if (cluster) {
       lines.push(cluster.problem || `${nameOf(cluster)} was started without a dashboard.`);
     } else if (this._pinned) {
       lines.push(`The cluster ${this._pinned} has ended.`);
-    } else if (!notebook) {
-      lines.push('This page follows the active notebook, and none is open.');
+    } else if (!followed) {
+      lines.push('This page follows the active notebook or console, and none is open.');
     } else {
-      lines.push(`${titleOf(notebook)} is not connected to a cluster. Start one in it:`);
+      lines.push(`${titleOf(followed)} is not connected to a cluster. Start one in it:`);
       const code = document.createElement('pre');
       code.textContent = '%load_ext himalia\n%cluster start';
       lines.push(code);
@@ -197,8 +197,8 @@ class ClusterChoice extends Widget {
   }
 
   private _draw(): void {
-    const { active, clusters } = this._model;
-    const rows: [string, string][] = [[FOLLOW, `Active notebook${active ? `: ${nameOf(active)}` : ''}`]];
+    const { active, clusters, documents } = this._model;
+    const rows: [string, string][] = [[FOLLOW, `Active ${documents.kind}${active ? `: ${nameOf(active)}` : ''}`]];
     rows.push(...clusters.map((one): [string, string] => [one.id, nameOf(one)]));
     const pinned = this._view.pinned;
     if (pinned && !this._model.find(pinned)) {

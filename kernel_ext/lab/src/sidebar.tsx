@@ -39,7 +39,7 @@ export class SideBar extends ReactWidget {
         {() => (
           <>
             <Clusters model={this._model} run={run} />
-            <Pages pages={this._pages} run={run} />
+            <Pages pages={this._pages} kind={this._model.documents.kind} run={run} />
           </>
         )}
       </UseSignal>
@@ -99,7 +99,7 @@ function Cluster({ cluster, model, run }: { cluster: ICluster; model: ClusterMod
     <li className={isActive ? 'himalia-Cluster himalia-mod-active' : 'himalia-Cluster'} data-cluster={cluster.id}>
       <h3 title={cluster.id}>
         {name}
-        {isActive && <span className="himalia-Badge">this notebook</span>}
+        {isActive && <span className="himalia-Badge">this {model.documents.kind}</span>}
       </h3>
       {cluster.problem ? (
         <p role="alert" className="himalia-Problem">
@@ -117,8 +117,8 @@ function Cluster({ cluster, model, run }: { cluster: ICluster; model: ClusterMod
         </dl>
       )}
       <div className="himalia-Actions">
-        {action('Connect', CommandIDs.connect, 'Insert the cell that connects the active notebook, and run it', model.obstacle)}
-        {action('Insert cell', CommandIDs.insert, 'Insert the cell that connects the active notebook', model.obstacle)}
+        {action('Connect', CommandIDs.connect, 'Insert the cell that connects the active notebook or console, and run it', model.obstacle)}
+        {action('Insert cell', CommandIDs.insert, 'Insert the cell that connects the active notebook or console', model.obstacle)}
         {action(
           'Scale…',
           CommandIDs.scale,
@@ -155,14 +155,14 @@ function Row({ title, text }: { title: string; text: string }): JSX.Element {
   );
 }
 
-function Pages({ pages, run }: { pages: IPage[]; run: Run }): JSX.Element | null {
+function Pages({ pages, kind, run }: { pages: IPage[]; kind: string; run: Run }): JSX.Element | null {
   if (!pages.length) {
     return null;
   }
   return (
     <section aria-label="Dashboard pages">
       <header className="himalia-Header">
-        <h2>Dashboard of the active notebook</h2>
+        <h2>Dashboard of the active {kind}</h2>
       </header>
       <ul className="himalia-Pages">
         {pages.map(page => (

@@ -1,4 +1,4 @@
-// The item of the status bar: the active notebook's cluster, CPUs in use, tasks that run.
+// The item of the status bar: the cluster of the active notebook or console, CPUs in use, tasks that run.
 
 import { Widget } from '@lumino/widgets';
 
@@ -25,13 +25,13 @@ export class StatusItem extends Widget {
   }
 
   private _draw(): void {
-    const { active, notebook, clusters } = this._model;
+    const { active, document: followed, clusters } = this._model;
     if (active) {
       this._button.textContent = summary(active);
       this._button.title = `${nameOf(active)} (${active.id})\nCPUs: ${useOf(active.cpus)} in use\nTasks: ${tasksOf(active)}`;
     } else if (clusters.length) {
       this._button.textContent = 'Himalia: not connected';
-      const who = notebook ? `${titleOf(notebook)} is not connected to a cluster; ` : '';
+      const who = followed ? `${titleOf(followed)} is not connected to a cluster; ` : '';
       this._button.title = `${who}${plural(clusters.length, 'cluster')} of yours on this machine`;
     } else {
       this._button.textContent = 'Himalia: no cluster';

@@ -1,8 +1,7 @@
 // Numbers with their units, and what things are called.
 
-import { NotebookPanel } from '@jupyterlab/notebook';
-
 import { ICluster, IUse } from './api';
+import { Document } from './documents';
 import { ClusterModel } from './model';
 
 const SHORT = 8; // letters of an id
@@ -11,8 +10,8 @@ export function nameOf(cluster: ICluster): string {
   return cluster.name || `cluster ${cluster.id.slice(0, SHORT)}`;
 }
 
-export function titleOf(notebook: NotebookPanel): string {
-  return notebook.title.label;
+export function titleOf(document: Document): string {
+  return document.title.label;
 }
 
 export function plain(value: number): string {
@@ -50,13 +49,13 @@ function programOf(entrypoint: string): string {
   return file.startsWith('ipykernel') ? 'kernel of another server' : file;
 }
 
-// Who works with a cluster: notebooks by name, other programs by theirs.
+// Who works with a cluster: notebooks and consoles by name, other programs by theirs.
 export function usersOf(model: ClusterModel, cluster: ICluster): string[] {
   const names = new Map<string, string>();
-  model.notebooks.forEach(panel => {
-    const kernel = panel.sessionContext.session?.kernel?.id;
-    if (kernel) {
-      names.set(kernel, titleOf(panel));
+  model.documents.forEach(document => {
+    const kernel = document.sessionContext.session?.kernel?.id;
+    if (kernel && !names.has(kernel)) {
+      names.set(kernel, titleOf(document)); // a notebook's, of one with a console beside it
     }
   });
   return cluster.drivers.map(driver =>
