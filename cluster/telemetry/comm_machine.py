@@ -43,6 +43,10 @@ class CommFlow:
         self._sent[comm_id] = now - EVERY
         return True
 
+    def has_room(self, count: int) -> bool:
+        """Whether so many more widgets may be live."""
+        return len(self._sent) + count <= self._most
+
     def knows(self, comm_id: str) -> bool:
         """Whether a widget was opened, and not closed."""
         return comm_id in self._sent

@@ -74,6 +74,15 @@ class TaskComms:
         self._output.at_end.append(self._task_ended)
         logging.getLogger("traitlets").addHandler(_Failures())
 
+    def has_room(self, count: int) -> bool:
+        """Whether the task that the calling thread works for may make so many more widgets that are live."""
+        job = self._output.source()
+        cell = job.loaded.cell if job is not None else None
+        if self._base is None or cell is None or not cell.message_id or self._output.is_forked:
+            return False
+        with self._lock:
+            return (self._flows.get(cell) or CommFlow()).has_room(count)
+
     @property
     def base(self) -> Any:
         """The class of comms that is extended."""

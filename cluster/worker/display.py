@@ -9,7 +9,7 @@ histories of everybody's tasks.
   ``clear_output`` takes the place of what it displayed before; other tasks' output of the cell stays.
 - Figures are shown by ``plt.show()``, and those that a task leaves open at its end, as in a notebook's cell.
 - Widgets are live as long as their task runs, and keep their last state (`comms.py`); where they can not be, they are
-  shown as they are, and say so. `tqdm.notebook` draws text bars, which the driver shows in place.
+  shown as they are, and say so. So are bars of `tqdm.notebook`, which are lines of text where they can not be.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class RichOutput:
                 "comm": self.comms.adapt,
                 "IPython.core.display_functions": self._adapt_ipython,
                 "matplotlib": self._adapt_matplotlib,
-                "tqdm.notebook": _adapt_tqdm,
+                "tqdm.notebook": self._adapt_tqdm,
             }
         )
 
@@ -125,6 +125,11 @@ class RichOutput:
                 metadata = {**metadata, **(options.get("metadata") or {})}
                 self.publish(data, metadata, display_id=display_id or "", update=update)
         return module.DisplayHandle(display_id) if display_id else None
+
+    def _adapt_tqdm(self, module: Any) -> None:
+        from .notebook_bars import adapt_tqdm
+
+        adapt_tqdm(module, self.comms.has_room)
 
     # -- matplotlib ---------------------------------------------------------------------------------------------------
 
@@ -209,20 +214,3 @@ def sendable(value: Any) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(value).decode("ascii")
     return json.loads(json.dumps(value, default=str))
-
-
-def _adapt_tqdm(module: Any) -> None:
-    """Bars of `tqdm.notebook` are drawn as text."""
-    from tqdm.std import tqdm
-
-    class TextBar(tqdm):  # type: ignore[misc]
-        def __init__(self, *args: Any, display: bool = True, **options: Any) -> None:
-            if not display:
-                options["disable"] = True
-            super().__init__(*args, **options)
-
-    def trange(*args: Any, **options: Any) -> TextBar:
-        return TextBar(range(*args), **options)
-
-    module.tqdm = module.tqdm_notebook = TextBar
-    module.trange = module.tnrange = trange

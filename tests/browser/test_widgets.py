@@ -62,7 +62,8 @@ def test_a_panel_of_a_task_is_drawn_and_its_button_reaches_the_task_while_the_ce
         page.evaluate("() => void window.jupyterapp.commands.execute('runmenu:run-all')")  # not to its end
         button = page.locator(".jp-OutputArea button", has_text="press me")
         button.wait_for()
-        page.locator(".jp-RenderedHTMLCommon pre", has_text="bar of tqdm: 100%").wait_for()
+        page.locator(".jp-OutputArea .widget-html-content", has_text="bar of tqdm").wait_for()
+        page.locator(".jp-OutputArea .widget-hprogress .progress-bar-success").wait_for()
         page.wait_for_function("document.querySelector('.jp-OutputArea .progress-bar').style.width === '100%'")
         page.screenshot(path=tmp_path / "live.png")
         button.click()

@@ -144,23 +144,27 @@ def test_a_widget_of_too_many_is_shown_as_it_is_and_says_why(kernel: Notebook) -
     assert "<i>text</i>" in html["text/html"]
 
 
-def test_notebook_bars_of_tqdm_are_drawn_as_text(kernel: Notebook) -> None:
+def test_notebook_bars_of_tqdm_are_text_where_there_is_no_room(kernel: Notebook) -> None:
     cell = run(
         kernel,
         "@himalia.remote\ndef bar():\n"
+        "    from himalia.cluster.worker import notebook_bars\n"
+        "    notebook_bars.WIDGETS_OF_A_BAR = 5_000\n"  # more than there is room for
         "    from tqdm.notebook import tqdm, trange\n"
-        "    for _ in tqdm([1, 2], desc='own'):\n        pass\n"
+        "    for _ in tqdm([1, 2], desc='own', colour='green'):\n        pass\n"
         "    for _ in trange(3, desc='range'):\n        pass\n"
+        "    with tqdm(total=4, desc='by hand') as manual:\n        manual.update(4)\n"
+        "    tqdm(total=1, desc='hidden', display=False).update(1)\n"
+        "    notebook_bars.WIDGETS_OF_A_BAR = 12\n"
         "ref = bar.remote()",
     )
 
     def is_over(cell: Cell) -> bool:
-        states = displayed(cell) + displayed(cell, "update_display_data")
-        return any("own: 100%" in data["text/plain"] for data in states) and any(
-            "range: 100%" in data["text/plain"] for data in states
-        )
+        states = [data["text/plain"] for data in displayed(cell) + displayed(cell, "update_display_data")]
+        return all(any(f"{name}: 100%" in text for text in states) for name in ("own", "range", "by hand"))
 
     cell.wait_for(is_over)
+    assert "hidden" not in str(displayed(cell))
 
 
 def test_many_megabytes_of_displays_are_left_out_and_told(kernel: Notebook) -> None:

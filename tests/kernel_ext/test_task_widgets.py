@@ -233,3 +233,31 @@ def test_closing_a_widget_takes_it_away_and_a_worker_keeps_none_of_them(kernel: 
     counted = kernel.run("counts = himalia.get([make.remote() for _ in range(40)])")
     assert not counted.error, counted.traceback
     assert kernel.value("set(counts)") == "{0}"
+
+
+def test_notebook_bars_of_tqdm_are_widgets_of_its_own(kernel: Notebook) -> None:
+    code = (
+        "@himalia.remote\ndef bars():\n"
+        "    from tqdm.notebook import tqdm, trange\n"
+        "    for _ in tqdm(range(3), desc='outer', colour='green'):\n"
+        "        for _ in trange(5, desc='inner', leave=False):\n            pass\n"
+        "    try:\n"
+        "        for step in tqdm(range(4), desc='broken'):\n            1 / (step - 2)\n"
+        "    except ZeroDivisionError:\n        pass\n"
+    )
+    cell, front = start(kernel, code, "bars.remote()")
+    kernel.run("himalia.get(ref)")
+
+    def bars() -> list[tuple[str, float, str]]:
+        boxes = [state for state in front.models.values() if state.get("_model_name") == "HBoxModel"]
+        parts = [[front.models[part.removeprefix("IPY_MODEL_")] for part in box["children"]] for box in boxes]
+        return sorted((left["value"].strip(), bar["value"], bar["bar_style"]) for left, bar, _ in parts)
+
+    cell.wait_for(lambda cell: len(bars()) == 2 and all(bar[2] for bar in bars()))
+    broken, outer = bars()
+    assert broken[0].startswith("broken")
+    assert broken[1:] == (2.0, "danger")
+    assert outer[0].startswith("outer: 100%".replace(" ", "\u2007"))
+    assert outer[1:] == (3.0, "success")
+    assert len(front.named("FloatProgressModel")) == 2  # those that did not stay took their widgets along
+    assert not cell.stream("stderr")
