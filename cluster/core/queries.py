@@ -94,7 +94,7 @@ class QueryOps(BorrowOps):
         if isinstance(message, CancelOwned):
             cancel_owned(self, peer, message)  # type: ignore[arg-type]  # the whole core
         else:
-            end_job(self, peer, message)  # type: ignore[arg-type]
+            end_job(self, peer, message)  # type: ignore[arg-type]  # the whole core
 
     def _on_explain(self, peer: bytes, message: ExplainObject) -> None:
         from .explaining import explain_later  # asked for by hand, now and then

@@ -291,7 +291,7 @@ class TaskEventBuffer:
             None
             if waiting is None
             else [(number.setdefault(source, len(number)), state, count) for source, state, count in waiting],
-            [tuple(number.setdefault(source, len(number)) for source in link) for link in links],  # type: ignore[misc]
+            [(number.setdefault(one, len(number)), number.setdefault(other, len(number))) for one, other in links],
             [],
             [],
         )

@@ -115,7 +115,7 @@ class Nvml:
                 nvml.nvmlDeviceGetHandleByUUID(which.encode()) if isinstance(which, str) else devices[which]
                 for which in visible_devices(self._visible, uuids)
             ]
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001 no driver, no library, no device: then there are none
             return []
 
     def _read_one(self, device: Any) -> GpuReading:

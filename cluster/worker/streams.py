@@ -30,12 +30,12 @@ class TaskStream(io.TextIOBase):
         self.name = under.name
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:  # type: ignore[override]  # an attribute there
         """Of the file beneath."""
         return self._under.encoding
 
     @property
-    def errors(self) -> str | None:  # type: ignore[override]
+    def errors(self) -> str | None:  # type: ignore[override]  # as above
         """Of the file beneath."""
         return self._under.errors
 

@@ -75,7 +75,7 @@ def graph(sources: Sources, theme: Theme, *, columns: int = 4) -> Plot:
     plot.grid.visible = False
     # Labels and arrows do not make the picture larger.
     for each in (plot.x_range, plot.y_range):
-        each.renderers = [frame, *[one for one in plot.renderers if one.name == "room"]]  # type: ignore[attr-defined]
+        each.renderers = [frame, *[one for one in plot.renderers if one.name == "room"]]  # type: ignore[attr-defined]  # a DataRange1d
     return plot
 
 

@@ -7,6 +7,7 @@ list is added there comes here by itself.
 from __future__ import annotations
 
 import time
+import types
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -129,10 +130,11 @@ def _rows(kind: str, accepts: Callable[[StateRecord], bool], question: Question)
 
 def _list_endpoints() -> Iterator[Endpoint]:
     for kind, (record, _) in ROWS.items():
+        rows = types.GenericAlias(list, (record,))
         title = "".join(word.capitalize() for word in kind.split("_"))
         answer = msgspec.defstruct(
             f"{title}List",
-            [("rows", list[record]), ("total", int), ("offset", int), ("limit", int), ("warnings", list[str])],  # type: ignore[valid-type]
+            [("rows", rows), ("total", int), ("offset", int), ("limit", int), ("warnings", list[str])],
         )
         about = (record.__doc__ or "").partition("\n")[0]
         yield Endpoint(

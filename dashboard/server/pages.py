@@ -67,7 +67,7 @@ class PageHandler(Guarded):
 class LibraryHandler(Guarded, StaticFileHandler):
     """BokehJS, out of the installed Bokeh, which is not imported for that."""
 
-    def initialize(self, services: Any) -> None:  # type: ignore[override]
+    def initialize(self, services: Any) -> None:  # type: ignore[override]  # what our routes pass
         Guarded.initialize(self, services)
         found = find_spec("bokeh")
         if found is None or not found.submodule_search_locations:
@@ -81,7 +81,7 @@ class LibraryHandler(Guarded, StaticFileHandler):
 class StaticHandler(Guarded, StaticFileHandler):
     """Files of the client. tornado refuses paths that lead out of the folder."""
 
-    def initialize(self, services: Any, path: str) -> None:  # type: ignore[override]
+    def initialize(self, services: Any, path: str) -> None:  # type: ignore[override]  # as above
         Guarded.initialize(self, services)
         StaticFileHandler.initialize(self, path)
 

@@ -7,7 +7,8 @@ import difflib
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics
@@ -40,11 +41,10 @@ def answers(magic: _Magic) -> _Magic:
         except UsageProblem as problem:
             raise UsageError(str(problem)) from None
         except RayTaskError as error:
-            show = family.shell.InteractiveTB.structured_traceback  # type: ignore[union-attr]
-            vars(error)["_render_traceback_"] = functools.partial(show, type(error), error, None)
+            family.show_only(error, None)
             raise
 
-    return wrapped  # type: ignore[return-value]
+    return cast(_Magic, wrapped)
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,12 @@ class Family(Magics):
     def __init__(self, extension: Extension) -> None:
         super().__init__(extension.shell)
         self.extension = extension
+
+    def show_only(self, error: BaseException, frames: TracebackType | None) -> None:
+        """Have IPython show an error with these frames of its own, and none outside of them."""
+        assert self.shell is not None, "magics are made by an extension of a shell"
+        show = self.shell.InteractiveTB.structured_traceback
+        vars(error)["_render_traceback_"] = functools.partial(show, type(error), error, frames)
 
     def parse(self, command: str, line: str) -> argparse.Namespace:
         """Parse what follows a magic's name, or the name of its action.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -139,5 +138,4 @@ class ExplainMagics(Family):
             found = found.tb_next
         if found is None or isinstance(error, KeyboardInterrupt):
             return
-        show = self.shell.InteractiveTB.structured_traceback  # type: ignore[union-attr]
-        vars(error)["_render_traceback_"] = functools.partial(show, type(error), error, found)
+        self.show_only(error, found)

@@ -76,7 +76,7 @@ def _library() -> Any:
     import ipywidgets
     import traitlets
 
-    class Library(ipywidgets.Widget):  # type: ignore[misc]
+    class Library(ipywidgets.Widget):  # type: ignore[misc]  # which has no types
         script = traitlets.Bytes().tag(sync=True)
 
     return Library(script=bokeh_js())

@@ -29,6 +29,11 @@ def bars_of(rows: list[Row]) -> Bars:
     return bars
 
 
+def summed(of: Bars, column: str, chosen: tuple[int, int, int]) -> float:
+    picked = zip(of.workers, of.groups, of.states, getattr(of, column), strict=True)
+    return sum(value for *one, value in picked if tuple(one) == chosen)
+
+
 @given(st.lists(BAR, max_size=40), st.sampled_from([0.01, 0.1, 1.0]))
 def test_tasks_and_the_time_that_they_ran_stay(
     rows: list[tuple[int, int, float, float, int, int]], width: float
@@ -39,13 +44,9 @@ def test_tasks_and_the_time_that_they_ran_stay(
     for worker in range(4):
         for group in range(3):
             for state in (TaskState.FINISHED, TaskState.FAILED):
-
-                def summed(of: Bars, column: str) -> float:
-                    picked = zip(of.workers, of.groups, of.states, getattr(of, column), strict=True)
-                    return sum(value for w, g, s, value in picked if (w, g, s) == (worker, group, state))  # noqa: B023
-
-                assert summed(fewer, "counts") == summed(bars, "counts")
-                assert summed(fewer, "busy") == pytest.approx(summed(bars, "busy"))
+                chosen = worker, group, state
+                assert summed(fewer, "counts", chosen) == summed(bars, "counts", chosen)
+                assert summed(fewer, "busy", chosen) == pytest.approx(summed(bars, "busy", chosen))
 
 
 def test_bars_of_a_span_lie_behind_each_other_and_leave_room_for_idle_time() -> None:

@@ -10,6 +10,7 @@ does.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from ...protocol.common import Address
@@ -70,7 +71,7 @@ class Network:
         self._silent_from[identity] = self._kernel.now + last_words
         for client, server in sorted(self.connections):
             if server == identity:
-                self._kernel.after(self._delay(False), lambda client=client: self._tell_lost(client, identity))  # type: ignore[misc]
+                self._kernel.after(self._delay(False), partial(self._tell_lost, client, identity))
             elif client == identity:
                 self.connections.discard((client, server))
 

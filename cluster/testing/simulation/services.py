@@ -159,7 +159,8 @@ class Counter:
         return number, value_of(self.name, *inputs)
 
     def read(self) -> list[Any]:
-        return get(list(self.box))  # type: ignore[no-any-return]
+        values: list[Any] = get(list(self.box))
+        return values
 
 
 def use_actor(key: str, actor: Any, name: str, calls: int) -> int:
