@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.lab import chromium
 from tests.support.leaks import LeakGuard, Snapshot, warm_up
 from tests.support.sizes import REPORT_LINES, files_longer_than
 from tests.support.source_tree import ROOT
@@ -49,6 +50,14 @@ def pytest_unconfigure() -> None:
         # Of a run that was killed and could not do this itself.
         if not Path("/proc", folder.name.split("-")[1]).exists():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("browser") is not None:
+        if chromium() is None:
+            pytest.skip("no Chromium is installed (Debian: apt install chromium)")
+        pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
 
 @pytest.hookimpl(wrapper=True)

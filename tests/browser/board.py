@@ -12,7 +12,7 @@ import numpy as np
 
 import himalia
 from himalia.cluster.core import session
-from tests.browser.lab import CHROMIUM_OPTIONS, chromium
+from tests.browser.lab import launch
 from tests.browser.pictures import take
 
 _TWO_FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
@@ -148,7 +148,7 @@ def browser_context() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_OPTIONS))
+        browser = launch(playwright)
         try:
             yield browser.new_context(viewport={"width": 1280, "height": 900})
         finally:

@@ -9,14 +9,16 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+import nbformat
 
 _START_SECONDS = 90.0
 
 #: No network but this machine's and no profile but a fresh one; in root's containers there is nothing to sandbox with.
-CHROMIUM_OPTIONS = (
+_OPTIONS = (
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -32,6 +34,18 @@ def chromium() -> str | None:
     return next(
         (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
     )
+
+
+def launch(playwright: Any) -> Any:
+    """A browser that Playwright drives."""
+    return playwright.chromium.launch(executable_path=chromium(), args=list(_OPTIONS))
+
+
+def write_notebook(file: Path, sources: Iterable[str]) -> None:
+    """A notebook that has not run; its cells are called ``cell0``, ``cell1``, …"""
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [nbformat.v4.new_code_cell(source, id=f"cell{number}") for number, source in enumerate(sources)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), file)
 
 
 @contextlib.contextmanager
@@ -151,7 +165,7 @@ def open_notebook(
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_OPTIONS))
+        browser = launch(playwright)
         try:
             page = browser.new_page(viewport={"width": width, "height": height})
             page.set_default_timeout(60_000)

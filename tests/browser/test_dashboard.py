@@ -16,7 +16,6 @@ from himalia.cluster.launchers.local import start_head
 from himalia.dashboard.pages import PAGES
 from himalia.util import state
 from tests.browser.board import EVIL, Board, Workload, board_page, browser_context, connection
-from tests.browser.lab import chromium
 from tests.support.leaks import LeakGuard
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -42,9 +41,6 @@ SHOWN: Final = {
 @pytest.fixture(scope="module")
 def context(leak_guard: LeakGuard) -> Iterator[Any]:
     """A browser beside a cluster that works."""
-    if chromium() is None:
-        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
-    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     with leak_guard.shared("the cluster and the browser of this module"):
         himalia.init("local", num_cpus=2, log_to_driver=False, dashboard_port=0)
         try:

@@ -8,7 +8,6 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.browser.lab import chromium
 from tests.support.source_tree import ROOT
 from tools.record_pictures import PICTURES, record
 
@@ -17,20 +16,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 NAME = "01_first_steps.ipynb"
 
 
-@pytest.fixture
-def browser_is_there() -> None:
-    if chromium() is None:
-        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
-    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-
-
 def size_of(png: bytes) -> tuple[int, int]:
     """Width and height, which stand in the first chunk."""
     width, height = struct.unpack_from(">II", png, 16)
     return width, height
 
 
-@pytest.mark.usefixtures("browser_is_there")
 def test_first_notebook_runs_in_jupyterlab_and_every_output_stands_in_its_cell(tmp_path: Path) -> None:
     pictures = [picture for picture in PICTURES if picture.notebook == NAME]
     shown = record(ROOT / "notebooks" / NAME, pictures, tmp_path)

@@ -11,7 +11,7 @@ import pytest
 
 from himalia.cluster.protocol.stack_messages import FoldedStack, Frame, Profile
 from himalia.dashboard.plots.flame import flame_html, flame_page
-from tests.browser.lab import CHROMIUM_OPTIONS, chromium, lab_server, open_notebook
+from tests.browser.lab import lab_server, launch, open_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -27,21 +27,14 @@ PROFILE = Profile(
 
 
 @pytest.fixture
-def browser_is_there() -> None:
-    if chromium() is None:
-        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
-    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-
-
-@pytest.fixture
-def page(browser_is_there: None, tmp_path: Path) -> Iterator[Any]:
+def page(tmp_path: Path) -> Iterator[Any]:
     """A page with the flame graph, which must not say anything on the console."""
     from playwright.sync_api import sync_playwright
 
     file = tmp_path / "flame.html"
     file.write_text(flame_page(PROFILE))
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_OPTIONS))
+        browser = launch(playwright)
         said: list[str] = []
         opened = browser.new_page()
         opened.on("console", lambda message: said.append(message.text))
@@ -88,7 +81,6 @@ def test_a_search_says_how_much_of_the_time_has_what_it_finds(page: Any) -> None
     assert status.inner_text() == ""
 
 
-@pytest.mark.usefixtures("browser_is_there")
 def test_it_can_be_searched_under_a_cell_and_is_still_there_where_scripts_are_taken_away(tmp_path: Path) -> None:
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     html = flame_html(PROFILE, script=True)

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 
 from himalia.cluster.launchers.local import stop_all
 from himalia.cluster.launchers.session import running_sessions
 from tests.browser.journey import Journey, cluster_named
-from tests.browser.lab import chromium, lab_server, open_notebook
+from tests.browser.lab import lab_server, open_notebook, write_notebook
 from tests.browser.pictures import take
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
@@ -34,14 +33,8 @@ START_BETA = "%load_ext himalia\n%cluster start --cpus 1 --name beta"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    if chromium() is None:
-        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
-    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    for name, cells in (("first.ipynb", [BUSY]), ("second.ipynb", [START_BETA])):
-        cells = [nbformat.v4.new_code_cell(source) for source in cells]
-        notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-        nbformat.write(notebook, tmp_path / name)
+    write_notebook(tmp_path / "first.ipynb", [BUSY])
+    write_notebook(tmp_path / "second.ipynb", [START_BETA])
     return tmp_path
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import nbformat
 import pytest
 
-from tests.browser.lab import chromium, lab_server, open_notebook
+from tests.browser.lab import lab_server, open_notebook, write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -34,22 +33,8 @@ counter"""
 CELLS = (START, TASK, "slow = simulate.remote(600)\nslow", ACTOR, "himalia.get(slow)")
 
 
-@pytest.fixture
-def browser_is_there() -> None:
-    if chromium() is None:
-        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
-    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-
-
-def write_notebook(path: Path) -> None:
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
-
-
-@pytest.mark.usefixtures("browser_is_there")
 def test_buttons_work_while_a_cell_blocks_and_a_saved_notebook_is_readable_without_a_kernel(tmp_path: Path) -> None:
-    write_notebook(tmp_path / NAME)
+    write_notebook(tmp_path / NAME, CELLS)
     with lab_server(tmp_path) as url:
         with open_notebook(url, NAME) as lab:
             page = lab.page

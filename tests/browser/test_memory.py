@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nbformat
 import pytest
 
-from tests.browser.lab import chromium, lab_server, open_notebook
+from tests.browser.lab import lab_server, open_notebook, write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -29,18 +28,8 @@ himalia.get(himalia.put(np.ones(200_000))).sum()"""
 CELLS = ("%load_ext himalia\n%cluster start --cpus 2", MAKE, "himalia.get(table)[:3]", "%memory")
 
 
-@pytest.fixture
-def browser_is_there() -> None:
-    if chromium() is None:
-        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
-    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-
-
-@pytest.mark.usefixtures("browser_is_there")
 def test_buttons_release_names_and_the_table_follows(tmp_path: Path) -> None:
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), tmp_path / NAME)
+    write_notebook(tmp_path / NAME, CELLS)
     with lab_server(tmp_path) as url, open_notebook(url, NAME) as lab:
         page = lab.page
         lab.run_all()

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.browser.lab import chromium, lab_server, open_notebook
+from tests.browser.lab import lab_server, open_notebook, write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -38,18 +38,8 @@ himalia.get(plot.remote())""",
 )
 
 
-@pytest.fixture
-def browser_is_there() -> None:
-    if chromium() is None:
-        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
-    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-
-
-@pytest.mark.usefixtures("browser_is_there")
 def test_bars_are_one_line_each_equal_lines_are_counted_and_figures_are_drawn(tmp_path: Path) -> None:
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), tmp_path / NAME)
+    write_notebook(tmp_path / NAME, CELLS)
     with lab_server(tmp_path) as url, open_notebook(url, NAME) as lab:
         lab.run_all()
         page = lab.page

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import nbformat
 import pytest
 
-from tests.browser.lab import chromium, lab_server, open_notebook
+from tests.browser.lab import lab_server, open_notebook, write_notebook
 from tests.browser.pictures import take
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -33,20 +32,9 @@ while not STOP.exists():
 )
 
 
-def write_notebook(folder: Path) -> None:
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    until = f"__import__('pathlib').Path({str(folder / 'stop')!r})"
-    cells = [
-        nbformat.v4.new_code_cell(source.replace("STOP", until), id=f"cell{number}")
-        for number, source in enumerate(CELLS)
-    ]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), folder / NAME)
-
-
-@pytest.mark.skipif(chromium() is None, reason="no Chromium is installed (Debian: apt install chromium)")
 def test_pages_are_live_under_their_cells_without_another_port_and_below_a_prefix(tmp_path: Path) -> None:
-    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    write_notebook(tmp_path)
+    until = f"__import__('pathlib').Path({str(tmp_path / 'stop')!r})"
+    write_notebook(tmp_path / NAME, [source.replace("STOP", until) for source in CELLS])
     elsewhere: list[str] = []
     problems: list[str] = []
     with lab_server(tmp_path, "/user/eva/") as url, open_notebook(url, NAME) as lab:

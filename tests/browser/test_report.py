@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 
 from himalia.dashboard.report import make_report
-from tests.browser.lab import CHROMIUM_OPTIONS, chromium
+from tests.browser.lab import launch
 from tests.dashboard.test_report import played_run
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.timeout(240),
-    pytest.mark.skipif(chromium() is None, reason="no Chromium is installed (Debian: apt install chromium)"),
 ]
 
 TOTAL = "td:nth-child(4)"
@@ -26,7 +25,7 @@ TOTAL = "td:nth-child(4)"
 def opened(place: str, problems: list[str], *, offline: bool = True) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_OPTIONS))
+        browser = launch(running)
         try:
             context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=offline)
             page = context.new_page()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.lab import chromium
 from tools.record_pictures import record_scene
 from tools.scenes import Scene
 
@@ -14,9 +13,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
 def test_a_scene_is_pictured_in_both_themes_while_its_last_cell_runs(tmp_path: Path) -> None:
-    if chromium() is None:
-        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
-    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     file = tmp_path / "ended"
     late = f"import time\nprint('begun', flush=True)\ntime.sleep(60)\nopen({str(file)!r}, 'w').close()"
     record_scene(Scene("tiny", ("print('first')", late), 1, ("first", "begun"), 700, 400), tmp_path)

@@ -10,14 +10,12 @@ import pytest
 
 import himalia
 from himalia.cluster.core import session
-from tests.browser.lab import chromium
 from tests.browser.test_report import move_to, opened
 from tests.support.leaks import LeakGuard
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.timeout(240),
-    pytest.mark.skipif(chromium() is None, reason="no Chromium is installed (Debian: apt install chromium)"),
 ]
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nbformat
 import pytest
 
-from tests.browser.lab import chromium, lab_server, open_notebook
+from tests.browser.lab import lab_server, open_notebook, write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -39,21 +38,11 @@ print("result:", himalia.get(panel.remote()))""",
 )
 
 
-@pytest.fixture
-def browser_is_there() -> None:
-    if chromium() is None:
-        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
-    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-
-
-@pytest.mark.usefixtures("browser_is_there")
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_a_panel_of_a_task_is_drawn_and_its_button_reaches_the_task_while_the_cell_waits(
     tmp_path: Path, dark: bool
 ) -> None:
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), tmp_path / NAME)
+    write_notebook(tmp_path / NAME, CELLS)
     errors: list[str] = []
     with lab_server(tmp_path) as url, open_notebook(url, NAME, dark=dark, height=900) as lab:
         page = lab.page

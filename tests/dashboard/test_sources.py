@@ -8,28 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from himalia.dashboard.sources import Operation, Rows, Series
-
-
-def carry_out(data: dict[str, list[Any]], op: Operation) -> dict[str, list[Any]]:
-    """What `static/source.js` does."""
-    if op["op"] == "reset":
-        return {name: list(column) for name, column in op["data"].items()}
-    if op["op"] == "remove":
-        for column in data.values():
-            for place in op["rows"]:
-                del column[place]
-    elif op["op"] == "patch":
-        for name, (places, values) in op["data"].items():
-            for place, value in zip(places, values, strict=True):
-                data[name][place] = value
-    else:
-        for name, values in op["data"].items():
-            data[name].extend(values)
-            if op["rollover"]:
-                del data[name][: -op["rollover"]]
-    return data
-
+from himalia.dashboard.sources import Rows, Series
+from tests.dashboard.viewing import carry_out
 
 tables = st.dictionaries(st.integers(0, 12), st.tuples(st.integers(0, 2), st.sampled_from("abc")), max_size=12)
 

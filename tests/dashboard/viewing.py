@@ -7,8 +7,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from himalia.dashboard.hub import Hub, Viewer
+from himalia.dashboard.sources import Operation
 
-__all__ = ["Looker"]
+__all__ = ["Looker", "carry_out"]
+
+
+def carry_out(data: dict[str, list[Any]], op: Operation) -> dict[str, list[Any]]:
+    """What `static/source.js` does."""
+    if op["op"] == "reset":
+        return {name: list(column) for name, column in op["data"].items()}
+    if op["op"] == "remove":
+        for column in data.values():
+            for place in op["rows"]:
+                del column[place]
+    elif op["op"] == "patch":
+        for name, (places, values) in op["data"].items():
+            for place, value in zip(places, values, strict=True):
+                data[name][place] = value
+    else:
+        for name, values in op["data"].items():
+            data[name].extend(values)
+            if op["rollover"]:
+                del data[name][: -op["rollover"]]
+    return data
 
 
 class Looker:
@@ -31,27 +52,9 @@ class Looker:
         elif message["type"] == "data":
             self.error = message.get("error", self.error)
             for op in message["ops"]:
-                self._carry_out(op)
+                self.data[op["source"]] = carry_out(self.data.setdefault(op["source"], {}), op)
         else:
             self.others.append(message)
-
-    def _carry_out(self, op: dict[str, Any]) -> None:
-        data = self.data.setdefault(op["source"], {})
-        if op["op"] == "reset":
-            self.data[op["source"]] = op["data"]
-        elif op["op"] == "remove":
-            for column in data.values():
-                for place in op["rows"]:
-                    del column[place]
-        elif op["op"] == "patch":
-            for name, (places, values) in op["data"].items():
-                for place, value in zip(places, values, strict=True):
-                    data[name][place] = value
-        else:
-            for name, values in op["data"].items():
-                data[name] += values
-                if op["rollover"]:
-                    del data[name][: -op["rollover"]]
 
     def rows(self, source: str) -> list[dict[str, Any]]:
         """Rows of a table, by column."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == here and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(_LIMIT, method="signal"))
+
+
+class Gate:
+    """What tasks wait for."""
+
+    def __init__(self) -> None:
+        self.is_open = asyncio.Event()
+
+    async def open(self) -> None:
+        self.is_open.set()
+
+    async def wait(self) -> None:
+        await self.is_open.wait()
 
 
 class Nodes:

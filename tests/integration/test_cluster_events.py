@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from typing import Any
 
 import himalia
 from himalia.util import state
-from tests.integration.conftest import STORE, Nodes
+from tests.integration.conftest import STORE, Gate, Nodes
 from tests.support.clusters import eventually
 
 
 def events(kind: str) -> list[Any]:
     return state.list_cluster_events(filters=[("event_type", "=", kind)], detail=True)
-
-
-class Gate:
-    """What a task waits for."""
-
-    def __init__(self) -> None:
-        self.is_open = asyncio.Event()
-
-    async def open(self) -> None:
-        self.is_open.set()
-
-    async def wait(self) -> None:
-        await self.is_open.wait()
 
 
 def die_later(gate: Any) -> None:

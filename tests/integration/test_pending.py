@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import himalia
 from himalia.util import state
-from tests.integration.conftest import Nodes
+from tests.integration.conftest import Gate, Nodes
 from tests.support.clusters import eventually
-
-
-class Gate:
-    """What tasks wait for."""
-
-    def __init__(self) -> None:
-        self.is_open = asyncio.Event()
-
-    async def open(self) -> None:
-        self.is_open.set()
-
-    async def wait(self) -> None:
-        await self.is_open.wait()
 
 
 def spin(path: str) -> None:

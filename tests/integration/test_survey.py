@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
@@ -11,24 +10,11 @@ import pytest
 import himalia
 from himalia.cluster.telemetry.gpu_sampler import RECORDING
 from himalia.util import state
-from tests.integration.conftest import Nodes
+from tests.integration.conftest import Gate, Nodes
 from tests.support.clusters import eventually
 from tests.support.source_tree import ROOT
 
 MB = 1 << 20
-
-
-class Gate:
-    """What tasks wait for."""
-
-    def __init__(self) -> None:
-        self.is_open = asyncio.Event()
-
-    async def open(self) -> None:
-        self.is_open.set()
-
-    async def wait(self) -> None:
-        await self.is_open.wait()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from tests.browser.lab import CHROMIUM_OPTIONS, chromium
+from tests.browser.lab import launch
 
 from .conftest import Client
 from .proxy import behind_prefix
@@ -34,13 +34,12 @@ def test_pages_files_and_the_cookie_stay_below_the_prefix(stranger: Client) -> N
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
 def test_a_browser_sees_the_cluster_through_it(stranger: Client) -> None:
     from playwright.sync_api import sync_playwright
 
     problems: list[str] = []
     with behind_prefix(stranger.place.netloc, PREFIX) as root, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_OPTIONS))
+        browser = launch(playwright)
         try:
             page = browser.new_page()
             page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)

@@ -16,7 +16,7 @@ import pytest
 import himalia
 from himalia.cluster.launchers.boot import ConnectionInfo, NodeOptions
 from himalia.cluster.launchers.local import start_head
-from tests.browser.lab import CHROMIUM_OPTIONS, chromium
+from tests.browser.lab import launch
 from tests.support.certificates import self_signed
 from tests.support.clusters import eventually, node_processes
 
@@ -90,12 +90,11 @@ def page_url(cluster: ConnectionInfo) -> str:
 
 @pytest.mark.browser
 @pytest.mark.chaos
-@pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
 def test_a_page_goes_on_when_the_process_was_killed(cluster: ConnectionInfo, page_url: str) -> None:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_OPTIONS))
+        browser = launch(playwright)
         try:
             page = browser.new_page()
             page.goto(page_url.format("page/overview"))
@@ -118,7 +117,6 @@ def test_a_page_goes_on_when_the_process_was_killed(cluster: ConnectionInfo, pag
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
 def test_a_page_whose_cluster_was_started_anew_leads_to_its_login() -> None:
     from playwright.sync_api import sync_playwright
 
@@ -126,7 +124,7 @@ def test_a_page_whose_cluster_was_started_anew_leads_to_its_login() -> None:
     try:
         first = head.connection
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_OPTIONS))
+            browser = launch(playwright)
             try:
                 page = browser.new_page()
                 page.goto(f"{first.dashboard_url}/page/overview?token={first.dashboard_token}")
@@ -173,7 +171,6 @@ def hostile(cluster: ConnectionInfo) -> Iterator[str]:
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
 def test_markup_in_names_output_and_errors_is_shown_as_text_on_every_page(
     cluster: ConnectionInfo, page_url: str, hostile: str
 ) -> None:
@@ -183,7 +180,7 @@ def test_markup_in_names_output_and_errors_is_shown_as_text_on_every_page(
 
     problems: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_OPTIONS))
+        browser = launch(playwright)
         try:
             page = browser.new_page()
             page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
