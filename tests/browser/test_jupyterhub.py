@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import nbformat
 import pytest
 
 from himalia.cluster.launchers.local import stop_all
@@ -18,7 +17,7 @@ from himalia.cluster.launchers.session import running_sessions
 from tests.browser.board import browser_context
 from tests.browser.hub import hub_proxy, hub_server, log_in
 from tests.browser.journey import Journey, cluster_named
-from tests.browser.lab import LabPage, chromium
+from tests.browser.lab import LabPage, write_notebook
 from tests.browser.pictures import take
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
@@ -43,17 +42,13 @@ while not pathlib.Path("stop").exists():
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    if chromium() is None:
-        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
-    for package in ("playwright.sync_api", "jupyterhub", "jupyter_server_proxy"):
+    for package in ("jupyterhub", "jupyter_server_proxy"):
         pytest.importorskip(package, reason=f"{package.partition('.')[0]} is not installed: run ./go hub")
     if hub_proxy() is None:
         pytest.skip("JupyterHub's proxy, configurable-http-proxy, is not installed: run ./go hub")
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
     for user in ("ada", "eve"):
         (tmp_path / user).mkdir()
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), tmp_path / "ada" / NAME)
+    write_notebook(tmp_path / "ada" / NAME, CELLS)
     yield tmp_path
     for connection in running_sessions():  # of a test that failed
         stop_all(connection.session_dir)
