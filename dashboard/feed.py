@@ -90,9 +90,9 @@ class ModelFeed:
         """Have the model take it in."""
         player = self._player
         for batch, blob in zip(read.batches, read.blobs, strict=True):
-            player.play(batch, read.at)
+            made = player.play(batch, read.at)
             if self.recording is not None:
-                self.recording.add(player, blob, len(batch.counters))
+                self.recording.add(player, blob, len(batch.counters), made)
         for worker_id in self.tasks.dead:
             player.end_process(worker_id)
             if self.recording is not None:

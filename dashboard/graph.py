@@ -44,12 +44,16 @@ class Graph:
         self._spans: dict[bytes, list[_Span]] = {}  # by process
         self._open: dict[bytes, deque[tuple[int, int]]] = {}  # by process: counter, group
 
-    def copy(self) -> Graph:
-        """Another one that knows the same, and goes on by itself."""
+    def until(self, version: int) -> Graph:
+        """Another one, with what was found up to a version of the model. To be read, not to be changed.
+
+        Whose child a task is does not change with time, so that is shared.
+        """
         other = Graph()
-        other.links, other.edges = self.links.copy(), self.edges.copy()
-        other._spans = {process: spans.copy() for process, spans in self._spans.items()}
-        other._open = {process: waiting.copy() for process, waiting in self._open.items()}
+        other.links, other.edges = (
+            {edge: since for edge, since in found.items() if since <= version} for found in (self.links, self.edges)
+        )
+        other._spans = self._spans
         return other
 
     def add(self, batch: Batch, numbers: list[int], version: int) -> None:

@@ -131,8 +131,10 @@ class Viewer:
         """
         name = page or (self._view.page.name if self._view is not None else "")
         view, before = self._hub.view(name, params), self._view
+        # Another moment of the same page is only other data: plots take a hundred times as long to make.
+        is_page = before is None or before.at == view.at or before.key[:3] != view.key[:3]
         try:
-            opening = view.opening()
+            opening = view.opening() if is_page else ""
         except Exception:
             self._hub.forget(view)
             raise
@@ -140,9 +142,9 @@ class Viewer:
         self.close()
         self._view = view
         self._hub.wake()
-        if before is None or before.at == view.at or before.key[:3] != view.key[:3]:
+        if is_page:
             self.send(opening)
-        self.send(view.snapshot(self._hub.feed.present(view.job)))  # another moment of the same page is other data
+        self.send(view.snapshot(self._hub.feed.present(view.job)))
 
     def opening(self) -> list[str]:
         """The page and all its data once more, as two texts; nothing is sent."""

@@ -23,7 +23,7 @@ from ..cluster.protocol.common import Cell, from_units
 from ..cluster.telemetry.events import Batch, TaskState
 from .graph import Graph
 from .groups import Group, Groups, Running
-from .stream import Bars, Stream, TaskSeen
+from .stream import Bars, Made, Stream, TaskSeen
 
 if TYPE_CHECKING:
     from ..cluster.telemetry.feed import TaskFeed
@@ -186,10 +186,10 @@ class Model:
         return other
 
     def copy(self) -> Model:
-        """The same state in another model, which goes on by itself. Without samples of the nodes."""
+        """The same state in another model, which goes on by itself; without samples of nodes and graph."""
         other = Model(samples_kept=self._samples_kept)
         other.version, other.dropped = self.version, self.dropped
-        other.groups, other.graph, other.stream = self.groups.copy(), self.graph.copy(), self.stream.copy()
+        other.groups, other.stream = self.groups.copy(), self.stream.copy()
         other.workers, other._numbers = self.workers.copy(), self._numbers.copy()
         other._worker_versions = self._worker_versions.copy()
         other._sequences = {process: known.copy() for process, known in self._sequences.items()}
@@ -209,13 +209,15 @@ class Model:
 
     # -- in -----------------------------------------------------------------------------------------------------------
 
-    def add(self, batch: Batch, now: float) -> None:
-        """Take in a batch of task events.
+    def add(self, batch: Batch, now: float, made: Made | None = None, *, is_replay: bool = False) -> Made | None:
+        """Take in a batch of task events; what its rows became, if it has any that are new.
 
         Parameters
         ----------
         now
             Seconds on any clock that only goes forward, the same one for all methods.
+        made, is_replay
+            It was taken in before, by the model of which this is a copy, and became that: the graph knows of it.
         """
         sequences = self._sequences.get(batch.worker_id)
         if sequences is None:
@@ -225,13 +227,15 @@ class Model:
         self.version += 1
         numbers = [self.groups.of_source(source) for source in batch.sources]
         self.groups.add(batch, numbers, is_newest, now)
-        self.graph.add(batch, numbers, self.version)
+        if not is_replay:
+            self.graph.add(batch, numbers, self.version)
         if is_new and batch.counters:
             worker = -1 if batch.is_owner else self._worker(batch, numbers)
-            self.stream.add(batch, numbers, worker, self.version)
+            made = self.stream.add(batch, numbers, worker, self.version, made)
             if not batch.is_owner:
                 self._note_times(batch, numbers)
         self._note_changed()
+        return made
 
     def take(self, batches: Iterable[Batch], feed: TaskFeed, now: float) -> None:
         """Take in what a feed read, and what it knows besides: who ended, and what is missing."""

@@ -25,7 +25,7 @@ from typing import Any, Final
 import msgspec
 
 from ..cluster.gcs.client import Reachable
-from ..cluster.telemetry.events import TaskState, decode_batch
+from ..cluster.telemetry.events import TaskState
 from .answers import GcsAnswers
 from .bundle import bokeh_js, bundled, static_text
 from .hub import describe
@@ -233,18 +233,20 @@ def _moments(feed: StateFeed, begin: float, end: float) -> Iterator[tuple[Model,
     player = Player(model)
     step = (end - begin) / _FRAMES
     due = begin + step
-    for at, blob, is_end in feed.recording.entries():
-        if at > end:
+    for entry in feed.recording.entries():
+        if entry.at > end:
             break
-        while step and at > due:
+        while step and entry.at > due:
             player.tick(due)
+            model.graph = feed.state.model.graph.until(model.version)
             yield model, due
             due += step
-        if is_end:
-            player.end_process(blob)
+        if entry.is_end:
+            player.end_process(entry.blob)
         else:
-            player.play(decode_batch(blob), at)
+            player.replay(entry)
     player.tick(end)
+    model.graph = feed.state.model.graph.until(model.version)
     model.lose(feed.state.model.dropped)
     yield model, end
 

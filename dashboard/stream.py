@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from ..cluster.telemetry.events import Batch, TaskState
 
-__all__ = ["Bars", "Block", "Ended", "Stream", "TaskSeen", "coarser"]
+__all__ = ["Bars", "Block", "Ended", "Made", "Stream", "TaskSeen", "coarser"]
 
 _SHORT: Final = 0.001  # seconds: tasks as short, and as close to each other, become one bar …
 _BAR: Final = 0.010  # … of this length at most
@@ -29,7 +29,7 @@ _THINNEST: Final = 1e-5  # seconds: a bar that can be pointed at
 _ID_SIZE: Final = 8
 
 
-class Bars(msgspec.Struct):
+class Bars(msgspec.Struct, gc=False):
     """Columns. ``task_ids`` is empty where a bar is more than one task; ``busy`` are the seconds that tasks ran."""
 
     workers: list[int]
@@ -83,7 +83,7 @@ class TaskSeen(msgspec.Struct):
     error: str
 
 
-class Block(msgspec.Struct, eq=False):
+class Block(msgspec.Struct, eq=False, gc=False):
     """The rows of one batch."""
 
     number: int  # the model's version that it came with
@@ -119,6 +119,13 @@ class Block(msgspec.Struct, eq=False):
             begin + span if span >= 0 else 0.0,
             self.extras.get(row, ""),
         )
+
+
+class Made(NamedTuple):
+    """What a batch became. It does not change."""
+
+    block: Block
+    bars: Bars
 
 
 class Ended:
@@ -170,16 +177,23 @@ class Stream:
         self._drawn: deque[tuple[int, Bars]] = deque()  # with the model's version that they came with
         self._bars = 0
 
-    def add(self, batch: Batch, numbers: list[int], worker: int, version: int) -> Block | None:
-        """Keep the rows of a batch."""
+    def add(self, batch: Batch, numbers: list[int], worker: int, version: int, made: Made | None = None) -> Made | None:
+        """Keep the rows of a batch, if it has any.
+
+        Parameters
+        ----------
+        made
+            What this made of the same batch before, in another stream: it is shared.
+        """
         if not batch.counters:
             return None
-        block = make_block(batch, numbers, worker, version)
-        if not batch.is_owner:
-            bars = bars_of(block)
-            if bars:
-                self._drawn.append((version, bars))
-                self._bars += len(bars)
+        if made is None:
+            block = make_block(batch, numbers, worker, version)
+            made = Made(block, Bars.none() if batch.is_owner else bars_of(block))
+        block, bars = made
+        if bars:
+            self._drawn.append((version, bars))
+            self._bars += len(bars)
         self._blocks.append(block)
         self.tasks += len(block)
         while self.tasks > self._tasks_kept and len(self._blocks) > 1:
@@ -188,7 +202,7 @@ class Stream:
             self.forgotten += len(oldest)
         while self._bars > self._bars_kept and len(self._drawn) > 1:
             self._bars -= len(self._drawn.popleft()[1])
-        return block
+        return made
 
     def copy(self) -> Stream:
         """Another stream of the same rows, which goes on by itself. Blocks are shared: they do not change."""

@@ -93,8 +93,7 @@ def test_a_batch_from_the_future_is_of_now_and_time_never_goes_back() -> None:
     read = feed.read(set()).model
     times = []
     for batch, blob in zip(read.batches, read.blobs, strict=True):
-        player.play(batch, 1_100.0)
-        recording.add(player, blob, 1)
+        recording.add(player, blob, 1, player.play(batch, 1_100.0))
         times.append(player.at)
     assert times == [1_100.0, 1_100.0]
     assert recording.at(1_100.0).progress().finished == 2
@@ -140,6 +139,35 @@ def test_every_page_can_be_opened_in_the_past(name: str) -> None:
     assert past.pages[0]["at"] == hub.feed.record[0]
     assert "brought up to date" not in past.error
     assert live.row("functions", name="f")["total"] == 2
+
+
+def test_to_go_to_a_moment_makes_neither_rows_nor_plots_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = PlayedCluster()
+    hub = Hub(played.feed())
+    looker = Looker(hub, "task_stream")
+    seen = played_run(hub.feed, played, 12)
+    begin, *moments = seen
+    looker.viewer.change({"at": str(begin)})
+    for name in ("make_block", "bars_of"):
+        monkeypatch.setattr(f"himalia.dashboard.stream.{name}", None)
+    monkeypatch.setattr("himalia.dashboard.hub.describe", None)
+    for at in moments:
+        looker.viewer.change({"at": str(at)})
+        assert sum(looker.data["bars"]["count"]) == seen[at].finished + seen[at].failed
+
+
+def test_a_graph_of_the_past_has_the_arrows_that_were_found_by_then() -> None:
+    played, own = PlayedCluster(), source("f")
+    feed = played.feed()
+    played.ran(own, 1)
+    feed.apply(feed.read(set()))
+    feed.state.model.graph.edges[0, 0] = feed.state.model.version + 1  # with the next batch
+    before = 1000.0 + played.now
+    played.now += 5
+    played.ran(own, 1)
+    feed.apply(feed.read(set()))
+    assert feed.past(before).model.graph.edges == {}
+    assert list(feed.past(1000.0 + played.now).model.graph.edges) == [(0, 0)]
 
 
 def test_pages_of_what_is_not_recorded_say_that_it_is_of_the_present() -> None:
