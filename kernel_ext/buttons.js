@@ -7,9 +7,10 @@ const HINTS = {
   cancel: "Cancel the task and those that it has submitted",
   release: "Free the value: get of this reference raises from then on",
   kill: "End the actor; its state is lost",
+  remove: "Give back what the group has reserved; its actors end, and its tasks fail",
   forget: "Delete the variable, or what IPython keeps of the cell's last line",
 };
-const ASKED_TWICE = new Set(["release", "kill", "forget"]); // what can not be undone
+const ASKED_TWICE = new Set(["release", "kill", "remove", "forget"]); // what can not be undone
 const PATIENCE = 4000; // milliseconds for the second press
 
 function initialize({ model }) {

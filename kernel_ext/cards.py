@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ..cluster.core.progress.model import duration
 from ..cluster.protocol.common import from_units
 from ..cluster.protocol.gcs_messages import ListState
+from .asking import Rhythm
 from .buttons import Buttons, place_of_buttons
+from .group_card import GroupSubject, ask_for_group
 from .html import IDLE
 from .own_tasks import in_leader
 from .reprs import Shown, actor_shown, ask_for_actor, describe_ref
@@ -31,6 +33,7 @@ from .status import describe_cluster
 
 if TYPE_CHECKING:
     from ..cluster.core.actor_class import ActorHandle
+    from ..cluster.core.placement_groups import PlacementGroup
     from ..cluster.core.refs import ObjectRef
     from ..cluster.core.runtime import Core
     from .cells import CellTable, NotebookCell
@@ -40,11 +43,6 @@ __all__ = ["LiveCards", "refresh_after"]
 
 BUDGET: Final = 0.003
 """Seconds that one tick may spend on cards: the kernel's own work waits for it."""
-
-ASK_BUSY: Final = 1.0
-ASK_IDLE: Final = 5.0
-QUIET: Final = 60.0
-"""How often the GCS is asked what is in use: every second, and seldom when nothing has changed for a minute."""
 
 MOST: Final = 100
 """Cards that are kept up to date. When there are more, the oldest stay as they are."""
@@ -121,14 +119,11 @@ class ClusterSubject:
 
     def __init__(self, rows: list[dict[str, Any]], total: dict[str, float], free: dict[str, float]) -> None:
         self._told = rows, total, free
-        self._changed = self._next = time.monotonic()
-        self._asked = False
+        self._rhythm = Rhythm(time.monotonic())
 
     def describe(self, core: Core) -> Shown | None:
         """Nodes, and what of their resources is in use."""
-        now = time.monotonic()
-        if now >= self._next and not self._asked:
-            self._asked = True
+        if self._rhythm.is_due(time.monotonic()):
             core.gcs_request(ListState("nodes", 10_000), lambda rows: self._ask_resources(core, rows))
         return describe_cluster(*self._told)
 
@@ -136,15 +131,13 @@ class ClusterSubject:
         core.gcs_request(ListState("resources", 1), lambda value: self._answered(rows, value))
 
     def _answered(self, rows: Any, value: Any) -> None:
-        now = time.monotonic()
-        self._asked = False
+        changed = False
         if not isinstance(rows, BaseException) and not isinstance(value, BaseException):
             total, free = from_units(value["total"]), from_units(value["available"])
             told = rows, total, {name: max(0.0, quantity) for name, quantity in free.items()}
-            if told[1:] != self._told[1:] or len(rows) != len(self._told[0]):
-                self._changed = now
+            changed = told[1:] != self._told[1:] or len(rows) != len(self._told[0])
             self._told = told
-        self._next = now + (ASK_BUSY if now - self._changed < QUIET else ASK_IDLE)
+        self._rhythm.answered(time.monotonic(), changed=changed)
 
     def act(self, core: Core, action: str) -> None:
         """There are no buttons."""
@@ -231,6 +224,12 @@ class LiveCards:
         core = self._core
         row = ask_for_actor(core, handle._id) if core is not None and core.fatal is None else None
         self._show(handle, ActorSubject(handle, row))
+
+    def show_group(self, group: PlacementGroup) -> None:
+        """Show a placement group from now on."""
+        core = self._core
+        row = ask_for_group(core, group) if core is not None and core.fatal is None else None
+        self._show(group, GroupSubject(group, row))
 
     def show_cluster(self) -> None:
         """Show the cluster from now on; what showed it before stays as it is.

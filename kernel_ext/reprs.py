@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..cluster.core import current, failures
 from ..cluster.core.actor_class import ActorHandle
+from ..cluster.core.placement_groups import PlacementGroup
 from ..cluster.core.records import LeasedWorker, Record
 from ..cluster.core.refs import BUFFERS, ERROR, FREED, INLINE, PENDING, STORE, ObjectRef
 from ..cluster.core.session import ClientContext
 from ..cluster.core.upgrade import redefinition
+from .asking import ASK_SECONDS
 from .html import BAD, BUSY, GOOD, IDLE, card, quantity, text_card
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from .cards import LiveCards
 
 __all__ = [
+    "SHOWN_DIGITS",
     "Shown",
     "actor_shown",
     "ask_for_actor",
@@ -34,9 +37,7 @@ __all__ = [
     "remove_formatters",
 ]
 
-_SHOWN_DIGITS = 8  # of an id: enough to tell those of one notebook apart
-
-_ASK_SECONDS = 2.0  # to ask the GCS for an actor's state: showing a handle must not hang where it is gone
+SHOWN_DIGITS = 8  # of an id: enough to tell those of one notebook apart
 
 
 @dataclass
@@ -151,7 +152,7 @@ def _describe_error(shown: Shown, data: Any) -> None:
 
 def _stores(nodes: list[bytes], core: Core | None) -> str:
     names = [
-        "this node" if core is not None and node == core.node_id else f"node {node.hex()[:_SHOWN_DIGITS]}"
+        "this node" if core is not None and node == core.node_id else f"node {node.hex()[:SHOWN_DIGITS]}"
         for node in nodes
     ]
     return f"object store of {', '.join(names)}" if names else "object store"
@@ -190,7 +191,7 @@ def actor_shown(handle: ActorHandle, core: Core, row: dict[str, Any] | None, cli
         shown.rows.append(("name", row["name"]))
     if node_id:
         here = node_id == core.node_id
-        shown.rows.append(("where", "this node" if here else f"node {node_id.hex()[:_SHOWN_DIGITS]}"))
+        shown.rows.append(("where", "this node" if here else f"node {node_id.hex()[:SHOWN_DIGITS]}"))
     if redefinition(handle) is not None:
         shown.rows.append(("class", "defined anew since: .upgrade() moves the actor there"))
     if client is not None and client.pending > 0:
@@ -207,7 +208,7 @@ def ask_for_actor(core: Core, actor_id: bytes) -> dict[str, Any] | None:
     from ..cluster.protocol.gcs_messages import ListState
 
     try:
-        rows = core.gcs_call(ListState("actors", 10_000), timeout=_ASK_SECONDS)
+        rows = core.gcs_call(ListState("actors", 10_000), timeout=ASK_SECONDS)
     except Exception:  # noqa: BLE001 - whatever ails the cluster, a handle can be shown
         return None
     return next((row for row in rows if row["actor_id"] == actor_id), None)
@@ -222,6 +223,12 @@ def _ref_bundle(ref: ObjectRef, include: Any = None, exclude: Any = None) -> dic
 
 def _actor_bundle(handle: ActorHandle, include: Any = None, exclude: Any = None) -> dict[str, str]:
     return describe_actor(handle).bundle()
+
+
+def _group_bundle(group: PlacementGroup, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    from .group_card import describe_group
+
+    return describe_group(group).bundle()
 
 
 def _context_bundle(context: ClientContext, include: Any = None, exclude: Any = None) -> dict[str, str] | None:
@@ -252,9 +259,11 @@ def install_formatters(shell: Any, cards: Callable[[], LiveCards | None]) -> Non
     live = formatter.ipython_display_formatter
     live.for_type(ObjectRef, lambda ref: _cards_of(cards).show_ref(ref))
     live.for_type(ActorHandle, lambda handle: _cards_of(cards).show_actor(handle))
+    live.for_type(PlacementGroup, lambda group: _cards_of(cards).show_group(group))
     live.for_type(ClientContext, lambda context: _cards_of(cards).show_cluster())
     formatter.mimebundle_formatter.for_type(ObjectRef, _ref_bundle)
     formatter.mimebundle_formatter.for_type(ActorHandle, _actor_bundle)
+    formatter.mimebundle_formatter.for_type(PlacementGroup, _group_bundle)
     formatter.mimebundle_formatter.for_type(ClientContext, _context_bundle)
     formatter.formatters["text/plain"].for_type(ObjectRef, _ref_line)
 
@@ -262,7 +271,7 @@ def install_formatters(shell: Any, cards: Callable[[], LiveCards | None]) -> Non
 def remove_formatters(shell: Any) -> None:
     """Undo `install_formatters`."""
     formatter = shell.display_formatter
-    for kind in (ObjectRef, ActorHandle, ClientContext):
+    for kind in (ObjectRef, ActorHandle, PlacementGroup, ClientContext):
         formatter.mimebundle_formatter.pop(kind, None)
         formatter.ipython_display_formatter.pop(kind, None)
     formatter.formatters["text/plain"].pop(ObjectRef, None)

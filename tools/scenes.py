@@ -108,6 +108,19 @@ _LOOKUP: Final = """def make():
 
 lookup = make()"""
 
+_GROUPS: Final = """from himalia.util.placement_group import placement_group
+from himalia.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+@himalia.remote(num_cpus=1)
+class Trainer:
+    def fit(self, seconds):
+        time.sleep(seconds)
+
+trainers = placement_group([{"CPU": 2}, {"CPU": 1}], name="trainers")
+inside = PlacementGroupSchedulingStrategy(trainers, placement_group_bundle_index=0)
+trainer = Trainer.options(scheduling_strategy=inside).remote()
+trainers"""
+
 _FETCH: Final = """@himalia.remote
 def fetch(page):
     if page % 3 == 1:
@@ -136,6 +149,13 @@ SCENES: Final = (
         2,
         ("object store of this node", "alive", "0 of 1 tasks in", "cancel", "kill"),
         height=880,
+    ),
+    Scene(
+        "placement_groups",
+        (START, _GROUPS, 'placement_group([{"CPU": 2}, {"CPU": 2}], strategy="SPREAD", name="later")'),
+        2,
+        ("1 actor", "1 of 2 CPU in use", "It waits for room", "remove"),
+        height=690,
     ),
     Scene(
         "memory",

@@ -85,7 +85,7 @@ class GroupDesk:
         core = self._core
         group_id = make_task_id(core.worker_id, core.next_counter())
         cell, site = core.current_cell(), call_site()
-        where = f"{site.filename}:{site.line}" if site is not None else ""
+        where = site.text() if site is not None else ""
         spec = GroupSpec(
             bundles, strategy, core.job_id, core.address, name, core.namespace, detached, labels, cell, where
         )
