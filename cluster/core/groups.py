@@ -39,7 +39,7 @@ __all__ = ["GROUP", "GroupDesk", "Member", "choose_strategy", "current_member"]
 GROUP = "group"
 """Option of a template whose tasks run in a placement group: the strategy, and whether it passes to their children."""
 
-_KNOWN_KEPT = 1_000  # groups that were removed
+_REMOVED_KEPT = 1_000  # of one before that the GCS is asked
 
 Member = tuple[str, bool]
 """The strategy of what runs in a placement group, and whether what it submits does, too."""
@@ -51,20 +51,22 @@ class GroupDesk:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._known: dict[bytes, GroupInfo] = {}
+        self._removed: dict[bytes, None] = {}  # of the known, in the order in which that was told
         self._waiters: dict[bytes, list[Callable[[GroupInfo], None]]] = {}
 
     # -- news, in the leader -----------------------------------------------------------------------------------------
 
     def update(self, info: GroupInfo) -> None:
         """The GCS tells how a group is."""
-        self._known.pop(info.group_id, None)
         self._known[info.group_id] = info
         if info.state in ("CREATED", "REMOVED"):
             for waiter in self._waiters.pop(info.group_id, ()):
                 waiter(info)
-        removed = [group_id for group_id, known in self._known.items() if known.state == "REMOVED"]
-        for group_id in removed[:-_KNOWN_KEPT]:
-            del self._known[group_id]
+        if info.state == "REMOVED":
+            self._removed[info.group_id] = None
+            if len(self._removed) > _REMOVED_KEPT:
+                oldest = next(iter(self._removed))
+                del self._removed[oldest], self._known[oldest]
 
     def _watch(self, group_id: bytes) -> None:
         if group_id not in self._known:

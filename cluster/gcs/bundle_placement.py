@@ -21,7 +21,7 @@ __all__ = ["STRATEGIES", "Room", "Wanted", "explain_infeasible", "place_bundles"
 
 STRATEGIES: Final = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 
-_STEPS: Final = 20_000  # of the search: some tens of milliseconds
+_STEPS: Final = 2_000  # of the search: some milliseconds
 
 
 @dataclass(slots=True)
@@ -65,8 +65,18 @@ def place_bundles(wanted: Wanted, rooms: list[Room]) -> dict[int, bytes] | None:
         return _on_one(wanted, rooms)
     if wanted.strategy == "STRICT_SPREAD":
         return _on_different(wanted, rooms)
+    if not _could_suffice(wanted, rooms):
+        return None
     found = _packed(wanted, rooms) if wanted.strategy == "PACK" else _spread(wanted, rooms)
     return found if found is not None else _searched(wanted, rooms)
+
+
+def _could_suffice(wanted: Wanted, rooms: list[Room]) -> bool:
+    """Whether all nodes together have enough, and one has for each bundle: else nothing needs to be tried."""
+    need = _sum(wanted.bundles.values())
+    if any(sum(max(0, room.free.get(name, 0)) for room in rooms) < units for name, units in need.items()):
+        return False
+    return all(any(fits(bundle, room.free) for room in rooms) for bundle in wanted.bundles.values())
 
 
 def _on_one(wanted: Wanted, rooms: list[Room]) -> dict[int, bytes] | None:

@@ -5,9 +5,10 @@ bundles; the first that can not ends it, and what the others hold is given back 
 hold theirs, that is the decision: a node that dies afterwards has lost bundles, which are placed anew around those that
 are left. Messages about an earlier placement carry its number and are dropped before they become facts.
 
-Groups without room wait in the order in which they came, those that lost bundles first; each is tried when something
-comes free, of those alike only the first. One that fits nowhere now, but would if tasks gave their leases back, is sent
-to nodes nevertheless, as an actor is: only raylets can ask for that. They refuse it after some seconds.
+Groups without room wait in the order in which they came, those that lost bundles first. They are tried when something
+comes free, of those alike only the first; if that took long, not again before a pause. One that fits nowhere now, but
+would if tasks gave their leases back, is sent to nodes nevertheless, as an actor is: only raylets can ask for that.
+They refuse it after some seconds.
 
 Rejected: bundles as resources with made-up names (each would be in all totals, and everything that shows or adds up
 resources would have to know of them), and holding what has been prepared while the rest waits (two groups could hold
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from ..protocol.common import Resources
 from ..protocol.group_messages import (
@@ -54,6 +55,12 @@ TABLE = "groups"
 SPEC_TABLE = "group_specs"
 
 
+_LOOKS_FREE: Final = 1_000
+_SECONDS_A_LOOK: Final = 1e-5
+"""Looking at a node for a bundle takes microseconds. Below a thousand looks nothing is spared; above, the pause is some
+times what the looks took, so that groups without room do not take all the time of the GCS."""
+
+
 def bundle_key(group_id: bytes, index: int) -> bytes:
     """Names a bundle where nodes keep what is on its way to them."""
     return group_id + index.to_bytes(4, "big")
@@ -81,6 +88,8 @@ class Groups:
         self.removed: OrderedDict[bytes, None] = OrderedDict()
         self.watchers: dict[bytes, set[bytes]] = {}
         self.everybody: Callable[[], tuple[bytes, ...]] | None = None  # set after a restart, as with actors
+        self.try_at: float | None = None  # when those that wait are to be tried again
+        self._pause_until = float("-inf")
         self._now = 0.0
 
     # -- the table -----------------------------------------------------------------------------------------------------
@@ -219,13 +228,24 @@ class Groups:
         """Something came free, or a node or a group came or went."""
         self._now = now
         if not self.waiting:
+            self.try_at = None
             return
+        if now < self._pause_until:
+            self.try_at = self._pause_until
+            return
+        self.try_at = None
         without_room: set[object] = set()
+        looks = 0  # at a node, for a bundle
         for group_id in sorted(self.waiting, key=lambda group_id: not self.by_id[group_id].placements):
             group = self.by_id[group_id]
             shape = group.shape()
-            if shape not in without_room and not self._try(group):
+            if shape in without_room:
+                continue
+            looks += len(group.bundles) * len(self.nodes.by_id)
+            if not self._try(group):
                 without_room.add(shape)
+        if looks > _LOOKS_FREE:
+            self._pause_until = now + looks * _SECONDS_A_LOOK
 
     def _try(self, group: Group) -> bool:
         wanted = group.wanted()

@@ -156,6 +156,8 @@ class GcsMachine:
             self._silent(node)
         for worker_id in self.processes.missing(now):
             self._process_died(worker_id, Death(DeathKind.CRASHED, "no such process is known: it ended long ago"))
+        if self.groups.try_at is not None and now >= self.groups.try_at:
+            self.try_waiting()
         self.nodes.send_view(now)
         self.surveys.tick(now)
         if self._stop_at is not None and (now >= self._stop_at or not self.nodes.living()):
@@ -166,7 +168,14 @@ class GcsMachine:
     def next_deadline(self) -> float | None:
         """When to call `handle` with a `Tick`, if nothing comes before."""
         nodes = self.nodes
-        times = (nodes.check_at, nodes.view_at, self.processes.check_at, self.surveys.next_due(), self._stop_at)
+        times = (
+            nodes.check_at,
+            nodes.view_at,
+            self.processes.check_at,
+            self.surveys.next_due(),
+            self.groups.try_at,
+            self._stop_at,
+        )
         return min((at for at in times if at is not None), default=None)
 
     def restore(self, tables: Tables, now: float) -> None:

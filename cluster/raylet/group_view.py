@@ -29,6 +29,7 @@ class GroupView:
         self._context = context
         self._view = view
         self._known: dict[bytes, GroupInfo] = {}
+        self._removed: dict[bytes, None] = {}  # of the known, in the order in which that was told
         self._asked: set[bytes] = set()
         self._free: dict[bytes, dict[tuple[bytes, int], Resources]] = {}  # by node: of (group, index)
         self._sent: dict[bytes, dict[bytes, int]] = {}  # by node and group: requests since its report
@@ -38,11 +39,12 @@ class GroupView:
     def update(self, info: GroupInfo) -> None:
         """A group is so now."""
         self._asked.discard(info.group_id)
-        self._known.pop(info.group_id, None)
         self._known[info.group_id] = info
-        removed = [group_id for group_id, known in self._known.items() if known.state == "REMOVED"]
-        for group_id in removed[:-_REMOVED_KEPT]:
-            del self._known[group_id]
+        if info.state == "REMOVED":
+            self._removed[info.group_id] = None
+            if len(self._removed) > _REMOVED_KEPT:
+                oldest = next(iter(self._removed))
+                del self._removed[oldest], self._known[oldest]
 
     def resources_changed(self, message: ResourceView) -> None:
         """What is free of bundles on other nodes."""

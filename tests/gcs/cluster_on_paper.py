@@ -169,8 +169,12 @@ class Raylet:
         self.info = NodeInfo(self.node_id, Address(self.peer, self.node_id), f"host{number}", number, total, labels, 0)
         self.hello()
 
-    def hello(self, actors: list[tuple[bytes, Address]] | None = None) -> None:
-        self.paper.say(self.peer, NodeHello(PROTOCOL_VERSION, self.info, actors or []))
+    def hello(
+        self,
+        actors: list[tuple[bytes, Address]] | None = None,
+        bundles: list[tuple[bytes, int, list[int], bool]] | None = None,
+    ) -> None:
+        self.paper.say(self.peer, NodeHello(PROTOCOL_VERSION, self.info, actors or [], bundles or []))
 
     def report(self, **available: float) -> None:
         self.paper.say(self.peer, NodeReport(to_units(available) if available else self.total))

@@ -44,11 +44,16 @@ def check_rest(cluster: SimulatedCluster, *, job_ended: bool) -> None:
         assert not leases, f"{name}: leases {sorted(leases)} were not returned"
         ledger = node.machine.ledger
         assert ledger.available == ledger.total, f"{name}: only {ledger.available} of {ledger.total} is free"
+        reserved = node.machine.bundles.held()
+        assert not reserved, f"{name}: bundles {reserved} were not given back"
         records = node.store.machine.index.records
         left = [f"{object_id.hex()} ({record.state})" for object_id, record in records.items()]
         assert not left, f"{name}: the store still has {left[:5]}"
         if job_ended:
             assert not node.machine.drivers, f"{name}: drivers left"
+    if cluster.gcs is not None:
+        groups = [group for group in cluster.gcs.machine.groups.by_id.values() if not group.is_removed]
+        assert not groups, f"groups {[group.group_id.hex() for group in groups]} are left"
     unended = cluster.book.unended()
     assert not unended, f"tasks without an end: {unended[:10]}"
 
