@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -30,6 +31,7 @@ __all__ = [
     "ClusterProcess",
     "NodeStartError",
     "find_connection",
+    "is_reached",
     "launch",
     "machine_address",
     "start_head",
@@ -182,11 +184,11 @@ def launch(options: NodeOptions) -> ClusterProcess:
     return ClusterProcess(process)
 
 
-def machine_address() -> str:
-    """This machine's address as others reach it, by the route out of it; 127.0.0.1 if it has none."""
+def machine_address(towards: str = "192.0.2.1") -> str:
+    """This machine's address on the route to another, by default to any; 127.0.0.1 if there is no such route."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # an address for documentation: nothing is sent to it
+            probe.connect((towards, 9))  # nothing is sent; the default is an address for documentation
         except OSError:
             return "127.0.0.1"
         host: str = probe.getsockname()[0]
@@ -242,7 +244,10 @@ def start_node(connection: ConnectionInfo, options: NodeOptions) -> ClusterProce
             "The cluster can be reached from its own node only: start it with `himalia start --head`, "
             "which listens on TCP, to add nodes"
         )
-    options = _one_address(options)
+    head = urlsplit(connection.gcs.tcp).hostname or ""
+    # Of several networks the one that leads to the head: there are the others, too.
+    here = _one_address(options).tcp_host or machine_address(towards=head)
+    shows = is_reached(connection.dashboard_url, head, here)
     process = launch(
         msgspec.structs.replace(
             options,
@@ -251,14 +256,27 @@ def start_node(connection: ConnectionInfo, options: NodeOptions) -> ClusterProce
             gcs=connection.gcs,
             public_key=connection.public_key,
             secret_key=connection.secret_key,
-            dashboard_url=connection.dashboard_url,
-            dashboard_token=connection.dashboard_token,
-            # A cluster that listens on one machine only has its nodes there.
-            tcp_host=options.tcp_host or ("127.0.0.1" if "//127." in connection.gcs.tcp else machine_address()),
+            dashboard_url=connection.dashboard_url if shows else "",
+            dashboard_token=connection.dashboard_token if shows else "",
+            tcp_host=here,
         )
     )
     process.wait_ready()
     return process
+
+
+def is_reached(dashboard_url: str, head: str, here: str) -> bool:
+    """Whether a node reaches its cluster's dashboard: on another machine not, if that listens on the head's loopback.
+
+    Parameters
+    ----------
+    dashboard_url
+        As the head has it; empty if there is none.
+    head, here
+        Addresses of the head and of the node.
+    """
+    place = urlsplit(dashboard_url).hostname or ""
+    return bool(place) and (head == here or not (place == "localhost" or place.startswith("127.") or place == "::1"))
 
 
 def find_connection(address: str = "auto") -> ConnectionInfo:
@@ -295,7 +313,10 @@ def find_connection(address: str = "auto") -> ConnectionInfo:
         matching = [info for info in running if info.gcs.tcp == tcp or info.cluster_id == address]
         if not matching:
             there = ", ".join(sorted({info.gcs.tcp or info.session_dir for info in running})) or "none"
-            raise ClusterNotFoundError(f"No cluster {address!r} is known on this machine; running here: {there}")
+            raise ClusterNotFoundError(
+                f"No cluster {address!r} is known on this machine; running here: {there}. One of another machine is "
+                "joined by a copy of its head's cluster.json: himalia start --address FILE"
+            )
         found = matching[0]
     if found.protocol != PROTOCOL_VERSION:
         raise ClusterNotFoundError(

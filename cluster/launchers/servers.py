@@ -138,7 +138,9 @@ class Servers:
             self._take(role, data)
         if self._pipes and time.monotonic() > self._deadline:
             role = next(iter(self._pipes.values()))
-            raise StartError(f"the {role} did not start within {_START_SECONDS:g} s; its log: {self._tail(role)}")
+            raise StartError(
+                f"the {role} did not start within {_START_SECONDS:g} s{self._joins()}; its log: {self._tail(role)}"
+            )
         return not self._pipes
 
     def _take(self, role: str, data: bytes) -> None:
@@ -177,6 +179,12 @@ class Servers:
             dashboard_url=self._options.dashboard_url,
             dashboard_token=self._options.dashboard_token,
         )
+
+    def _joins(self) -> str:
+        """What a node needs that joins a cluster."""
+        if self._options.gcs is None:
+            return ""
+        return f" (it joins the cluster at {self._options.gcs.tcp}: is that up, and can it be reached from here?)"
 
     def _tail(self, role: str) -> str:
         """The last lines of a server's log, which goes with the session folder."""

@@ -43,7 +43,10 @@ def _dashboard(arguments: argparse.Namespace) -> int:
     if arguments.job:
         raise ValueError("--job chooses what --export writes: give both")
     if not connection.dashboard_url:
-        raise ValueError(f"The cluster in {connection.session_dir} was started without a dashboard")
+        raise ValueError(
+            f"The cluster in {connection.session_dir} was started without a dashboard, or it listens on the head's own "
+            "machine alone: open it there, or start the head with --dashboard-host. --export works without it"
+        )
     if not arguments.page.replace("-", "").replace("_", "").isalnum() and arguments.page:
         raise ValueError(f"{arguments.page!r} is no name of a page")
     url = dashboard_link(connection.dashboard_url, connection.dashboard_token, arguments.page)

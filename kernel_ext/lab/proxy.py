@@ -61,6 +61,9 @@ _NOT_ASKED: Final = frozenset({"token", "_xsrf"})
 """Of a query: what the Jupyter server takes for a login, and for the proof that a request is not forged."""
 _NOT_RETURNED: Final = _ONE_HOP | {"content-length", "set-cookie", "server", "date"}
 _UNREACHABLE: Final = "The dashboard of cluster {} can not be reached: {}"
+_CLOSED: Final = (
+    "This cluster was started without a dashboard (include_dashboard=False), or it listens on the head's own machine"
+)
 _CONNECT_SECONDS: Final = 10.0
 _ANSWER_SECONDS: Final = 300.0  # a page may be asked for what takes a while: a profile, a whole report
 _LARGEST_MESSAGE: Final = 1 << 28  # bytes of a websocket message: the data of a page that begins
@@ -70,7 +73,7 @@ _LARGEST_ANSWER: Final = 1 << 40  # bytes; it is passed on as it comes
 def target_of(connection: ConnectionInfo, path: str, query: str) -> str:
     """The address at the dashboard itself."""
     if not connection.dashboard_url:
-        raise web.HTTPError(404, "This cluster was started without a dashboard (include_dashboard=False)")
+        raise web.HTTPError(404, _CLOSED)
     place = quote(path, safe="/~@:!$&'()*+,;=-._")
     return f"{connection.dashboard_url.rstrip('/')}/{place}{'?' if query else ''}{query}"
 

@@ -26,7 +26,9 @@ CLUSTER: Final = "cluster"
 _OWN: Final = "own"
 """Of ``--job`` without an id: this notebook's."""
 
-_CLOSED: Final = "this cluster was started without a dashboard (include_dashboard=False)"
+_CLOSED: Final = (
+    "this cluster was started without a dashboard (include_dashboard=False), or it listens on the head's own machine"
+)
 
 _BY_OUR_SERVER: Final = "{HIMALIA_JUPYTER_PREFIX}himalia/{cluster}"
 """Where our part of a hub's Jupyter server (`kernel_ext.lab`) passes a dashboard on; it has set the variable."""

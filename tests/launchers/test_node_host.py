@@ -359,6 +359,28 @@ def test_a_detached_node_lives_on(start_node: StartNode) -> None:
     os.waitpid(node.info.pid, 0)
 
 
+def test_a_node_listens_where_the_head_reaches_it() -> None:
+    """Of several networks, or where there is no route out of the machine at all."""
+    assert local.machine_address(towards="127.0.0.1") == "127.0.0.1"
+    assert local.machine_address(towards="127.0.0.9") in ("127.0.0.1", "127.0.0.9")
+
+
+@pytest.mark.parametrize(
+    ("url", "head", "here", "reached"),
+    [
+        ("http://127.0.0.1:8265", "127.0.0.1", "127.0.0.1", True),
+        ("http://127.0.0.1:8265", "10.0.0.1", "10.0.0.1", True),
+        ("http://127.0.0.1:8265", "10.0.0.1", "10.0.0.2", False),
+        ("https://10.0.0.1:8265", "10.0.0.1", "10.0.0.2", True),
+        ("", "10.0.0.1", "10.0.0.1", False),
+    ],
+)
+def test_a_node_elsewhere_does_not_take_its_own_loopback_for_the_heads(
+    url: str, head: str, here: str, reached: bool
+) -> None:
+    assert local.is_reached(url, head, here) is reached
+
+
 def test_a_node_told_to_listen_everywhere_names_the_address_that_others_reach(start_node: StartNode) -> None:
     node = start_node(tcp_host="0.0.0.0")
     assert f"//{local.machine_address()}:" in node.info.gcs.tcp

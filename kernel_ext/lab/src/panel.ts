@@ -112,7 +112,7 @@ class PageView extends Widget {
     const lines: (string | HTMLElement)[] = [];
     const buttons = clusters.filter(one => one.has_dashboard);
     if (cluster) {
-      lines.push(cluster.problem || `${nameOf(cluster)} was started without a dashboard.`);
+      lines.push(cluster.problem || `${nameOf(cluster)} has no dashboard, or one on the machine of its head alone.`);
     } else if (this._pinned) {
       lines.push(`The cluster ${this._pinned} has ended.`);
     } else if (!followed) {
