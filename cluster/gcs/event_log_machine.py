@@ -69,6 +69,10 @@ class EventLog:
         chosen = events[:limit] if 0 < after <= self._last else events[-limit:]
         return {"events": chosen, "next": chosen[-1]["number"] if chosen else self._last, "missed": missed}
 
+    def _tell(self, kind: EventKind, severity: Severity, text: str, **about: Any) -> None:
+        """Add what the GCS says itself, ``about`` whom."""
+        self.add(ClusterEvent(kind=kind, severity=severity, source="GCS", message=text, **about))
+
     # -- what the GCS knows itself ------------------------------------------------------------------------------------
 
     def node_joined(self, node: Node) -> None:
@@ -97,16 +101,7 @@ class EventLog:
     def _add_of_node(
         self, node: Node, kind: EventKind, severity: Severity, text: str, numbers: dict[str, float] | None = None
     ) -> None:
-        self.add(
-            ClusterEvent(
-                kind=kind,
-                severity=severity,
-                source="GCS",
-                message=text,
-                node_id=node.node_id,
-                numbers={**(numbers or {})},
-            )
-        )
+        self._tell(kind, severity, text, node_id=node.node_id, numbers={**(numbers or {})})
 
     def job_started(self, info: JobInfo) -> None:
         text = f"Job {info.job_id.hex()} began: {info.entrypoint or 'a driver'} (pid {info.pid})."
@@ -121,17 +116,8 @@ class EventLog:
             self._add_of_job(info, EventKind.JOB_FAILED, Severity.WARNING, text)
 
     def _add_of_job(self, info: JobInfo, kind: EventKind, severity: Severity, text: str) -> None:
-        self.add(
-            ClusterEvent(
-                kind=kind,
-                severity=severity,
-                source="GCS",
-                message=text,
-                node_id=info.driver.node_id,
-                worker_id=info.driver.worker_id,
-                job_id=info.job_id,
-            )
-        )
+        driver = info.driver
+        self._tell(kind, severity, text, node_id=driver.node_id, worker_id=driver.worker_id, job_id=info.job_id)
 
     def worker_died(self, report: ReportProcessDeath, node_id: bytes) -> None:
         """A raylet reports that a worker is no more."""
@@ -223,19 +209,16 @@ class EventLog:
 
     def _add_of_actor(self, actor: Actor, kind: EventKind, severity: Severity, text: str) -> None:
         cell = actor.spec.cell
-        self.add(
-            ClusterEvent(
-                kind=kind,
-                severity=severity,
-                source="GCS",
-                message=text,
-                node_id=actor.node_id or b"",
-                worker_id=actor.address.worker_id if actor.address is not None else b"",
-                actor_id=actor.actor_id,
-                job_id=actor.spec.job_id,
-                cell=cell.execution if cell is not None else 0,
-                numbers={"restarts": actor.restarts, "class": actor.spec.class_name},
-            )
+        self._tell(
+            kind,
+            severity,
+            text,
+            node_id=actor.node_id or b"",
+            worker_id=actor.address.worker_id if actor.address is not None else b"",
+            actor_id=actor.actor_id,
+            job_id=actor.spec.job_id,
+            cell=cell.execution if cell is not None else 0,
+            numbers={"restarts": actor.restarts, "class": actor.spec.class_name},
         )
 
 
