@@ -73,7 +73,7 @@ class Actors(Page):
 
     def __init__(self, params: Mapping[str, str]) -> None:
         super().__init__(params)
-        self._numbers = self.add(Rows("numbers", ("key", "label", "value", "kind", "share", "note")))
+        self._numbers = self.add(Rows("numbers", Numbers.COLUMNS))
         self._actors = self.add(
             Rows(
                 "actors",
@@ -175,7 +175,7 @@ class ActorPage(Page):
     def __init__(self, params: Mapping[str, str]) -> None:
         super().__init__(params)
         self._actor = self.params.get("actor", "")
-        self._details = self.add(Rows("details", ("key", "label", "value", "kind")))
+        self._details = self.add(Rows("details", Details.COLUMNS))
         self._methods = self.add(
             Rows("methods", ("key", "name", "cell", "calls", "mean", "running", "waiting", "failed"))
         )

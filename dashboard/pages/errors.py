@@ -42,7 +42,7 @@ class Errors(Page):
 
     def __init__(self, params: Mapping[str, str]) -> None:
         super().__init__(params)
-        self._numbers = self.add(Rows("numbers", ("key", "label", "value", "kind", "share", "note")))
+        self._numbers = self.add(Rows("numbers", Numbers.COLUMNS))
         self._errors = self.add(
             Rows("errors", ("key", "count", "error", "message", "function", "where", "cells", "first", "last"))
         )
@@ -119,7 +119,7 @@ class ErrorPage(Page):
 
     def __init__(self, params: Mapping[str, str]) -> None:
         super().__init__(params)
-        self._details = self.add(Rows("details", ("key", "label", "value", "kind")))
+        self._details = self.add(Rows("details", Details.COLUMNS))
         self._trace = Lines("trace")
         self.add(self._trace.rows)
 

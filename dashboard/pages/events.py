@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..sources import Rows
 from .base import Page
 from .panels import Column, Numbers, Panel, Table
-from .words import in_cell
+from .words import in_cell, share_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +74,7 @@ class Autoscaler(Page):
 
     def __init__(self, params: Mapping[str, str]) -> None:
         super().__init__(params)
-        self._numbers = self.add(Rows("numbers", ("key", "label", "value", "kind", "share", "note")))
+        self._numbers = self.add(Rows("numbers", Numbers.COLUMNS))
         self._decisions = self.add(Rows("decisions", ("number", "at", "message", "grounds")))
         self._events = self.add(event_source("events"))
 
@@ -106,7 +106,7 @@ class Autoscaler(Page):
             for name in ("resources_total", "resources_available")
         )
         waiting = state.model.progress().waiting
-        share = round((total - free) / total, 3) if total else None
+        share = share_of(total - free, total)
         self._numbers.set(
             [
                 ("nodes", "Nodes", len(living), "number", None, ""),

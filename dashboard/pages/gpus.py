@@ -8,7 +8,7 @@ from ..sources import Rows
 from .base import Page
 from .panels import Column, Numbers, Opens, Panel, Plot, Table
 from .tracks import Tracks
-from .words import host_names, in_cell
+from .words import host_names, in_cell, share_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ class Gpus(Page):
 
     def __init__(self, params: Mapping[str, str]) -> None:
         super().__init__(params)
-        self._numbers = self.add(Rows("numbers", ("key", "label", "value", "kind", "share", "note")))
+        self._numbers = self.add(Rows("numbers", Numbers.COLUMNS))
         self._work, self._memory = Tracks("work"), Tracks("memory")
         self.add(self._work.series)
         self.add(self._memory.series)
@@ -164,8 +164,8 @@ def _figures(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     given = sum(row["share"] for row in rows)
     return [
         ("gpus", "GPUs", len(rows), "number", None, ""),
-        ("given", "Given out", round(given, 2), "number", round(given / len(rows), 3), f"of {len(rows)}"),
+        ("given", "Given out", round(given, 2), "number", share_of(given, len(rows)), f"of {len(rows)}"),
         ("work", "Utilization", sum(work) / len(work) if work else None, "percent", None, "on average"),
-        ("memory", "Memory", used, "bytes", round(used / total, 3) if total else None, f"of {total / 1e9:.1f} GB"),
+        ("memory", "Memory", used, "bytes", share_of(used, total), f"of {total / 1e9:.1f} GB"),
         ("power", "Power", sum(power) if power else None, "watt", None, "in all"),
     ]

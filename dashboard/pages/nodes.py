@@ -8,7 +8,7 @@ from ..sources import Rows, Series
 from .base import Page
 from .panels import Act, Choice, Column, Control, Factors, Numbers, Opens, Panel, Plot, Table
 from .tracks import Tracks
-from .words import host_names, in_cell, milliseconds, process_key
+from .words import host_names, in_cell, milliseconds, process_key, share_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Nodes(Page):
 
     def __init__(self, params: Mapping[str, str]) -> None:
         super().__init__(params)
-        self._numbers = self.add(Rows("numbers", ("key", "label", "value", "kind", "share", "note")))
+        self._numbers = self.add(Rows("numbers", Numbers.COLUMNS))
         self._cpu, self._memory = Tracks("cpu"), Tracks("memory")
         self.add(self._cpu.series)
         self.add(self._memory.series)
@@ -219,10 +219,10 @@ def _figures(stats: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     load = sum((row["load"] or [0.0])[0] for row in stats)
     return [
         ("nodes", "Nodes", len(stats), "number", None, ""),
-        ("cores", "Cores at work", round(busy, 1), "number", _share(busy, cpus), f"of {cpus}, load {load:.1f}"),
-        ("memory", "Memory", used, "bytes", _share(used, total), f"of {total / 1e9:.1f} GB"),
-        ("swap", "Swap", swap, "bytes", _share(swap, swap_total), "" if swap_total else "there is none"),
-        ("store", "Object store", store, "bytes", _share(store, capacity), f"of {capacity / 1e9:.1f} GB"),
+        ("cores", "Cores at work", round(busy, 1), "number", share_of(busy, cpus), f"of {cpus}, load {load:.1f}"),
+        ("memory", "Memory", used, "bytes", share_of(used, total), f"of {total / 1e9:.1f} GB"),
+        ("swap", "Swap", swap, "bytes", share_of(swap, swap_total), "" if swap_total else "there is none"),
+        ("store", "Object store", store, "bytes", share_of(store, capacity), f"of {capacity / 1e9:.1f} GB"),
         ("spilled", "Spilled", sum(row["spilled"] for row in stats), "bytes", None, "on disk"),
     ]
 
@@ -241,16 +241,12 @@ def _node_row(row: dict[str, Any], measured: dict[str, Any] | None, name: str) -
         *fixed,
         round(measured["cpu_percent"], 1),
         measured["limit_used"],
-        _share(measured["limit_used"], measured["limit_total"]),
+        share_of(measured["limit_used"], measured["limit_total"]),
         measured["store_used"],
-        _share(measured["store_used"], measured["store_capacity"]),
+        share_of(measured["store_used"], measured["store_capacity"]),
         measured["spilled"],
         f"{measured['busy_workers']} of {measured['workers']}",
-        _share(disk["used"], disk["total"]),
+        share_of(disk["used"], disk["total"]),
         row["state"] == "ALIVE" and not row["is_head_node"],
         row["state_message"],
     )
-
-
-def _share(part: float, whole: float) -> float | None:
-    return round(part / whole, 3) if whole else None

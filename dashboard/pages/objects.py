@@ -11,7 +11,7 @@ from ..sources import Rows
 from .base import Page
 from .panels import Choice, Column, Control, Details, Numbers, Opens, Panel, Plot, Table
 from .tracks import Stack
-from .words import host_names, in_cell, process_names, site_name
+from .words import host_names, in_cell, process_names, share_of, site_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ class Objects(Page):
     def __init__(self, params: Mapping[str, str]) -> None:
         super().__init__(params)
         self._by = self.params.get("by", "maker")
-        self._numbers = self.add(Rows("numbers", ("key", "label", "value", "kind", "share", "note")))
+        self._numbers = self.add(Rows("numbers", Numbers.COLUMNS))
         self._store = Stack("store")
         self.add(self._store.series)
         self._groups = self.add(Rows("groups", ("key", "count", "bytes", "share", "holders")))
@@ -164,7 +164,7 @@ class Objects(Page):
                        if "SPILLED" in row["stored"]}.values())  # fmt: skip
         living = [row for row in state.get("nodes") if row["state"] == "ALIVE"]
         used, room = (sum(row[name] for row in living) for name in ("object_store_used", "object_store_bytes"))
-        share = round(used / room, 3) if room else None
+        share = share_of(used, room)
         self._numbers.set(
             [
                 ("objects", "Objects", len(sizes), "number", None, f"{len(stored):,} in stores"),
@@ -207,7 +207,7 @@ class ObjectPage(Page):
     def __init__(self, params: Mapping[str, str]) -> None:
         super().__init__(params)
         self._object = self.params.get("object", "")
-        self._details = self.add(Rows("details", ("key", "label", "value", "kind")))
+        self._details = self.add(Rows("details", Details.COLUMNS))
         self._kept = self.add(Rows("kept", ("key", "holder", "what", "cell", "node", "state")))
 
     def needs(self) -> list[str]:

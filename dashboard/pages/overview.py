@@ -9,7 +9,7 @@ from ..sources import Rows, Series
 from .base import Page
 from .events import EVENTS, event_rows, event_source, event_table
 from .panels import Column, Numbers, Panel, Plot, Table
-from .words import cell_name, milliseconds
+from .words import cell_name, milliseconds, share_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Overview(Page):
 
     def __init__(self, params: Mapping[str, str]) -> None:
         super().__init__(params)
-        self._numbers = self.add(Rows("numbers", ("key", "label", "value", "kind", "share", "note")))
+        self._numbers = self.add(Rows("numbers", Numbers.COLUMNS))
         self._use = self.add(Series("use", ("time", "cpu", "running", "store", "rate"), _KEPT))
         self._nodes = self.add(
             Rows("nodes", ("key", "host", "state", "cpu", "cpus", "store", "store_bytes", "store_share", "pending"))
@@ -193,4 +193,4 @@ class Overview(Page):
 
 
 def _share(part: float, whole: float) -> float:
-    return round(part / whole, 3) if whole else 0.0
+    return share_of(part, whole) or 0.0

@@ -7,7 +7,7 @@ bool, share (of 1, drawn as a bar).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -116,16 +116,18 @@ class Table(msgspec.Struct, tag="table", tag_field="panel", omit_defaults=True):
 
 
 class Numbers(msgspec.Struct, tag="numbers", tag_field="panel", omit_defaults=True):
-    """A row of figures: columns key, label, value, kind, share (None, or of 1: a bar), note."""
+    """A row of figures. Its ``share`` is None, or of 1: a bar."""
 
+    COLUMNS: ClassVar[tuple[str, ...]] = ("key", "label", "value", "kind", "share", "note")
     source: str
     title: str = ""
     span: int = 12
 
 
 class Details(msgspec.Struct, tag="details", tag_field="panel", omit_defaults=True):
-    """Named values of one thing: columns key, label, value, kind."""
+    """Named values of one thing."""
 
+    COLUMNS: ClassVar[tuple[str, ...]] = ("key", "label", "value", "kind")
     title: str
     source: str
     span: int = 12

@@ -34,7 +34,7 @@ class Progress(Page):
 
     def __init__(self, params: Mapping[str, str]) -> None:
         super().__init__(params)
-        self._numbers = self.add(Rows("numbers", ("key", "label", "value", "kind", "share", "note")))
+        self._numbers = self.add(Rows("numbers", Numbers.COLUMNS))
         self._bars = self.add(
             Rows("bars", ("key", "label", "name", "cell", *EDGES, "total", *PARTS, "mean", "rate", "group"))
         )

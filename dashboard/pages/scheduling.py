@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..sources import Rows
 from .base import Page
 from .panels import Column, Numbers, Opens, Panel, Table
-from .words import in_cell
+from .words import in_cell, share_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ class Scheduling(Page):
 
     def __init__(self, params: Mapping[str, str]) -> None:
         super().__init__(params)
-        self._numbers = self.add(Rows("numbers", ("key", "label", "value", "kind", "share", "note")))
+        self._numbers = self.add(Rows("numbers", Numbers.COLUMNS))
         self._waiting = self.add(
             Rows("waiting", ("key", "name", "kind", "cell", "tasks", "waited", "verdict", "mark", "needs", "reason"))
         )
@@ -157,7 +157,7 @@ def _waiting_row(key: str, row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _use(name: str, total: float, free_of: Mapping[str, float] | None) -> tuple[str, str, float | None]:
     free = max(0.0, (free_of or {}).get(name, 0.0))
-    return _amount(name, total), _amount(name, free), round(1 - free / total, 3) if total else None
+    return _amount(name, total), _amount(name, free), share_of(total - free, total)
 
 
 def _amount(name: str, quantity: float) -> str:

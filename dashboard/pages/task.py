@@ -40,7 +40,7 @@ class Task(Page):
 
     def __init__(self, params: Mapping[str, str]) -> None:
         super().__init__(params)
-        self._details = self.add(Rows("details", ("key", "label", "value", "kind")))
+        self._details = self.add(Rows("details", Details.COLUMNS))
         self._attempts = self.add(
             Rows("attempts", ("key", "attempt", "state", "begin", "queued", "took", "worker", "node", "error"))
         )

@@ -54,7 +54,7 @@ class Tasks(Page):
 
     def __init__(self, params: Mapping[str, str]) -> None:
         super().__init__(params)
-        self._numbers = self.add(Rows("numbers", ("key", "label", "value", "kind", "share", "note")))
+        self._numbers = self.add(Rows("numbers", Numbers.COLUMNS))
         self._rows = self.add(
             Rows("rows", ("key", "state", "began", "took", "worker", "attempt", "error", "task", "number"))
         )

@@ -28,6 +28,7 @@ __all__ = [
     "process_names",
     "process_of_key",
     "seconds_of",
+    "share_of",
     "site_name",
     "state_name",
     "took",
@@ -52,6 +53,11 @@ def state_name(state: TaskState) -> str:
 def cell_name(cell: Cell | None) -> str:
     """``In [3]``; empty for what no cell submitted."""
     return f"In [{cell.execution}]" if cell is not None and cell.execution else ""
+
+
+def share_of(part: float, whole: float) -> float | None:
+    """The part of a whole, for a bar; None if there is no whole."""
+    return round(part / whole, 3) if whole else None
 
 
 def milliseconds(seconds: float) -> float:

@@ -41,7 +41,7 @@ class WorkerPage(Page):
         super().__init__(params)
         self._worker = self.params.get("worker", "")
         self._look = self.params.get("look", "")
-        self._details = self.add(Rows("details", ("key", "label", "value", "kind")))
+        self._details = self.add(Rows("details", Details.COLUMNS))
         self._use = self.add(Series("use", ("time", "cpu", "rss", "uss"), _KEPT))
         self._stack, self._log = Lines("stack"), Lines("log")
         self._profile = self.add(Rows("profile", ("key", "html")))
