@@ -60,7 +60,7 @@ from .events import (
     Warn,
 )
 from .lifecycle import FREED, LOST, SEAL_WAIT, Lifecycle
-from .records import Block, State, Trigger, move
+from .records import Block, Record, State, Trigger, move
 from .report import check_store, store_stats
 from .room import Kind, Request
 
@@ -199,7 +199,7 @@ class StoreMachine(Lifecycle):
         record = self.index.get_or_add(object_id, cause)
         if record.state is State.FREED:
             move(record, Trigger.SEAL, cause)
-            self.release(block)
+            self._sealed_late(record, block, pin_for)
             self.index.set_deadline(record, 0.0)
             self._settle_freed(record, cause)
             return
@@ -213,6 +213,15 @@ class StoreMachine(Lifecycle):
         if owner in self._dead:
             self._free_one(record, f"its owner {self._name_of(owner)} is dead")
             self._settle_freed(record, "its last pin went")
+
+    def _sealed_late(self, record: Record, block: Block, pin_for: bytes) -> None:
+        """The seal that a free overtook. Its owner had the value from the result, and may read it still."""
+        kept = record.kept.pop(pin_for, 0)
+        if kept and record.block is None and pin_for not in self._dead:
+            record.block, record.size = block, block.length
+            self.index.pin(record, pin_for, kept)
+        else:
+            self.release(block)
 
     # -- pins --------------------------------------------------------------------------------------------------------
 
@@ -234,6 +243,8 @@ class StoreMachine(Lifecycle):
         for object_id, count in zip(message.object_ids, message.counts, strict=True):
             record = self.index.get_or_add(object_id, cause)
             rest = self.index.unpin(record, peer, max(count, 1))
+            if rest and record.kept:
+                record.kept[peer] = max(0, record.kept.get(peer, 0) - rest)
             while rest and peer in record.waiters:
                 record.waiters.remove(peer)
                 rest -= 1
@@ -266,7 +277,10 @@ class StoreMachine(Lifecycle):
             if is_early and not message.forwarded:
                 self.index.set_deadline(record, now + SEAL_WAIT)
             if message.pins:
-                self.index.unpin(record, peer, max(0, record.pins.get(peer, 0) - message.pins[number]))
+                held, kept = record.pins.get(peer, 0), message.pins[number]
+                self.index.unpin(record, peer, max(0, held - kept))
+                if kept > held:
+                    record.kept[peer] = kept - held
                 self.unpinned(record, now)
             self._settle_freed(record, cause)
 

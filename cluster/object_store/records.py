@@ -158,6 +158,8 @@ class Record:
         Nodes that want it sent, in order, each with its own number for that.
     early
         Process to number of pins that it released before they were made.
+    kept
+        Process to number of pins that it kept, for what it reads, when it freed the object before its seal came.
     writers
         Process to the block it writes; None while it waits for room.
     stale
@@ -183,6 +185,7 @@ class Record:
         "early",
         "history",
         "job",
+        "kept",
         "object_id",
         "pins",
         "primary",
@@ -204,6 +207,7 @@ class Record:
         self.waiters: list[bytes] = []
         self.askers: dict[bytes, int] = {}
         self.early: dict[bytes, int] = {}
+        self.kept: dict[bytes, int] = {}
         self.writers: dict[bytes, Block | None] = {}
         self.stale: list[Block] = []
         self.disk = ""
