@@ -124,11 +124,11 @@ class ActorCalls:
     def submitted(self, record: Record) -> None:
         """The user called a method."""
         client: ActorClient = record.plan.actor
+        if record.task.refs is not None:
+            self.completion.hold_contained(record)  # before it can fail, which lets go of them
         if client.state == "DEAD":
             self._fail(client, record, self.death_error(client, record))
             return
-        if record.task.refs is not None:
-            self.completion.hold_contained(record)
         if record.task.deps is not None:
             self.completion.await_dependencies(record)
         client.queue.append(record)

@@ -23,13 +23,14 @@ from himalia.cluster.protocol.core_messages import (
     CancelTasks,
     Dep,
     PushTasks,
+    RefInfo,
     Result,
     Task,
     TaskResults,
     Template,
 )
 from himalia.cluster.protocol.gcs_messages import ActorInfo, WatchActor
-from tests.core.owner import OTHER, OWNER, address, done
+from tests.core.owner import OTHER, OWNER, address, done, ready
 
 GCS, ACTOR = b"\x01thegcs!", b"\x01owner!!" + bytes(8)
 FIRST, SECOND = b"\x01worker1", b"\x01worker2"
@@ -305,3 +306,17 @@ def test_how_a_constructor_ends_is_heard_also_when_no_handle_is_left() -> None:
     caller.told("DEAD")
     assert ended == [caller.client]
     assert ACTOR not in caller.calls.clients
+
+
+def test_a_call_of_a_dead_actor_lets_go_of_references_as_often_as_it_took_them() -> None:
+    caller = Caller()
+    caller.told("DEAD")
+    inside = ready(7)
+    ref = ObjectRef(OWNER, 1)
+    record = Record(
+        Task(1, 1, b"", None, [RefInfo(inside.binary(), address(OWNER))]), caller.plan, ref, None, 0, [inside]
+    )
+    ref._data = record
+    caller.calls.submitted(record)
+    assert (ref._state, ref._data) == (ERROR, b"died")
+    assert not caller.completion.references.exported
