@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from operator import attrgetter
@@ -235,6 +235,7 @@ class OwnerRecorder:
         """Record what this process submits from now on."""
         recorder = cls(core, core.gcs_send)
         if not _is_on():
+            core.completion.parked = deque(maxlen=0)  # nobody takes out what is put there
             return recorder
         submission, calls = core.submission, core.actor_calls
         submission.death_error = _before(

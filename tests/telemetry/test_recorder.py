@@ -272,6 +272,13 @@ def test_where_a_task_waits_is_its_state(core: Core, owner: OwnerRecorder) -> No
     }
 
 
+def test_without_telemetry_nothing_is_kept_for_it(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SWITCH, "0")
+    OwnerRecorder.install(core)  # type: ignore[arg-type]
+    core.completion.parked.append(object())  # type: ignore[arg-type]  # any task, with the arguments that it holds
+    assert not core.completion.parked
+
+
 def test_a_task_that_got_its_arguments_is_not_parked_any_more(core: Core, owner: OwnerRecorder) -> None:
     core.completion.parked.append(record(1))
     owner.tick(0.0)
