@@ -107,7 +107,7 @@ class ArenaClient:
     def writer(self, offset: int, size: int, path: str = "") -> memoryview:
         """Writable bytes of the arena, or of the file ``path``, that this process was given for an object."""
         if path:
-            return _Mapping(path, max(size, 1)).view[:size]
+            return self._file(path, size).view[:size]
         arena = self._arena or self._map()
         if size >= _REGION:
             arena.populate(offset, size)
@@ -123,7 +123,7 @@ class ArenaClient:
         """
         if self._frombuffer is None:
             self._import_numpy()
-        memory = (self._arena or self._map()).memory if not path else _Mapping(path, max(size, 1)).memory
+        memory = (self._arena or self._map()).memory if not path else self._file(path, size).memory
         exporter = self._frombuffer(memory, self._uint8, size, offset)
         watch = _Exporter(exporter, self._gone)
         watch.on_release = on_release
@@ -185,6 +185,10 @@ class ArenaClient:
         # Two threads may both get here; then both mappings are right and the later one is kept.
         self._arena = arena = _Mapping(self._path, self._size)
         return arena
+
+    def _file(self, path: str, size: int) -> _Mapping:
+        """What stands in for memory of the arena that there was not enough of."""
+        return _Mapping(path, max(size, 1))
 
     def _import_numpy(self) -> None:
         import numpy as np

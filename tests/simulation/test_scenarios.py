@@ -32,6 +32,7 @@ scenarios = st.builds(
     resizes=st.integers(0, 4),
     slow=st.sampled_from((0.0, 0.05, 0.5)),
     fork_failures=st.sampled_from((0.0, 0.3)),
+    arena_bytes=st.sampled_from((8 << 20, 600_000)),
 )
 
 

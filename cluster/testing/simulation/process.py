@@ -210,6 +210,7 @@ class Process:
         """What the thread that leads does between two looks at the sockets."""
         reactor: Any = self.core.reactor
         due = reactor.before()
+        self.core.completion.parked.clear()  # as telemetry does
         if self.is_alive:
             self.cluster.check_core(self)
             self._plan_step(self.kernel.now + (1.0 if due is None else due))

@@ -10,6 +10,7 @@ from functools import partial
 from ...protocol.common import RESOURCE_UNIT, SetCapacity
 from .cells import CELLS
 from .cluster import SimulatedCluster
+from .crowding import CROWDING
 from .groups import GROUPS
 from .process import Process
 from .services import SERVICES
@@ -20,7 +21,7 @@ __all__ = ["ALL", "Scenario", "play"]
 ALL: dict[str, Workload] = {**WORKLOADS, **SERVICES, **CELLS}
 """What a scenario may have that names no workloads. Seeds keep what they had: whatever is new has tests of its own."""
 
-_KNOWN: dict[str, Workload] = {**ALL, **GROUPS}
+_KNOWN: dict[str, Workload] = {**ALL, **GROUPS, **CROWDING}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Scenario:
         on these.
     slow
         Share of slow messages.
+    arena_bytes
+        Memory of each node's store. A large value takes 120,000.
     """
 
     seed: int
@@ -57,6 +60,7 @@ class Scenario:
     resizes: int = 0
     slow: float = 0.05
     fork_failures: float = 0.0
+    arena_bytes: int = 8 << 20
 
     @classmethod
     def of_seed(cls, seed: int, workloads: tuple[str, ...] = tuple(ALL)) -> Scenario:
@@ -76,6 +80,7 @@ class Scenario:
             slow=chance.choice((0.0, 0.05, 0.5)),
             fork_failures=chance.choice((0.0, 0.0, 0.1)),
             resizes=chance.choice((0, 0, 2, 6)),  # drawn last: seeds keep what they had before this
+            arena_bytes=chance.choice((8 << 20, 8 << 20, 2 << 20, 600_000)),
         )
 
 
@@ -97,6 +102,7 @@ def play(scenario: Scenario, *, record: bool = False) -> SimulatedCluster:
 def build(cluster: SimulatedCluster, scenario: Scenario) -> None:
     """Start what the scenario has, and plan its faults."""
     cluster.fork_failures = scenario.fork_failures
+    cluster.arena_bytes = scenario.arena_bytes
     cluster.start_gcs()
     chance = random.Random(scenario.seed)
     for cpus in scenario.nodes:

@@ -278,7 +278,7 @@ class Node:
 
     def arena(self) -> ArenaClient:
         """The store's memory as a process of this node sees it."""
-        return SimulatedArena(self.store.memory)
+        return SimulatedArena(self.store)
 
     def _exited(self, worker_id: bytes, code: int | None, signal: int | None) -> None:
         self.workers.pop(worker_id, None)

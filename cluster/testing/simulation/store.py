@@ -53,10 +53,14 @@ class _Mapping:
 class SimulatedArena(ArenaClient):
     """A process's view of the arena."""
 
-    def __init__(self, memory: bytearray) -> None:
-        super().__init__("", len(memory))
-        mapping: Any = _Mapping(memory)
+    def __init__(self, store: Store) -> None:
+        super().__init__("", len(store.memory))
+        self._files = store.files
+        mapping: Any = _Mapping(store.memory)
         self._arena = mapping
+
+    def _file(self, path: str, size: int) -> Any:
+        return _Mapping(self._files[path])
 
 
 class Store:
@@ -67,6 +71,7 @@ class Store:
         self._kernel = node.cluster.kernel
         self.machine = StoreMachine(node.node_id, capacity)
         self.memory = bytearray(self.machine.room.allocator.capacity)
+        self.files: dict[str, bytearray] = {}  # in place of memory
         self._spilled: dict[str, bytes] = {}
         self._is_closed = False
         self._is_ticking = False
@@ -105,10 +110,12 @@ class Store:
             case SendNode(node, message):
                 self._node.send_to_node(node, message)
             case SendChunk(peer, of, block, start, size, total, pull):
-                data = bytes(self.memory[block.offset + start : block.offset + start + size])
+                memory = self.files[block.path] if block.path else self.memory
+                data = bytes(memory[block.offset + start : block.offset + start + size])
                 self._node.reply(peer, Chunk(of, start, total, pull=pull), data)
             case DeleteFile(place):
                 self._spilled.pop(place, None)
+                self.files.pop(place, None)
             case Warn(text):
                 self._node.cluster.note(f"store {self._node.node_id.hex()}", text)
             case _:
@@ -124,11 +131,14 @@ class Store:
                 self._spilled[place] = bytes(self.memory[block.offset : block.offset + size])
                 return Spilled(job, place)
             case ReadSpill(job, uri, block, size):
-                self.memory[block.offset : block.offset + size] = self._spilled[uri]
+                memory = self.files[block.path] if block.path else self.memory
+                memory[block.offset : block.offset + size] = self._spilled[uri]
                 return Restored(job)
-            case MakeFallback(job):
-                return FallbackMade(job, error="a simulated node has no disk to map")
+            case MakeFallback(job, size):
+                self.files[path := f"/fallback/{job}"] = bytearray(size)
+                return FallbackMade(job, path)
             case WriteChunk(job, block, start, data):
-                self.memory[block.offset + start : block.offset + start + len(data)] = data
+                memory = self.files[block.path] if block.path else self.memory
+                memory[block.offset + start : block.offset + start + len(data)] = data
                 return ChunkWritten(job, len(data))
         raise AssertionError(command)
