@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 
 from .cluster import SimulatedCluster, Trouble
-from .scenario import ALL, Scenario, build
+from .scenario import ALL, KNOWN, Scenario, build
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m himalia.cluster.testing.simulation", description=__doc__)
     parser.add_argument("--seeds", default="0:100", help="one seed, or first:last+1")
     parser.add_argument("--story", default="", help="tell what messages said of this key, e.g. task:<id>")
-    parser.add_argument("--workload", action="append", choices=sorted(ALL), help="only these")
+    parser.add_argument("--workload", action="append", choices=sorted(KNOWN), help="only these")
     parser.add_argument("--keep-going", type=int, default=10, metavar="N", help="stop after N failures")
     options = parser.parse_args(arguments)
     first, _, last = options.seeds.partition(":")

@@ -16,12 +16,12 @@ from .process import Process
 from .services import SERVICES
 from .workloads import WORKLOADS, Context, Workload
 
-__all__ = ["ALL", "Scenario", "play"]
+__all__ = ["ALL", "KNOWN", "Scenario", "play"]
 
 ALL: dict[str, Workload] = {**WORKLOADS, **SERVICES, **CELLS}
 """What a scenario may have that names no workloads. Seeds keep what they had: whatever is new has tests of its own."""
 
-_KNOWN: dict[str, Workload] = {**ALL, **GROUPS, **CROWDING}
+KNOWN: dict[str, Workload] = {**ALL, **GROUPS, **CROWDING}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +130,7 @@ def add_program(cluster: SimulatedCluster, scenario: Scenario, number: int, chan
         for turn in range(scenario.rounds):
             name = own.choice(scenario.workloads)
             context = Context(f"d{number}/{name}{turn}", own, own.randint(1, scenario.scale))
-            _KNOWN[name](context)
+            KNOWN[name](context)
 
     cluster.add_driver(node, program).name = f"d{number}/"
 
