@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..protocol.common import Resources, from_units
+from ..protocol.common import Resources, from_units, to_units
 from ..protocol.constraints import fits, in_group, membership
 from ..protocol.core_messages import R_INLINE, Result, Task, Template
 from ..protocol.errors import TaskPlacementGroupRemoved
@@ -125,6 +125,7 @@ class GroupDesk:
                 known = self.find(group_id=group_id)
             except ValueError:
                 return []
+            self._core.post(lambda: self._watch(group_id))  # who runs something in it will ask again
         return known.bundles
 
     def wait(self, group_id: bytes, timeout: float) -> bool:
@@ -209,6 +210,7 @@ def choose_strategy(core: Any, asked: Any, need: Resources, held: Resources, wha
     current = current_member(core)
     is_captured = current is not None and current[1]
     capture = asked.placement_group_capture_child_tasks if asked is not None else None
+    specs: list[dict[str, float]] | None = None
     if asked is None:
         if not is_captured:
             return "DEFAULT", False
@@ -218,7 +220,9 @@ def choose_strategy(core: Any, asked: Any, need: Resources, held: Resources, wha
         return "DEFAULT", False
     else:
         group_id, index = asked.placement_group.id.binary(), asked.placement_group_bundle_index
-    _check_fits(core.groups().bundles(group_id), index, need, held, what)
+        specs = asked.placement_group.bundle_cache
+    bundles = core.groups().bundles(group_id) if specs is None else [to_units(bundle) for bundle in specs]
+    _check_fits(bundles, index, need, held, what)
     return in_group(group_id, index), is_captured if capture is None else bool(capture)
 
 

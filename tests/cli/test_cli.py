@@ -167,6 +167,9 @@ counter = Counter.options(name="count").remote()
 assert himalia.get([square.remote(i) for i in range(3)]) == [0, 1, 4]
 assert himalia.get(counter.add.remote()) == 1
 large = himalia.put(bytes(1_000_000))
+group = himalia.util.placement_group([{"CPU": 1}], name="reserved")
+waiting = himalia.util.placement_group([{"CPU": 7}], name="too large")
+assert group.wait(20)
 print("ready", flush=True)
 input()
 """
@@ -197,6 +200,14 @@ input()
             assert "square" in run("summary", "tasks", tmp=sessions).stdout
             assert "Counter" in run("summary", "actors", tmp=sessions).stdout
             assert "<string>:17 in <module>" in run("summary", "objects", tmp=sessions).stdout
+            groups = {row["name"]: row for row in listed("placement-groups")}
+            assert {name: row["state"] for name, row in groups.items()} == {
+                "reserved": "CREATED",
+                "too large": "PENDING",
+            }
+            too_large = str(groups["too large"]["placement_group_id"])
+            assert "PENDING" in run("get", "placement-groups", too_large, tmp=sessions).stdout
+            assert "too large (1 bundle): NEVER" in run("why", tmp=sessions).stdout
             memory = run("memory", tmp=sessions)
             assert "<string>:17 in <module>" in memory.stdout
             assert re.search(r"1\.0 MB .*LOCAL_REFERENCE", memory.stdout), memory.stdout

@@ -27,6 +27,7 @@ def scenario(seed: int) -> Scenario:
         cuts=chance.choice((0, 0, 2)),
         resizes=chance.choice((0, 0, 4)),
         slow=chance.choice((0.0, 0.05, 0.5)),
+        bundle_wait=chance.choice((0.01, 0.1, 4.0)),
     )
 
 

@@ -24,7 +24,7 @@ from ...protocol.errors import (
 )
 from .api import get, here, outcome, sleep, submit, wait
 from .book import value_of
-from .workloads import Context, judge, work
+from .workloads import Context, judge, settle, work
 
 __all__ = ["GROUPS"]
 
@@ -54,6 +54,8 @@ def _use_group(context: Context, name: str) -> None:
     chance = context.random
     units = [chance.choice((RESOURCE_UNIT // 2, RESOURCE_UNIT)) for _ in range(chance.randint(1, 4))]
     desk = here().core.groups()
+    others = [f"{name}/other{task}" for task in range(chance.choice((0, 0, 5, 20)))]  # that hold what the group wants
+    outside = [(key, submit(work, key, context.seconds(), retries=-1)) for key in others]
     group_id = desk.create([{"CPU": each} for each in units], chance.choice(STRATEGIES), "", False, [])
     if chance.random() < 0.1:
         desk.remove(group_id)
@@ -80,6 +82,8 @@ def _use_group(context: Context, name: str) -> None:
             assert found == value_of(key), f"{key} returned {found!r}"
     for call in calls:
         _call(call)
+    for key, ref in outside:
+        settle(key, ref, value_of(key))
 
 
 def _use_actors(context: Context, group_id: bytes, units: list[int]) -> list[ObjectRef]:

@@ -45,6 +45,8 @@ class Scenario:
         Share of slow messages.
     arena_bytes
         Memory of each node's store. A large value takes 120,000.
+    bundle_wait
+        Seconds that bundles of placement groups wait for room before a node refuses them.
     """
 
     seed: int
@@ -61,6 +63,7 @@ class Scenario:
     slow: float = 0.05
     fork_failures: float = 0.0
     arena_bytes: int = 8 << 20
+    bundle_wait: float = 4.0
 
     @classmethod
     def of_seed(cls, seed: int, workloads: tuple[str, ...] = tuple(ALL)) -> Scenario:
@@ -106,7 +109,8 @@ def build(cluster: SimulatedCluster, scenario: Scenario) -> None:
     cluster.start_gcs()
     chance = random.Random(scenario.seed)
     for cpus in scenario.nodes:
-        cluster.add_node({"CPU": cpus}, prestart=min(2, int(cpus)), reserve=1, idle_worker_seconds=2.0)
+        workers = {"prestart": min(2, int(cpus)), "reserve": 1, "idle_worker_seconds": 2.0}
+        cluster.add_node({"CPU": cpus}, bundle_wait=scenario.bundle_wait, **workers)
     for number in range(scenario.drivers):
         add_program(cluster, scenario, number, chance)
     faults: list[tuple[int, Callable[[SimulatedCluster], None]]] = [
