@@ -67,7 +67,6 @@ class Record(msgspec.Struct, eq=False):
     cancelled: bool = False
     stream: Stream | None = None
     submitted: float = 0.0
-    oom_retries: int = -1
     weak: list[weakref.ref[ObjectRef]] | None = None  # its returns, once it is only lineage: these hold it
     create: Any = None  # an actor's creation waits for its arguments: what to send then
 

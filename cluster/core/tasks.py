@@ -34,7 +34,7 @@ from .cells import Cells
 from .commands import Connect, Send
 from .generator import ObjectRefGenerator
 from .objects import INLINE_LIMIT, ObjectOps
-from .records import LeasedWorker, Plan, Record, Stream
+from .records import Plan, Record, Stream
 from .refs import PENDING, ObjectRef
 from .sites import call_site
 
@@ -362,12 +362,6 @@ class TaskOps(ObjectOps):
         """Nobody will take the rest of a stream: its task is cancelled."""
         if record.ref is not None:
             self.cancel(record.ref, False, True)
-
-    def worker_of(self, ref: ObjectRef) -> LeasedWorker | None:
-        """The worker that has the task of a reference, if it was pushed."""
-        record = ref._data
-        worker = record.worker if ref._state == PENDING and type(record) is Record else None
-        return worker if type(worker) is LeasedWorker else None
 
 
 def take_refs(

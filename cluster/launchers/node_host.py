@@ -85,7 +85,6 @@ class NodeHost:
         self._raylet_fd = -1
         self._wake_read = self._wake_write = -1
         self._owner_fd = -1
-        self._asked_to_end = False
         self._arena_bytes = 0
         self._template: boot.WorkerBoot | None = None
         self._door: Door | None = None

@@ -128,12 +128,6 @@ class Allocator:
         """Bytes of an allocated block."""
         return self._allocated[offset]
 
-    @property
-    def largest_free(self) -> int:
-        """Bytes of the largest block that could be had now, including what lies between frontier and limit."""
-        below = max(self._free.values(), default=0)
-        return max(below, self.limit - self._beyond(PAGE))
-
     # -- finding -----------------------------------------------------------------------------------------------------
 
     def _find(self, need: int, align: int, tries: int) -> int | None:

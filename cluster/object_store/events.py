@@ -5,7 +5,6 @@ Blocks ride in commands as they are: whoever carries a command out reads their p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -232,4 +231,3 @@ class Warn(msgspec.Struct, frozen=True):
 Command: TypeAlias = (
     Send | SendNode | SendChunk | Extend | WriteSpill | ReadSpill | MakeFallback | WriteChunk | DeleteFile | Warn
 )
-Commands: TypeAlias = Sequence[Command]

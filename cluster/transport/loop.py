@@ -61,10 +61,6 @@ class BusLoop:
             self._loop.add_reader(bus.zap.fileno(), self._drain)
         self._drain_soon()
 
-    def answers_of(self, peer: bytes, kind: Any) -> None:
-        """Say of which type the answers of a peer are."""
-        self._answers[peer] = msgspec.msgpack.Decoder(kind)
-
     def send(self, peer: bytes, message: Any, frames: Frames | None = None) -> bool:
         """Ask a connected peer; False if the way to it is gone."""
         sent = self.bus.send(peer, [self._encode(message), *(frames or ())])

@@ -98,7 +98,6 @@ class Executor(Inputs, Interrupts):
         self.missed: list[tuple[bytes, CancelTasks]] = []
         self.blocked = 0
         self.exiting = ""
-        self.exit_after_queue = False
         self.actor: Any = None  # the actor host, once this worker is one
         self.main = threading.main_thread().ident or 0
         self.first_child = 0

@@ -83,9 +83,6 @@ class SimulatedReactor:
 
     wake_up = wake
 
-    def leading(self) -> bool:
-        return False
-
     def interrupt(self) -> None:
         raise AssertionError("a simulated process is interrupted by `Process.interrupt`")
 
