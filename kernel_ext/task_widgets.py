@@ -154,14 +154,14 @@ class TaskWidgets:
 
     def tick(self) -> None:
         """Half a second has passed."""
-        if any(flow.restless for flow in self._flows.values()):
+        if self.restless:
             with self._lock:
                 self._send_due(time.monotonic())
 
     @property
     def restless(self) -> bool:
         """Whether a state waits to be sent."""
-        return any(flow.restless for flow in self._flows.values())
+        return any(flow.restless for flow in list(self._flows.values()))  # at once: they change in other threads
 
     def process_died(self, worker_id: bytes) -> None:
         """Its widgets stay as they are now."""

@@ -161,7 +161,7 @@ class TaskComms:
         self._output.send_comm(live.job, comm_id, kind, data, metadata, paths, buffers, target, omitted)
 
     def _tick(self, now: float) -> None:
-        if not any(flow.restless for flow in self._flows.values()):
+        if not any(flow.restless for flow in list(self._flows.values())):  # at once: tasks add to them meanwhile
             return
         clock = time.monotonic()
         with self._lock:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from himalia.cluster.telemetry.comm_machine import CommFlow
+from himalia.kernel_ext.task_widgets import TaskWidgets
 from tests.kernel_ext.notebook import Cell, Notebook
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -261,3 +263,17 @@ def test_notebook_bars_of_tqdm_are_widgets_of_its_own(kernel: Notebook) -> None:
     assert outer[1:] == (3.0, "success")
     assert len(front.named("FloatProgressModel")) == 2  # those that did not stay took their widgets along
     assert not cell.stream("stderr")
+
+
+def test_a_cell_may_end_while_somebody_looks_whether_its_widgets_wait() -> None:
+    widgets = TaskWidgets(None)  # type: ignore[arg-type]  # nothing is said
+
+    class Looked(CommFlow):
+        @property
+        def restless(self) -> bool:
+            widgets._flows.pop("other", None)  # what another thread does at this moment
+            return False
+
+    for look in (widgets.tick, lambda: widgets.restless):
+        widgets._flows = {"one": Looked(), "other": CommFlow()}
+        assert not look()
