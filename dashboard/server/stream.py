@@ -64,7 +64,9 @@ class Pages:
                 await self.hub.run()
             except ConnectionError as error:
                 _log.warning("%s", error)
-                await asyncio.sleep(_AGAIN)
+            except Exception:  # noqa: BLE001 an error of ours: pages would stand still without a word
+                _log.exception("pages could not be brought up to date")
+            await asyncio.sleep(_AGAIN)
 
     async def close(self) -> None:
         """Ask no more."""

@@ -42,3 +42,5 @@ def act(where: Reachable, name: str, args: Mapping[str, Any], dry_run: bool) -> 
             return {"text": plan.text if dry_run else plan.carry_out()}
     except (ValueError, LookupError, ConnectionError, RuntimeError) as error:
         return {"error": str(error.args[0] if isinstance(error, LookupError) and error.args else error)}
+    except Exception as error:  # noqa: BLE001 an error of ours: who pressed the button would wait for ever
+        return {"error": f"{type(error).__name__}: {error}"}

@@ -99,3 +99,26 @@ async def test_who_reads_too_slowly_is_left_alone_and_then_sent_the_page_anew(mo
     for _, future in slow.sent[4:]:
         future.set_result(None)
     await asyncio.gather(*slow._waiting)
+
+
+async def test_pages_go_on_after_an_error_of_ours(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_AGAIN", 0.0)
+    pages = module.Pages(None)  # type: ignore[arg-type]  # no cluster is asked
+    rounds: asyncio.Queue[None] = asyncio.Queue()
+
+    async def broken() -> None:
+        rounds.put_nowait(None)
+        raise TypeError("an error of ours")
+
+    monkeypatch.setattr(pages.hub, "run", broken)
+    driving = asyncio.create_task(pages._drive())
+    try:
+        async with asyncio.timeout(30):
+            await rounds.get()
+            await rounds.get()
+    finally:
+        driving.cancel()
+        await asyncio.wait([driving])
+    assert "pages could not be brought up to date" in caplog.text
