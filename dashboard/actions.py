@@ -13,12 +13,13 @@ from typing import Any, Final
 
 import msgspec
 
-from himalia.util.state._source import Source
+from himalia.util.state._source import ROWS, Source
 
 from ..cluster.gcs.client import GcsClient, GcsUnreachableError
 from ..cluster.protocol.common import RESOURCE_UNIT, Address, NodeInfo
 from ..cluster.protocol.control_messages import CancelOwned, ControlDone, EndJob
 from ..cluster.protocol.gcs_messages import KillActor, RemoveNode
+from ..cluster.protocol.group_messages import RemoveGroup
 from ..cluster.protocol.ids import TASK_ID_SIZE, task_counter, task_owner
 from ..cluster.telemetry.records import TaskRecord, TaskTable
 
@@ -87,6 +88,12 @@ class StopJob(msgspec.Struct):
     """End a job: its tasks, its actors, and its driver's session. The driver's process goes on."""
 
     job_id: str
+
+
+class EndGroup(msgspec.Struct):
+    """Give back what a placement group reserves. Its actors are ended, and tasks in it fail."""
+
+    group_id: str
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -232,6 +239,30 @@ def _plan_stop(source: Source, wanted: StopJob) -> Plan:
     return Plan(text, [wanted.job_id, *(row["actor_id"].hex() for row in actors)], carry_out)
 
 
+def _plan_remove(source: Source, wanted: EndGroup) -> Plan:
+    group_id = _id(wanted.group_id, "placement group", 0)
+    group = next((row for row in source.ask("placement_groups") if row["group_id"] == group_id), None)
+    if group is None:
+        raise NothingThereError(f"there is no placement group {wanted.group_id}")
+    if group["state"] == "REMOVED":
+        raise ActionRefusedError("it has been removed already")
+    name = f" {group['name']!r}" if group["name"] else ""
+    known = [actor.asdict() for actor in ROWS["actors"][1](source)]
+    actors = [row for row in known if row["placement_group_id"] == wanted.group_id and row["state"] != "DEAD"]
+    text = (
+        f"Placement group{name} ({group['state']}, {len(group['bundles'])} bundles) is removed, and what it reserves "
+    )
+    text += "is free for others. Tasks in it fail, also those that wait"
+    if actors:
+        text += f", and {len(actors)} actors are ended ({_names(actor['class_name'] for actor in actors)})"
+
+    def carry_out() -> str:
+        source.call(RemoveGroup(group_id))
+        return f"Placement group{name} was removed."
+
+    return Plan(f"{text}.", [wanted.group_id, *(actor["actor_id"] for actor in actors)], carry_out)
+
+
 # -- who and what ---------------------------------------------------------------------------------------------------
 
 
@@ -295,5 +326,6 @@ ACTIONS: Final[dict[str, Action]] = {
         Action("drain_node", "Have a node leave after its tasks.", DrainNode, _plan_drain),
         Action("scale", "Change how many CPUs a node has.", Scale, _plan_scale),
         Action("stop_job", "End a job.", StopJob, _plan_stop),
+        Action("remove_group", "Remove a placement group.", EndGroup, _plan_remove),
     )
 }

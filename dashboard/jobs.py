@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["JobSpan", "KnownJobs", "rows_of_job"]
 
 _SETTLED: Final = 2.0  # seconds after its end until all that a job's processes told has come
+_JOB_COLUMNS: Final = ("job_id", "creator_job_id")
 _NAMED: Final = 40  # characters of what a driver is called
 
 Row = Mapping[str, Any]
@@ -84,7 +85,10 @@ def rows_of_job(rows: list[dict[str, Any]], job_id: str, workers: Iterable[Row])
     workers
         Rows of the processes: an object is its owner's job's.
     """
-    if not rows or ("job_id" not in rows[0] and "owner_id" not in rows[0]):
+    name = next((name for name in _JOB_COLUMNS if rows and name in rows[0]), "")
+    if name:
+        return [row for row in rows if (row[name] or job_id) == job_id]
+    if not rows or "owner_id" not in rows[0]:
         return rows
-    job_of = {row["worker_id"]: row["job_id"] for row in workers} if "job_id" not in rows[0] else {}
-    return [row for row in rows if (row.get("job_id") or job_of.get(row.get("owner_id")) or job_id) == job_id]
+    job_of = {row["worker_id"]: row["job_id"] for row in workers}
+    return [row for row in rows if (job_of.get(row["owner_id"]) or job_id) == job_id]

@@ -12,6 +12,8 @@ from typing import Any, Final
 import numpy as np
 
 import himalia
+from himalia.util.placement_group import placement_group
+from himalia.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from tests.browser.board import Board, board_page, browser_context, connection
 
 __all__ = ["PICTURES", "record_board"]
@@ -20,7 +22,13 @@ _SIZE: Final = {"width": 1280, "height": 800}
 _SEEN: Final = 15.0
 """Seconds of work that the plots show: enough for a rate to settle."""
 
-_SHOWN: Final = {"overview": "train", "task_graph": "Task graph", "task_stream": "train", "objects": "load"}
+_SHOWN: Final = {
+    "overview": "train",
+    "task_graph": "Task graph",
+    "task_stream": "train",
+    "objects": "load",
+    "placement_groups": "never fits",
+}
 """Pages, and what stands there when they show the work."""
 
 PICTURES: Final = {f"dashboard_{page}": page for page in _SHOWN}
@@ -60,6 +68,11 @@ def _pipeline() -> Iterator[None]:
     scores: Any = himalia.remote(Scores)
     over = threading.Event()
     board = scores.options(name="best", num_cpus=0).remote()
+    kept = placement_group([{"CPU": 0.25}] * 2, name="evaluation")
+    placement_group([{"CPU": 8, "GPU": 1}], name="fine-tuning")  # more than there is
+    in_group = PlacementGroupSchedulingStrategy(kept, 0)
+    judge = scores.options(name="judge", num_cpus=0.25, scheduling_strategy=in_group).remote()
+    himalia.get(judge.note.remote(0.0))
 
     def work() -> None:
         while not over.is_set():

@@ -14,6 +14,7 @@ from .logs import Logs
 from .nodes import Nodes
 from .objects import ObjectPage, Objects
 from .overview import Overview
+from .placement_groups import PlacementGroupPage, PlacementGroups
 from .progress import Progress
 from .scheduling import Scheduling
 from .task import Task
@@ -35,6 +36,7 @@ PAGES: Final[dict[str, type[Page]]] = {
         Actors,
         Nodes,
         Gpus,
+        PlacementGroups,
         Jobs,
         Scheduling,
         Autoscaler,
@@ -43,6 +45,7 @@ PAGES: Final[dict[str, type[Page]]] = {
         ActorPage,
         ErrorPage,
         ObjectPage,
+        PlacementGroupPage,
         Task,
         Tasks,
         WorkerPage,

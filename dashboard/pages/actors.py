@@ -276,6 +276,7 @@ class ActorPage(Page):
             ("begun", "Created", begun, "ago"),
             ("lived", "Lived for", took(ended - begun) if begun and ended else "", "text"),
             ("resources", "Holds", resources or "no CPU or GPU while it waits for calls", "text"),
+            ("group", "Placement group", actor["placement_group_id"] or "", "code"),
             ("restarts", "Restarts", restarts_text(actor) or "it is not restarted", "text"),
             (
                 "detached",

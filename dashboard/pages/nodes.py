@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..sources import Rows, Series
 from .base import Page
 from .panels import Act, Choice, Column, Control, Factors, Numbers, Opens, Panel, Plot, Table
+from .placement_groups import BUNDLE, bundle_rows, bundle_table
 from .tracks import Tracks
 from .words import host_names, in_cell, milliseconds, process_key, share_of
 
@@ -28,7 +29,7 @@ class Nodes(Page):
     title = "Nodes"
     about = "How the machines are, and which processes use them"
     PARAMS = ("node",)
-    NEEDS = ("nodes", "node_stats", "worker_stats", "function_memory")
+    NEEDS = ("nodes", "node_stats", "worker_stats", "function_memory", "placement_groups")
 
     def __init__(self, params: Mapping[str, str]) -> None:
         super().__init__(params)
@@ -48,6 +49,7 @@ class Nodes(Page):
         self._choices = self.add(Rows("choices", ("key", "label")))
         self._processes = self.add(Rows("processes", _PROCESS))
         self._functions = self.add(Rows("functions", ("key", "function", "node", "peak", "grown", "samples")))
+        self._bundles = self.add(Rows("bundles", BUNDLE))
         self._at = 0.0
 
     def controls(self) -> list[Control]:
@@ -86,6 +88,7 @@ class Nodes(Page):
                 height=260,
                 empty="No task has been seen at work yet: functions that run for a quarter of a second or more are.",
             ),
+            bundle_table("Reserved by placement groups", height=260),
         ]  # fmt: skip
 
     @staticmethod
@@ -158,6 +161,7 @@ class Nodes(Page):
             for row in state.get("function_memory")
             if chosen in ("", row["node_id"])
         )
+        self._bundles.set(bundle_rows(state.get("placement_groups"), hosts, {chosen} if chosen else hosts.keys()))
         if stats:
             self._sample(stats, hosts)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..state import State
 
-__all__ = ["Scheduling"]
+__all__ = ["Scheduling", "waiting_key"]
 
 _WORDS = {
     "NEVER": ("can never run", "failed"),
@@ -100,7 +100,7 @@ class Scheduling(Page):
 
     def update(self, state: State) -> None:
         """See `Page.update`."""
-        rows = {_key(row): row for row in state.get("pending")}
+        rows = {waiting_key(row): row for row in state.get("pending")}
         chosen = {key: row for key, row in rows.items() if self.params.get("of", key) == key} or rows
         self._waiting.set(_waiting_row(key, row) for key, row in rows.items())
         self._nodes.set(
@@ -137,7 +137,8 @@ class Scheduling(Page):
         )
 
 
-def _key(row: Mapping[str, Any]) -> str:
+def waiting_key(row: Mapping[str, Any]) -> str:
+    """By which the page names a row of ``pending``."""
     return ":".join(
         str(row[name] or "") for name in ("owner_id", "kind_of_work", "name", "cell", "verdict", "actor_id")
     )

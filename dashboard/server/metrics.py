@@ -11,6 +11,7 @@ Rejected: Prometheus's client library. It keeps counters of its own, and ours ar
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Literal
 
@@ -44,6 +45,7 @@ class Snapshot(msgspec.Struct):
     groups: list[Group]
     viewers: int = 0
     own: list[MetricsHeld] = []
+    placement_groups: list[dict[str, Any]] = []
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -169,6 +171,15 @@ METRICS: Final[tuple[Metric, ...]] = (
         "gauge",
         "Actors by state.",
         lambda s: [((state,), count) for state, count in s.stats["actors"].items()],
+        ("state",),
+        row="Cluster",
+        legend="{{state}}",
+    ),
+    Metric(
+        "himalia_placement_groups",
+        "gauge",
+        "Placement groups by state.",
+        lambda s: list(Counter((row["state"],) for row in s.placement_groups).items()),
         ("state",),
         row="Cluster",
         legend="{{state}}",

@@ -49,6 +49,7 @@ def take_snapshot(asked: Asked, viewers: int) -> Snapshot:
     return Snapshot(
         version=_version(),
         stats=source.ask("stats"),
+        placement_groups=source.ask("placement_groups"),
         nodes=source.nodes(),
         node_stats=_rows("node_stats", source),
         gpu_stats=_rows("gpu_stats", source),

@@ -12,6 +12,8 @@ import numpy as np
 
 import himalia
 from himalia.cluster.core import session
+from himalia.util.placement_group import placement_group
+from himalia.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from tests.browser.lab import launch
 from tests.browser.pictures import take
 
@@ -66,6 +68,12 @@ class Workload:
         self.large = himalia.put(np.zeros(500_000))
         himalia.get(self.counter.keep.remote([self.large]))
         self._never = too_large.remote()
+        self.groups = [
+            placement_group([{"CPU": 0.1}] * 2, name="the-group"),
+            placement_group([{"CPU": 1000}], name="too-large"),
+        ]
+        in_group = PlacementGroupSchedulingStrategy(self.groups[0], 0)
+        self.member = Counter.options(name="member", num_cpus=0.1, scheduling_strategy=in_group).remote()
 
     def __enter__(self) -> Workload:
         self._thread.start()

@@ -29,6 +29,7 @@ SHOWN: Final = {
     "actors": ("the-counter", "alive", "Counter.count"),
     "nodes": ("raylet", "gcs", "dashboard", "simulate"),
     "gpus": ("GPUs", "Utilization"),
+    "placement_groups": ("the-group", "created", "PACK", "too-large", "never fits", "Remove"),
     "jobs": ("00000001", "running", "Stop"),
     "scheduling": ("too_large", "can never run", "of the 1000 asked for"),
     "autoscaler": ("Nothing was changed yet", "joined with"),
@@ -127,6 +128,19 @@ def test_an_error_has_its_traceback_as_text(board: Board) -> None:
     board.row("ValueError").click()
     board.wait_for("Traceback of one of them", f"ValueError: {EVIL}", "board.py")
     board.pictures("error")
+
+
+def test_a_placement_group_shows_its_actors_and_is_removed_after_a_question(board: Board, context: Any) -> None:
+    board.show("placement_groups")
+    board.row("the-group").click()
+    board.wait_for("Actors in it", "member", "its job")
+    board.pictures("placement_group")
+    board.press("Remove")
+    dialog = board.page.locator("dialog")
+    assert "2 bundles" in dialog.inner_text()
+    assert "1 actors are ended (Counter)" in dialog.inner_text()
+    dialog.locator("button", has_text="Remove").click()
+    board.wait_for("removed", "nothing is reserved")
 
 
 def test_a_log_is_searched(board: Board) -> None:

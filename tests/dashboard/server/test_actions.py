@@ -14,6 +14,8 @@ import pytest
 import himalia
 from himalia.cluster.launchers.boot import ConnectionInfo, NodeOptions
 from himalia.cluster.launchers.local import start_head, start_node
+from himalia.util.placement_group import placement_group
+from himalia.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from tests.support.clusters import eventually
 
 from .conftest import Answer, Client
@@ -111,6 +113,27 @@ def test_a_node_is_given_other_cpus(member: Client) -> None:
     assert act(member, "scale", cpus=0).status == 409
 
 
+def test_a_placement_group_is_removed_with_its_actors_and_only_once(member: Client) -> None:
+    @himalia.remote(num_cpus=0.1)
+    class InGroup:
+        def ping(self) -> int:
+            return 1
+
+    group = placement_group([{"CPU": 0.1}], name="to-be-removed")
+    actor = InGroup.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group)).remote()
+    assert himalia.get(actor.ping.remote(), timeout=60) == 1
+    said = act(member, "remove_group", group_id=group.id.hex(), dry_run=True).json
+    assert (said["done"], said["hits"]) == (False, [group.id.hex(), actor._actor_id.hex()])
+    assert "'to-be-removed' (CREATED, 1 bundles)" in said["text"]
+    assert "1 actors are ended (InGroup)" in said["text"]
+    assert himalia.get(actor.ping.remote(), timeout=60) == 1  # to ask does nothing
+    assert act(member, "remove_group", group_id=group.id.hex()).json["done"]
+    with pytest.raises(himalia.exceptions.RayActorError):
+        himalia.get(actor.ping.remote(), timeout=60)
+    assert act(member, "remove_group", group_id=group.id.hex()).status == 409
+    assert act(member, "remove_group", group_id="00ff").status == 404
+
+
 def test_a_job_is_ended_and_its_process_told_why(member: Client, cluster: ConnectionInfo) -> None:
     script = textwrap.dedent(
         """
@@ -206,7 +229,14 @@ def test_a_cookie_alone_changes_nothing(browser: Client) -> None:
 
 def test_what_can_be_done_is_listed(member: Client) -> None:
     listed = member.get(ACTIONS).json
-    assert {action["name"] for action in listed} == {"cancel_task", "kill_actor", "drain_node", "scale", "stop_job"}
+    assert {action["name"] for action in listed} == {
+        "cancel_task",
+        "kill_actor",
+        "drain_node",
+        "scale",
+        "stop_job",
+        "remove_group",
+    }
 
 
 @pytest.fixture

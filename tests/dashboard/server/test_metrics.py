@@ -19,6 +19,7 @@ from himalia.dashboard.groups import Group
 from himalia.dashboard.server import metrics
 from himalia.dashboard.server.grafana import dashboard
 from himalia.dashboard.server.metrics import METRICS, Snapshot, write
+from himalia.util.placement_group import placement_group, remove_placement_group
 from tests.support.clusters import eventually
 from tools.write_grafana import FILE, text
 
@@ -61,6 +62,7 @@ def snapshot(*groups: Group) -> Snapshot:
     units = RESOURCE_UNIT
     return Snapshot(
         version="1.2",
+        placement_groups=[{"state": "CREATED"}, {"state": "CREATED"}, {"state": "PENDING"}],
         stats={
             "processes": 3,
             "jobs_running": 1,
@@ -124,6 +126,7 @@ def test_every_metric_says_what_the_snapshot_holds() -> None:
     assert found["himalia_info", "1.2"] == 1
     assert found["himalia_nodes", "ALIVE"] == found["himalia_nodes", "DEAD"] == 1
     assert found["himalia_actors", "ALIVE"] == 2
+    assert found["himalia_placement_groups", "CREATED"] == 2
     assert found["himalia_waiting", "CPU: 1"] == 6
     assert found["himalia_waiting", "CPU: 1, GPU: 0.5"] == 1
     assert found["himalia_tasks_total", "f", "finished"] == 3
@@ -184,6 +187,7 @@ def test_a_scrape_of_a_real_cluster_has_every_metric(member: Client) -> None:
         pass
 
     actor = himalia.remote(num_cpus=0)(Held).remote()
+    group = placement_group([{"CPU": 0.1}])
 
     def scrape() -> dict[tuple[str, ...], float]:
         answer = member.get("/metrics")
@@ -203,6 +207,7 @@ def test_a_scrape_of_a_real_cluster_has_every_metric(member: Client) -> None:
     expected = {metric.name for metric in METRICS if metric.name != "himalia_waiting"}
     assert {name for name in expected - there if not name.startswith("himalia_gpu")} == set()
     himalia.kill(actor)
+    remove_placement_group(group)
 
 
 def test_what_users_count_is_there_by_process(member: Client) -> None:
