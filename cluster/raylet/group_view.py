@@ -109,10 +109,6 @@ class GroupView:
         sent = self._sent.setdefault(node_id, {})
         sent[group_id] = sent.get(group_id, 0) + 1
 
-    def find(self, group_id: bytes) -> GroupInfo | None:
-        """A group that somebody here has asked for."""
-        return self._known.get(group_id)
-
 
 def _slots(free: Resources, request: Resources) -> int:
     """How many such requests fit; of one that asks for nothing, enough where there is a bundle at all."""

@@ -136,10 +136,15 @@ def test_children_are_captured_only_if_asked(ray: ModuleType, groups: Groups) ->
         mine, other = ray.get(refs)
         return mine, other, context.should_capture_child_tasks_in_placement_group
 
+    @ray.remote(num_cpus=0)
+    class Inner:
+        def where(self) -> Any:
+            return ray.util.get_current_placement_group()
+
     @ray.remote(num_cpus=1)
     class Actor:
         def child(self) -> Any:
-            return ray.get(child.remote())
+            return ray.get([child.remote(), Inner.remote().where.remote()])
 
     captured = parent.options(**groups.within(group, 0, True)).remote()
     assert ray.get(captured) == (group, None, True)
@@ -148,7 +153,7 @@ def test_children_are_captured_only_if_asked(ray: ModuleType, groups: Groups) ->
     assert ray.get(free) == (None, None, False)
     for capture, expected in ((True, group), (False, None)):
         actor = Actor.options(**groups.within(group, 0, capture)).remote()
-        assert ray.get(actor.child.remote()) == expected
+        assert ray.get(actor.child.remote()) == [expected] * 2
         ray.kill(actor)
 
 
