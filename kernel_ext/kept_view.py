@@ -1,7 +1,8 @@
 """What a kernel shows of the cluster that an earlier one left running: what was kept, and what that prints.
 
 Strategy: a task that goes on prints for the driver that began it, which is dead; its worker's log has all of it. So
-what it has printed is read there, and what it prints from now on too, twice a second, until it is done. Rejected:
+what it has printed is read there, and what it prints from now on too, twice a second, until it is done. What it
+displays lies beside the log once its worker knows that the driver is dead (`telemetry/left_displays.py`). Rejected:
 telling the workers of the new driver. Those of nested tasks would have to be found too, also ones that start later.
 """
 
@@ -15,9 +16,12 @@ from uuid import uuid4
 
 from ..cluster.core import current
 from ..cluster.protocol.log_messages import LogSelection
+from ..cluster.telemetry.left_displays import LIMIT, LeftReader
 from .kept import SHOWN, ends_of_jobs, output_bundle, output_title, results_bundle
 from .kernels import KernelFront
 from .log_follow import FollowView
+from .output import size_of
+from .task_widgets import VIEW
 
 if TYPE_CHECKING:
     from himalia.util.keeping import KeptResult
@@ -54,6 +58,10 @@ class KeptView:
         self._is_shown = False
         self._ended: dict[bytes, float] = {}
         self._running: set[str] = set()  # names of what is not there yet
+        self._left = LeftReader(f"{self._core.options.session_dir}/logs")
+        self._since_of: dict[tuple[bytes, str], float] = {}  # of cells: from when on what they display is shown here
+        self._displays: set[str] = set()
+        self._room = LIMIT  # bytes of displays that are still shown
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -68,12 +76,14 @@ class KeptView:
         for result in results:
             if result.job in self._ended:
                 cells.setdefault((result.job, result.message), []).append(result)
+        self._since_of = {key: self._since(group[0]) for key, group in cells.items()}
         running = []
         for group in cells.values():
             if any(result.state == "running" for result in group):
                 running.append(group)
             elif (bundle := output_bundle(group[0], self._since(group[0]))) is not None:
                 self._show(bundle, f"{self._display_id}-{group[0].message}")
+        self._show_left()
         if running:
             self._follow(running)
 
@@ -85,6 +95,22 @@ class KeptView:
 
     def _since(self, result: KeptResult) -> float:
         return self._ended[result.job] - _EARLIER
+
+    def _show_left(self) -> None:
+        """Show what tasks have displayed since their kernel was gone: figures, tables, tracebacks."""
+        for left in self._left.news():
+            message = left.data
+            data = {kind: value for kind, value in message.data.items() if kind != VIEW}
+            since = self._since_of.get((message.cell.job_id, message.cell.message_id)) if message.cell else None
+            if since is None or left.at < since or not data.keys() - {"text/plain"}:
+                continue  # of no kept result, shown to that kernel, or text, which stands among the lines
+            self._room -= size_of(data)
+            if self._room >= 0 and isinstance(self._front, KernelFront):
+                known = message.display_id in self._displays
+                self._front.display(
+                    self._place, data, message.metadata, message.display_id, update=message.update and known
+                )
+                self._displays.add(message.display_id)
 
     def _show_results(self, results: list[KeptResult]) -> None:
         self._show(results_bundle(results, self._ended), self._display_id, update=self._is_shown)
@@ -115,6 +141,7 @@ class KeptView:
             while followed:
                 is_last = self._stop.is_set()
                 followed = [one for one in followed if not self._look(one, is_last=is_last)]
+                self._show_left()
                 if followed:
                     self._stop.wait(_LOOK)
         if not self._core.closed and not self._stop.is_set():

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .cells import CellTable, NotebookCell
     from .kernels import KernelFront
 
-__all__ = ["OutputRouter"]
+__all__ = ["OutputRouter", "size_of"]
 
 _UPDATE_EVERY: Final = 0.15  # seconds between two states of what changes in place
 _RICH: Final = (20e6, 100e3, 0.0)
@@ -144,7 +144,7 @@ class OutputRouter:
         view = message.data.get(VIEW)
         if isinstance(view, dict) and not self.widgets.knows(str(view.get("model_id"))):
             del message.data[VIEW]  # one of too many: its text is shown
-        size = _size(message.data)
+        size = size_of(message.data)
         if not output.rich.take(size, now):
             text = plain_text(message).partition("\n")[0][:80]
             words = f"{mark_of(message)}a display of {quantity(size)} was left out: {text}\n"
@@ -190,5 +190,6 @@ class OutputRouter:
         self.front.display(output.place, data, metadata, display_id, update=update)
 
 
-def _size(data: dict[str, Any]) -> int:
+def size_of(data: dict[str, Any]) -> int:
+    """Characters of a MIME bundle."""
     return sum(len(value) if isinstance(value, str) else len(str(value)) for value in data.values())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.commands import Connect, Reply, Send
 from ..protocol.core_messages import Result, StreamItem, TaskResults
+from ..protocol.gcs_messages import AskProcess
 
 if TYPE_CHECKING:
     from ..core.runtime import Core
@@ -25,7 +26,8 @@ class Outgoing:
         self.stolen: set[bytes] = set()  # peers whose `StealTasks` is to be answered
         self.blocked: set[bytes] = set()  # peers to be told that this worker waits
         self.output: Output | None = None
-        self.gone: set[bytes] = set()  # drivers that died: an actor may outlive its own
+        self.gone: set[bytes] = set()  # drivers that died: an actor may outlive its own, and so does what is kept
+        self._met: set[bytes] = set()  # drivers that were sent something
 
     def add(self, peer: bytes, result: Result, seconds: float) -> None:
         """A task ended after ``seconds`` (negative: it did not run)."""
@@ -84,5 +86,10 @@ class Outgoing:
         if driver is None:
             out.append(Reply(owner, message))
         elif driver.worker_id not in self.gone:
+            if driver.worker_id not in self._met:
+                self._met.add(driver.worker_id)
+                out.append(Send(self.core.gcs_id, AskProcess(driver.worker_id)))  # it may have died before we began
             out.append(Connect(driver))
             out.append(Send(driver.worker_id, message))
+        elif self.output is not None:
+            self.output.leave_behind(message)

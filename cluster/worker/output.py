@@ -19,6 +19,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from html import escape
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
@@ -26,9 +27,10 @@ import msgspec
 
 from ..protocol.comm_messages import CommData
 from ..protocol.common import Address, Cell
-from ..protocol.core_messages import DisplayData, LogLines, TaskScreen
+from ..protocol.core_messages import DisplayData, LogLines, TaskScreen, UnseenErrors
 from ..protocol.ids import make_task_id
 from ..telemetry.allowance_machine import Allowance
+from ..telemetry.left_displays import LeftDisplays
 from ..telemetry.task_log import Speaker, TaskLog
 from .peers import Job
 from .screen_machine import Screen, redraws
@@ -90,6 +92,7 @@ class Output:
         self.at_end: list[Callable[[Job], None]] = []  # what libraries want done when a task is over
         self.files: Any = None  # what comes past Python, once there is a process with files
         self._log = TaskLog(folder, core.worker_id)
+        self._left = LeftDisplays(f"{folder}/worker-{core.worker_id.hex()}")
         self._throttles: WeakValueDictionary[tuple[bytes, Cell | None], Throttle] = WeakValueDictionary()
         self._restless: set[Throttle] = set()
         self._drawing: dict[int, Voice] = {}
@@ -236,6 +239,15 @@ class Output:
         core.reactor.wake()
         if self.is_interrupted:
             self._raise_interrupt()
+
+    def leave_behind(self, message: Any) -> None:
+        """The driver that a message is for is dead: what has no copy in the log is kept for the one that comes next."""
+        if isinstance(message, UnseenErrors):
+            text = message.describe()
+            data = {"text/plain": text, "text/html": f"<pre>{escape(text)}</pre>"}
+            message = DisplayData(message.cell, message.task, message.pid, message.node_id, data)
+        if isinstance(message, DisplayData):
+            self._left.add(message)
 
     def send_comm(
         self,

@@ -100,6 +100,10 @@ def inner(folder):
         time.sleep(0.01)
     print('from inside')
 
+@himalia.remote(num_cpus=0, max_retries=0)
+def lost():
+    raise ValueError('nobody asks')
+
 @himalia.remote
 def outer(folder):
     import os, time
@@ -107,6 +111,9 @@ def outer(folder):
     while not os.path.exists(os.path.join(folder, 'go')):
         time.sleep(0.01)
     print('goes on')
+    from IPython.display import HTML
+    display(HTML('<b>a picture</b>'))
+    lost.remote()
     himalia.get(inner.remote(folder))
     print('is done')
 """
@@ -134,12 +141,13 @@ def test_the_next_kernel_shows_live_what_goes_on(folder: Path) -> None:
         assert shown("it: running")
         other = second.run("1 + 1")
         (folder / "go").touch()
-        loading.wait_for(lambda _: shown("goes on"))
-        assert shown("1 line; until it is done")
+        loading.wait_for(lambda _: shown("goes on") and "<b>a picture</b>" in str(loading.shown))
+        loading.wait_for(lambda _: shown("2 lines; until it is done"))
+        loading.wait_for(lambda _: "ValueError: nobody asks" in str(loading.shown))
         (folder / "gate").touch()
         loading.wait_for(lambda _: shown("is done") and shown("it: done"))
         assert shown("from inside")
-        assert shown("since that kernel was gone: 3 lines")
+        assert shown("since that kernel was gone: 4 lines")
         assert not shown("until it is done")
         assert second.value("import threading\n'himalia-kept' in [t.name for t in threading.enumerate()]") == "False"
         assert [message["msg_type"] for message in other.messages].count("display_data") == 0
