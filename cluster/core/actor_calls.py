@@ -99,6 +99,12 @@ class ActorCalls:
             client = self.clients[actor_id] = ActorClient(actor_id, name)
         return client
 
+    def made_here(self, client: ActorClient, creation: Creation) -> None:
+        """It was made by this process, which knows that only now: it may be dead already."""
+        client.creation = creation
+        if client.state == "DEAD":
+            self.on_dead(client)
+
     def forget(self, client: ActorClient) -> None:
         """The last handle here is gone, and with it all calls."""
         if client.creation is not None and client.state == "PENDING":

@@ -72,16 +72,19 @@ class ActorOps(TaskOps):
             found = self._create_named(actor_id, spec, task, holds, get_if_exists)
             if found != actor_id:
                 return found, None
-        else:
-            record = Record(task, plan, None, [], 0, holds)
-            record.create = lambda: self._send_creation(actor_id, spec, record, client)
-            self.post(lambda: self._create_when_ready(record))
         ref = ObjectRef(self.worker_id, counter, 1, INLINE, _NONE, None, Extra(self.worker_id, counter, 1))
         assert ref._x is not None
-        client.creation = Creation(plan, weakref.ref(ref))
+        creation = Creation(plan, weakref.ref(ref))
         if not spec.detached:
             ref._x.actor = client
             self.references.findable[ref.binary()] = ref
+        if spec.name:
+            self.post(lambda: self.actor_calls.made_here(client, creation))
+        else:
+            client.creation = creation  # before it can be made, and die
+            record = Record(task, plan, None, [], 0, holds)
+            record.create = lambda: self._send_creation(actor_id, spec, record, client)
+            self.post(lambda: self._create_when_ready(record))
         return actor_id, ref
 
     def _create_named(

@@ -21,9 +21,11 @@ FRAMES = [RUN, CELL_F, CELL_F9, GET, WAIT, OWN, SUM]
 
 
 def profile(*stacks: tuple[list[Frame], int], rate: int = 10) -> Profile:
-    frames = list(dict.fromkeys(frame for stack, _ in stacks for frame in stack))
-    folded = [FoldedStack("t", [frames.index(frame) for frame in stack], count) for stack, count in stacks]
-    return Profile([1, 2], 2.0, rate, frames, folded, ["py-spy"])
+    numbers: dict[Frame, int] = {}
+    folded = [
+        FoldedStack("t", [numbers.setdefault(frame, len(numbers)) for frame in stack], count) for stack, count in stacks
+    ]
+    return Profile([1, 2], 2.0, rate, list(numbers), folded, ["py-spy"])
 
 
 SOME = profile(([RUN, CELL_F, OWN, SUM], 6), ([RUN, CELL_F9], 2), ([RUN, CELL_F, GET, WAIT], 1), ([RUN], 1))

@@ -18,7 +18,7 @@ from himalia.cluster.core import session
 from himalia.cluster.launchers.boot import ConnectionInfo
 from tests.support.leaks import LeakGuard
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Answer:
