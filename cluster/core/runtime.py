@@ -338,7 +338,8 @@ class Core(EngineOps):
                     try:
                         bus.connect(command.address)
                     except ConnectionError as error:
-                        _log.info("%s", str(error))  # not the error, whose frames hold what the user has
+                        # Who waits for it is told by its death. Not the error, whose frames hold what the user has.
+                        _log.debug("%s", str(error))
                 else:
                     bus.disconnect(command.peer)
         if to_raylet:
