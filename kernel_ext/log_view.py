@@ -8,13 +8,12 @@ from typing import Final
 
 from ..cluster.protocol.log_messages import LogPiece, LogSource
 from .html import BAD, quantity
+from .tables import Table
 
 __all__ = ["Line", "lines_bundle", "lines_of", "sources_bundle", "visible"]
 
 _CONTROL: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _PRE: Final = "margin:2px 0;padding:0 5px;background:none;font-size:13px;line-height:1.5;overflow-x:auto"
-_TABLE: Final = "font-family:sans-serif;font-size:13px;border-collapse:collapse;margin:2px 0"
-_CELL: Final = "text-align:left;padding:3px 14px 3px 0;border-bottom:1px solid #9a9a9a55"
 _HEADS: Final = ("cell", "function", "tasks", "processes", "printed")
 
 Line = tuple[str, int, str]
@@ -61,32 +60,12 @@ def sources_bundle(sources: list[LogSource]) -> dict[str, str]:
     for source in sources:
         key = source.cell, source.name
         rows[key] = [*rows.pop(key, []), source]
-    table = [
-        [
-            str(cell) if cell else "",
-            name,
-            f"{sum(source.tasks for source in group):,}",
-            f"{len({source.pid for source in group}):,}",
-            quantity(sum(source.size for source in group)),
-        ]
-        for (cell, name), group in rows.items()
-    ]
+    table = Table(_HEADS, [], frozenset(_HEADS[2:]))
+    for (cell, name), group in rows.items():
+        tasks, processes = sum(source.tasks for source in group), len({source.pid for source in group})
+        size = quantity(sum(source.size for source in group))
+        table.rows.append([str(cell) if cell else "", name, f"{tasks:,}", f"{processes:,}", size])
     foot = "%logs N shows what the tasks of cell N printed; %logs NAME what a reference's task or an actor printed."
-    return {"text/html": _html_table(table, foot), "text/plain": _text_table(table, foot)}
-
-
-def _html_table(rows: list[list[str]], foot: str) -> str:
-    heads = "".join(f'<th style="{_CELL};opacity:.65;font-weight:normal">{name}</th>' for name in _HEADS)
-    body = "".join(
-        "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row) + "</tr>" for row in rows
-    )
-    return (
-        f'<table style="{_TABLE}"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
-        f'<div style="font-family:sans-serif;font-size:13px;opacity:.75">{escape(foot)}</div>'
-    )
-
-
-def _text_table(rows: list[list[str]], foot: str) -> str:
-    widths = [max(len(row[index]) for row in [list(_HEADS), *rows]) for index in range(len(_HEADS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [_HEADS, *rows]]
-    return "\n".join([*(line.rstrip() for line in lines), foot])
+    below = f'<div style="opacity:.75">{escape(foot)}</div>'
+    html = f'<div style="font-family:sans-serif;font-size:13px">{table.html()}{below}</div>'
+    return {"text/html": html, "text/plain": f"{table.text()}\n{foot}"}
