@@ -80,7 +80,7 @@ def get_stacks(
     things: Iterable[Any] | None, *, address: str | Reachable | None = None, timeout: float = 30.0
 ) -> tuple[list[Stacks], dict[str, str]]:
     """Those of several processes, or of all workers; and by name, why some could not be looked at."""
-    with _Asking(address, timeout) as asking:
+    with contextlib.closing(_Asking(address, timeout)) as asking:
         questions = asking.ask(things, StackQuestion(b""))
         while questions.take(timeout):
             pass
@@ -220,14 +220,6 @@ class _Asking:
         self._timeout = timeout
         self.failed: dict[str, str] = {}
         self._client = GcsClient(reachable(address))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._client.close()
