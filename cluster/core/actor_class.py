@@ -102,9 +102,8 @@ class ActorClass:
         is_async = shared.is_async
         concurrency = options.get("max_concurrency")
         cell = core.current_cell()
-        asked = options.get("scheduling_strategy")
         need = {**placement, **{key: max(units, placement.get(key, 0)) for key, units in held.items()}}
-        strategy, captures = choose_strategy(core, asked, need, held, f"actor `{shared.name}`")
+        strategy, captures = choose_strategy(core, options, need, held, f"actor `{shared.name}`")
         exported = shared.exports.current(core, cell)
         spec = ActorSpec(
             exported.content_hash,

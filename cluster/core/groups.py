@@ -10,7 +10,7 @@ of different templates are different objects and plans are made for cells.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -188,13 +188,13 @@ def current_member(core: Any) -> Member | None:
     return (str(found[0]), bool(found[1])) if found is not None else None
 
 
-def choose_strategy(core: Any, asked: Any, need: Resources, held: Resources, what: str) -> Member:
+def choose_strategy(core: Any, options: Mapping[str, Any], need: Resources, held: Resources, what: str) -> Member:
     """The strategy of a task or actor, and whether what it submits is captured by its placement group.
 
     Parameters
     ----------
-    asked
-        The option ``scheduling_strategy``.
+    options
+        Of which ``scheduling_strategy`` is one.
     need, held
         What it is placed by, and what it holds while it runs.
     what
@@ -203,8 +203,9 @@ def choose_strategy(core: Any, asked: Any, need: Resources, held: Resources, wha
     Raises
     ------
     ValueError
-        There is no such bundle, or none is large enough.
+        There is no such bundle, or none is large enough; or it asks for labels, which are the group's to ask for.
     """
+    asked = options.get("scheduling_strategy")
     if asked is not None and not isinstance(asked, PlacementGroupSchedulingStrategy):
         return encode_strategy(asked), False
     current = current_member(core)
@@ -221,6 +222,11 @@ def choose_strategy(core: Any, asked: Any, need: Resources, held: Resources, wha
     else:
         group_id, index = asked.placement_group.id.binary(), asked.placement_group_bundle_index
         specs = asked.placement_group.bundle_cache
+    if options.get("label_selector"):
+        raise ValueError(
+            f"{what} has a label_selector and runs in a placement group, whose bundles have their nodes: give "
+            'bundle_label_selector to the group, or scheduling_strategy="DEFAULT" to run outside of it'
+        )
     bundles = core.groups().bundles(group_id) if specs is None else [to_units(bundle) for bundle in specs]
     _check_fits(bundles, index, need, held, what)
     return in_group(group_id, index), is_captured if capture is None else bool(capture)

@@ -90,8 +90,7 @@ class RemoteFunction:
         if isinstance(num_returns, int) and num_returns != 1 and self._shared.is_generator:
             more["generator_returns"] = True
         resources = task_resources(options)
-        asked = options.get("scheduling_strategy")
-        strategy, captures = choose_strategy(core, asked, resources, resources, f"task `{self._name}`")
+        strategy, captures = choose_strategy(core, options, resources, resources, f"task `{self._name}`")
         if membership(strategy) is not None:
             more[GROUP] = (strategy, captures)
         plan = self.plan = core.make_plan(

@@ -295,9 +295,27 @@ def test_arguments_that_are_not_supported_are_named(groups: Groups, option: str)
         groups.make([{"CPU": 1}], **{option: {} if option == "topology_strategy" else "00" * 8})
 
 
+@pytest.mark.only_engine("himalia", reason="Ray leaves the task pending, or ignores the labels")
+def test_labels_are_asked_for_by_the_group_and_not_by_what_runs_in_it(ray: ModuleType, groups: Groups) -> None:
+    group = groups.make([{"CPU": 1}])
+
+    @ray.remote(label_selector={"zone": "a"})
+    def f() -> None: ...
+
+    with pytest.raises(ValueError, match="bundle_label_selector"):
+        f.options(**groups.within(group)).remote()
+    nowhere = groups.make([{"CPU": 1}], bundle_label_selector=[{"zone": "a"}])
+    assert not nowhere.wait(0.2)
+
+
 @pytest.mark.only_engine("himalia", reason="the fields of the state API are compared with Ray by tests/compat")
 def test_the_state_api_tells_of_groups_and_why_one_waits(ray: ModuleType, groups: Groups, eventually: Any) -> None:
-    from himalia.util.state import get_placement_group, list_cluster_events, list_placement_groups
+    from himalia.util.state import (
+        get_placement_group,
+        list_cluster_events,
+        list_placement_groups,
+        summarize_placement_groups,
+    )
 
     group = groups.ready([{"CPU": 1}, {"CPU": 2}], name="told")
     row = get_placement_group(group.id.hex())
@@ -310,6 +328,8 @@ def test_the_state_api_tells_of_groups_and_why_one_waits(ray: ModuleType, groups
     assert waiting.state == "PENDING"
     assert waiting.stats["scheduling_state"] == "NEVER"
     assert "99 CPU" in waiting.reason
+    counts = summarize_placement_groups()["cluster"]["summary"]["PACK"]["state_counts"]
+    assert (counts["CREATED"], counts["PENDING"]) == (1, 1)
     groups.util.remove_placement_group(group)
     events = [event.event_type for event in list_cluster_events(limit=1000)]
     assert {"GROUP_CREATED", "GROUP_REMOVED", "GROUP_INFEASIBLE"} <= set(events)

@@ -15,7 +15,7 @@ from himalia.util.placement_group import (
 )
 from himalia.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from himalia.util.state import get_placement_group as row_of
-from himalia.util.state import list_cluster_events, why
+from himalia.util.state import list_cluster_events, list_placement_groups, why
 from tests.integration.conftest import Nodes
 from tests.support.clusters import eventually, node_processes, slay
 
@@ -129,7 +129,7 @@ def test_a_group_asks_for_room_that_tasks_hold_and_takes_it(two_nodes: Nodes) ->
 
         time.sleep(0.02)
 
-    refs = [busy.remote() for _ in range(1500)]
+    refs = [busy.remote() for _ in range(2500)]
     group = placement_group([{"CPU": 1}, {"CPU": 1}, {"CPU": 1}])
     assert group.wait(25)
     assert hv.wait([refs[-1]], timeout=0)[0] == []  # tasks were still to be done
@@ -153,6 +153,12 @@ def test_groups_end_with_their_job_or_are_detached(one_node: Nodes, tmp_path: An
     )
     subprocess.run([sys.executable, str(script), one_node.cluster.address], check=True, timeout=25)
     detached = get_placement_group("stays")
+
+    def state_of(name: str) -> str:
+        [row] = list_placement_groups(filters=[("name", "=", name)])
+        return row.state
+
+    eventually(lambda: state_of("mine") == "REMOVED", "the end of the job to be known")
     with pytest.raises(ValueError, match="mine"):
         get_placement_group("mine")
     assert detached.bundle_specs == [{"head": 2.0}]
