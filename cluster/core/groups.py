@@ -17,7 +17,7 @@ import msgspec
 
 from ..protocol.common import Resources, from_units, to_units
 from ..protocol.constraints import fits, in_group, membership
-from ..protocol.core_messages import R_INLINE, Result, Task, Template
+from ..protocol.core_messages import Task, Template
 from ..protocol.errors import TaskPlacementGroupRemoved
 from ..protocol.group_messages import CreateGroup, GetGroup, GroupInfo, GroupSpec, RemoveGroup, WatchGroup
 from ..protocol.ids import make_task_id
@@ -25,7 +25,7 @@ from ..serialization.values import serialize
 from .commands import Send
 from .failures import pickle_error
 from .records import Plan, Record
-from .refs import ObjectRef
+from .refs import ERROR, INLINE, ObjectRef
 from .requests import RequestFailed
 from .sites import call_site
 from .strategies import PlacementGroupSchedulingStrategy, encode_strategy
@@ -52,7 +52,7 @@ class GroupDesk:
         self._core = core
         self._known: dict[bytes, GroupInfo] = {}
         self._removed: dict[bytes, None] = {}  # of the known, in the order in which that was told
-        self._waiters: dict[bytes, list[Callable[[GroupInfo], None]]] = {}
+        self._waiters: dict[bytes, list[Callable[[GroupInfo | BaseException], None]]] = {}
 
     # -- news, in the leader -----------------------------------------------------------------------------------------
 
@@ -67,6 +67,13 @@ class GroupDesk:
             if len(self._removed) > _REMOVED_KEPT:
                 oldest = next(iter(self._removed))
                 del self._removed[oldest], self._known[oldest]
+
+    def fail(self, error: BaseException) -> None:
+        """The session or the cluster is over: nothing will be told any more."""
+        waiters, self._waiters = self._waiters, {}
+        for waiting in waiters.values():
+            for waiter in waiting:
+                waiter(error)
 
     def _watch(self, group_id: bytes) -> None:
         if group_id not in self._known:
@@ -152,16 +159,23 @@ class GroupDesk:
         ref._data = record
         data = serialize(value, "a placement group").data
 
-        def over(info: GroupInfo) -> None:
-            if info.state == "CREATED":
-                core.completion.succeed(record, Result(counter, R_INLINE, data), core.worker_id)
+        def settle(state: int, found: bytes | BaseException) -> None:
+            # Not as a task ends: that a group was removed is no failure that somebody has to be told of.
+            ref._data, ref._state = found, state
+            core.completion.ready(ref)
+
+        def over(info: GroupInfo | BaseException) -> None:
+            if isinstance(info, BaseException):
+                settle(ERROR, info)
+            elif info.state == "CREATED":
+                settle(INLINE, data)
             else:
                 text = f"Placement group {group_id.hex()} was removed: {info.reason}."
-                core.completion.fail(record, pickle_error(TaskPlacementGroupRemoved(text)))
+                settle(ERROR, pickle_error(TaskPlacementGroupRemoved(text)))
 
         def act() -> None:
             if core.fatal is not None:
-                core.completion.fail(record, core.fatal)
+                over(core.fatal)
                 return
             known = self._known.get(group_id)
             if known is not None and known.state in ("CREATED", "REMOVED"):

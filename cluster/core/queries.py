@@ -76,6 +76,11 @@ class QueryOps(BorrowOps):
         if self._group_desk is not None:
             self._group_desk.update(message.info)
 
+    def _fail_requests(self, error: BaseException) -> None:
+        super()._fail_requests(error)
+        if self._group_desk is not None:
+            self._group_desk.fail(error)
+
     def _stacks(self) -> OwnStacks:
         if self._own_stacks is None:
             from .own_stacks import OwnStacks  # asked for by hand, now and then

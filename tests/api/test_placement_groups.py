@@ -232,6 +232,22 @@ def test_a_group_that_does_not_fit_stays_pending_until_there_is_room(ray: Module
     assert ray.get(ready) == second
 
 
+def test_who_waits_for_a_group_that_is_removed_is_told(ray: ModuleType, groups: Groups) -> None:
+    group = groups.make([{"CPU": 99}])
+    ready = group.ready()
+
+    @ray.remote(num_cpus=0)
+    def after(group: Any) -> str:
+        return "never"
+
+    dependent = after.remote(ready)
+    groups.util.remove_placement_group(group)
+    for ref in (ready, dependent):
+        with pytest.raises(ray.exceptions.TaskPlacementGroupRemoved):
+            ray.get(ref)
+    assert not group.wait(0.1)
+
+
 def test_all_bundles_are_there_or_none(ray: ModuleType, groups: Groups) -> None:
     group = groups.make([{"CPU": 1}, {"CPU": 1}, {"CPU": 99}])
     assert not group.wait(0.3)

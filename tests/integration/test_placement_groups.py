@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from himalia.exceptions import LocalRayletDiedError, RaySystemError
 from himalia.util.placement_group import (
     PlacementGroup,
     get_placement_group,
@@ -136,6 +137,13 @@ def test_a_group_asks_for_room_that_tasks_hold_and_takes_it(two_nodes: Nodes) ->
     for ref in refs:
         hv.cancel(ref)
     remove_placement_group(group)
+
+
+def test_what_waits_for_a_group_ends_with_the_cluster(one_node: Nodes) -> None:
+    ready = placement_group([{"CPU": 99}]).ready()
+    one_node.cluster.shutdown()
+    with pytest.raises((RaySystemError, ConnectionError, LocalRayletDiedError)):
+        one_node.hv.get(ready, timeout=20)
 
 
 def test_groups_end_with_their_job_or_are_detached(one_node: Nodes, tmp_path: Any) -> None:
