@@ -8,6 +8,7 @@ from himalia.util.state._source import Source
 
 from ..cluster.gcs.client import GcsClient, Reachable
 from .errands import Errands
+from .followed import Followed, FollowingSource
 from .questions import answer
 
 __all__ = ["GcsAnswers"]
@@ -25,6 +26,7 @@ class GcsAnswers:
         self._where = where
         self._client: GcsClient | None = None
         self._errands = Errands()
+        self._followed = Followed(self.call)
 
     def _connected(self) -> GcsClient:
         if self._client is None:
@@ -41,7 +43,8 @@ class GcsAnswers:
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """What a page asks by name; see questions.py."""
-        return answer(Source(self._connected(), self._where, _TIMEOUT), name, self._errands)
+        source = Source(self._connected(), self._where, _TIMEOUT)
+        return answer(FollowingSource(source, self._followed), name, self._errands)
 
     def close(self) -> None:
         """End the connection."""

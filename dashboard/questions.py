@@ -26,6 +26,7 @@ from ..cluster.telemetry.events import TaskState
 from ..cluster.telemetry.profiles import frame_text
 from ..cluster.telemetry.records import TaskRecord
 from .errands import Errands
+from .followed import FollowingSource
 from .plots.flame import flame_html, hottest
 from .task_questions import told_of_task
 
@@ -128,7 +129,10 @@ def _newest_events(source: Source, limit: str) -> list[Row]:
 def _actor_calls(source: Source, actor: str) -> list[Row]:
     """The newest calls of an actor's methods, and those that wait."""
     actor_id = bytes.fromhex(actor)
-    records = [record for record in source.records() if record.actor_id == actor_id]
+    if isinstance(source, FollowingSource):
+        records = source.calls(actor_id)
+    else:
+        records = [record for record in source.records() if record.actor_id == actor_id]
     records.sort(key=lambda record: record.started or record.submitted or 0.0)
     waiting = [record for record in records if record.state < TaskState.RUNNING]
     begun = [record for record in records if record.state >= TaskState.RUNNING]

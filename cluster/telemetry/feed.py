@@ -77,8 +77,11 @@ class TaskFeed:
         """Ask once; the batches that came since, oldest first, and no more than one answer holds."""
         return self.take(msgspec.convert(self._ask(ReadTaskEvents(self.place, self._limit)), EventsRead))
 
-    def take(self, answer: EventsRead) -> list[Batch]:
-        """Move on by an answer."""
+    def look(self) -> None:
+        """Ask once, and leave `blobs` to whoever knows which of them to decode."""
+        self._move(msgspec.convert(self._ask(ReadTaskEvents(self.place, self._limit)), EventsRead))
+
+    def _move(self, answer: EventsRead) -> None:
         if answer.next < self.place:  # the GCS began anew
             self._end = -1
         if self._end >= 0:
@@ -89,6 +92,11 @@ class TaskFeed:
         self.unsent, self.is_behind = answer.unsent, answer.more
         self.dead = [process for process in answer.dead if process not in self._known_dead]
         self._known_dead = set(answer.dead)
+        self.blobs = answer.blobs
+
+    def take(self, answer: EventsRead) -> list[Batch]:
+        """Move on by an answer."""
+        self._move(answer)
         batches: list[Batch] = []
         self.blobs = []
         for blob in answer.blobs:

@@ -6,8 +6,8 @@ task. So a page that shows what waits costs some milliseconds a look, however ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 import msgspec
 
@@ -29,11 +29,6 @@ _decode_head: Final = msgspec.msgpack.Decoder(_Head).decode
 class WaitingTasks:
     """What waits at each owner.
 
-    Parameters
-    ----------
-    answer
-        What the GCS answered to ``ListState("task_events")``.
-
     Attributes
     ----------
     counts
@@ -44,14 +39,25 @@ class WaitingTasks:
         By name of a function: those whose results its tasks were seen to wait for.
     """
 
-    def __init__(self, answer: dict[str, Any]) -> None:
+    def __init__(self) -> None:
         self.counts: dict[bytes, list[tuple[Source, TaskState, int]]] = {}
         self.oldest: dict[tuple[bytes, str], float] = {}
         self.makers: dict[str, set[str]] = {}
-        for batch in _owners_batches(answer["blobs"]):
+        self._dead: set[bytes] = set()
+
+    def take(self, blobs: Iterable[bytes], dead: Iterable[bytes] = ()) -> None:
+        """Take in batches, as they were encoded, the oldest first, and processes that have ended by then."""
+        for batch in _owners_batches(blobs):
             self._add(batch)
-        for worker_id in answer.get("dead", ()):
-            self.counts.pop(worker_id, None)
+        self._dead.update(dead)
+        for worker_id in [owner for owner in self.counts if owner in self._dead]:
+            del self.counts[worker_id]
+            self._keep_oldest(worker_id, set())
+
+    def _keep_oldest(self, owner: bytes, names: set[str]) -> None:
+        """Of this owner, only tasks with these names wait for arguments."""
+        for key in [key for key in self.oldest if key[0] == owner and key[1] not in names]:
+            del self.oldest[key]
 
     def _add(self, batch: Batch) -> None:
         sources = batch.sources
@@ -61,6 +67,8 @@ class WaitingTasks:
             self.counts[batch.worker_id] = [
                 (sources[of], TaskState(state), count) for of, state, count in batch.waiting
             ]
+            waits = {sources[of].name for of, state, _ in batch.waiting if state == TaskState.PENDING_ARGS}
+            self._keep_oldest(batch.worker_id, waits)
         for _, _, of, state, begin, _ in batch.rows():
             if state == TaskState.PENDING_ARGS:
                 key = (batch.worker_id, sources[of].name)
@@ -76,7 +84,7 @@ class WaitingTasks:
         return found
 
 
-def _owners_batches(blobs: list[bytes]) -> Iterator[Batch]:
+def _owners_batches(blobs: Iterable[bytes]) -> Iterator[Batch]:
     for blob in blobs:
         try:
             if _decode_head(blob).is_owner:

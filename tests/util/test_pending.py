@@ -65,7 +65,8 @@ class Asked:
         if message is not None:
             self.table.add(decode_batch(message.blob))
             blobs.append(message.blob)
-        self.telemetry = WaitingTasks({"blobs": blobs})
+        self.telemetry = WaitingTasks()
+        self.telemetry.take(blobs)
 
     def records(self) -> TaskTable:
         return self.table

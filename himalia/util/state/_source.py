@@ -118,7 +118,10 @@ class Source:
 
     def waiting(self) -> WaitingTasks:
         """What owners say of tasks that have not begun."""
-        return WaitingTasks(self.ask("task_events", _TASKS))
+        answer = self.ask("task_events", _TASKS)
+        waiting = WaitingTasks()
+        waiting.take(answer["blobs"], answer["dead"])
+        return waiting
 
     def nodes(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.ask("nodes")
