@@ -153,6 +153,9 @@ class Leases:
     def owner_ended(self, owner: bytes) -> set[bytes]:
         """A process that may hold leases is gone: what its tasks run on cannot be used for others.
 
+        It is asked to leave, and killed a moment later if it does not: so it tells what it has run, which is all there
+        was to see of a program that ended right after its last task.
+
         Returns its jobs for which nobody else has asked for workers here.
         """
         jobs = {demand.spec.job_id for demand in self._demands.get(owner, {}).values()}
@@ -163,7 +166,7 @@ class Leases:
                 self._end(lease)
                 if lease.worker.state == "leased":
                     death = Death(DeathKind.OWNER_DIED, f"the process {owner.hex()} whose tasks it ran ended")
-                    self._pool.stop(lease.worker, death, force=True)
+                    self._pool.stop(lease.worker, death, force=False)
         self._unmet.pop(owner, None)
         self._turns.pop(owner, None)
         self._shares.pop(owner, None)

@@ -87,6 +87,10 @@ def _serve(boot: WorkerBoot) -> int:
         elif message.graceful:
             executor.exiting = message.reason or "asked to leave"
         else:
+            # In the thread that leads, which has the sockets: what ran is told, what runs is not waited for.
+            recorder.flush()
+            core._before()
+            core.bus.close_gently()
             os._exit(0)
 
     core.answer_handlers[AssignActor] = become_actor

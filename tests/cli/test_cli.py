@@ -149,6 +149,29 @@ def test_stop_ends_the_newest_cluster_and_all_only_when_told_to(sessions: Path) 
     assert not list(sessions.glob("*/session-*"))
 
 
+def test_what_a_short_program_ran_is_there_when_it_has_ended(sessions: Path) -> None:
+    """It leaves before its workers have told what they ran, as they do some times a second, and they end with it."""
+    program = """
+import himalia
+himalia.init("auto")
+himalia.get([himalia.remote(abs).options(name="short").remote(i) for i in range(4)])
+"""
+    env = {**os.environ, "HIMALIA_TMPDIR": str(sessions), "HIMALIA_ADDRESS": ""}
+    try:
+        assert run("start", "--head", "--num-cpus=2", tmp=sessions).returncode == 0
+        for _ in range(3):
+            subprocess.run([sys.executable, "-c", program], env=env, timeout=50, check=True)
+
+        def states() -> list[str]:
+            rows = json.loads(run("list", "tasks", "--format=json", tmp=sessions).stdout)
+            return [row["state"] for row in rows if row["name"] == "short"]
+
+        eventually(lambda: len(states()) == 12, "all tasks to be listed", 30)
+        assert set(states()) == {"FINISHED"}
+    finally:
+        run("stop", tmp=sessions)
+
+
 def test_a_program_on_the_cluster_is_seen_by_all_commands(sessions: Path) -> None:
     program = """
 import himalia

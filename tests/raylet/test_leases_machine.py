@@ -10,6 +10,7 @@ from himalia.cluster.protocol.common import Death, DeathKind
 from himalia.cluster.protocol.gcs_messages import NodeReport, ProcessDead, ReportProcessDeath
 from himalia.cluster.protocol.raylet_messages import (
     Blocked,
+    Exit,
     LeaseGranted,
     LeaseReclaim,
     LeaseRefused,
@@ -276,12 +277,15 @@ def test_the_end_of_a_driver_returns_all_it_has() -> None:
     leases = node.demand(A, 2)
     node.demand(B, 1, lease_spec(job_id=OTHER_JOB))
     node.feed(DriverGone(A))
-    killed = {command.worker_id for command in node.take(SignalWorker)}
-    assert {lease.worker.worker_id for lease in leases} <= killed
+    workers = {lease.worker.worker_id for lease in leases}
+    assert all(len(node.told(worker, Exit)) == 1 for worker in workers)  # and tells what it has run
+    assert not workers & {command.worker_id for command in node.take(SignalWorker)}
     assert node.free == cpus(2)
     (report,) = node.told_gcs(ReportProcessDeath)
     assert (report.worker_id, report.job_id, report.is_driver, report.death.pid) == (A, JOB, True, 77)
     assert ProcessEnded(A) in node.take(ProcessEnded)
+    node.pass_time(1.1)
+    assert workers <= {command.worker_id for command in node.take(SignalWorker)}
     for lease in leases:
         node.exit(lease.worker.worker_id, None, 9)
     assert node.told(A, WorkerDied) == []
@@ -343,8 +347,10 @@ def test_the_end_of_a_worker_that_owns_leases_returns_them() -> None:
     node.demand(A, 0)
     (inner,) = node.demand(outer.worker.worker_id, 1)
     node.exit(outer.worker.worker_id, None, 11)
-    assert SignalWorker(inner.worker.worker_id, signal.SIGKILL) in node.take(SignalWorker)
+    assert len(node.told(inner.worker.worker_id, Exit)) == 1
     assert node.free == cpus(2)
+    node.pass_time(1.1)
+    assert SignalWorker(inner.worker.worker_id, signal.SIGKILL) in node.take(SignalWorker)
 
 
 # The report ---------------------------------------------------------------------------------------------------------

@@ -33,7 +33,6 @@ from himalia.cluster.raylet.events import (
     NodeEnding,
     NodeLost,
     Reply,
-    SignalWorker,
     StartWorker,
     TellGcs,
 )
@@ -94,10 +93,10 @@ def test_a_node_that_the_cluster_refuses_ends() -> None:
 
 def test_a_process_that_died_elsewhere_gives_back_its_leases() -> None:
     node = Node()
-    node.leases(b"\x01remote!", 1)
+    (lease,) = node.leases(b"\x01remote!", 1)
     node.from_gcs(ProcessDead(b"\x01remote!", Death(DeathKind.NODE_DIED)))
     assert node.free == cpus(2)
-    assert len(node.take(SignalWorker)) == 1
+    assert len(node.told(lease.worker.worker_id, Exit)) == 1
 
 
 def test_what_the_gcs_says_of_a_worker_of_this_node_is_known_better_here() -> None:
