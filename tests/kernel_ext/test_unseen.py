@@ -36,7 +36,9 @@ def test_the_traceback_of_a_task_that_nobody_gets_stands_once_under_its_cell(any
     assert again.stream() == "('no good: 7',)\n"
     assert cell.stream("stderr") == told
     kinds = any_kernel.run(
-        "from himalia.util.state import list_errors\nprint([row.place for row in list_errors(detail=True)])"
+        "from himalia.util.state import list_errors\n"
+        "while not (found := list_errors(detail=True)):\n    time.sleep(0.05)\n"
+        "print([row.place for row in found])"
     )
     assert re.fullmatch(r"\['In \[\d+\], line \d'\]\n", kinds.stream()), kinds.stream()
 
