@@ -306,6 +306,7 @@ class Groups:
             return
         if spec.name:
             self.by_name[spec.namespace, spec.name] = group_id
+        asked = group.asked()
         for bundle in group.bundles:
             node = self.nodes.by_id.get(bundle.node_id or b"")
             if node is not None and not node.is_dead:
@@ -317,9 +318,9 @@ class Groups:
                 bundle.node_id, bundle.is_held = None, False
                 group.state = GroupState.WAITING
         if group.state is GroupState.WAITING:
-            for bundle in group.bundles:  # and what was asked of others meanwhile is returned when they say hello
-                if bundle.node_id is not None and not bundle.is_held:
-                    self._vacate(group, bundle)
+            group.attempt += 1  # one that was sent and not stored is not to be taken for the next
+            for bundle in asked:  # what the nodes hold of it is given back when they say hello
+                self._vacate(group, bundle)
             self.waiting[group_id] = None
 
     def named(self, name: str, namespace: str) -> Group | None:

@@ -299,6 +299,25 @@ def test_a_placement_goes_on_after_a_restart(paper: OnPaper, nodes: list[Raylet]
     assert told(driver) == ["CREATED"]
 
 
+def test_a_placement_whose_node_is_gone_after_a_restart_begins_anew(
+    paper: OnPaper, nodes: list[Raylet], driver: Driver
+) -> None:
+    group_id = create(driver, CPU, CPU, strategy="STRICT_SPREAD")
+    first = answer(nodes[0])
+    stored = {table: dict(rows) for table, rows in paper.stored.items()}
+    nodes[1].process_died(nodes[1].peer, DeathKind.CRASHED)
+    for table in ("groups", "group_specs"):  # storage ends between two records of that step
+        paper.stored[table] = stored[table]
+    paper.restart()
+    assert group_of(paper, group_id).state is GroupState.WAITING
+    assert group_of(paper, group_id).info().nodes == [b"", b""], "nothing of it is there"
+    nodes[0].hello([], [(group_id, first.attempt, list(first.bundles), False)])
+    assert [back.attempt for back in nodes[0].took(ReturnBundles)] == [first.attempt]
+    third = paper.node(3, CPU=2)
+    nodes[0].report()
+    assert [node.took(PrepareBundles)[-1].attempt for node in (nodes[0], third)] == [3, 3]
+
+
 def test_a_commit_that_was_lost_is_said_again(paper: OnPaper, nodes: list[Raylet], driver: Driver) -> None:
     group_id = create(driver, CPU, strategy="PACK")
     (node,) = [node for node in nodes if node.took(PrepareBundles)]
