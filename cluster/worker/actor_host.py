@@ -111,8 +111,8 @@ class ActorHost:
             elif isinstance(running, int):
                 raise_in_thread(running, KeyboardInterrupt)
 
-    def end(self, reason: str, force: bool) -> None:
-        """The cluster ends this actor: after the calls it has, or at once."""
+    def end(self, reason: str) -> None:
+        """The cluster ends this actor after the calls it has."""
         self.finishing = reason or "out of scope"
         if self.loop is not None:
             self.loop.call_soon_threadsafe(self._maybe_finish)

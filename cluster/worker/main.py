@@ -83,7 +83,7 @@ def _serve(boot: WorkerBoot) -> int:
 
     def leave(peer: bytes, message: Exit) -> None:
         if message.graceful and executor.actor is not None:
-            executor.actor.end(message.reason, False)
+            executor.actor.end(message.reason)
         elif message.graceful:
             executor.exiting = message.reason or "asked to leave"
         else:

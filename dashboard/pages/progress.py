@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..groups import Group
-    from ..model import Model
     from ..state import State
 
 __all__ = ["Progress"]
@@ -99,7 +98,7 @@ class Progress(Page):
         if wanted:
             groups = [group for group in groups if cell_key(group.cell) == wanted]
         groups = groups[-_ROWS:][::-1]
-        self._draw_numbers(model, groups)
+        self._draw_numbers(groups)
         self._draw_bars(groups[:_BARS])
         self._rows.set(self._row(group) for group in groups)
 
@@ -139,7 +138,7 @@ class Progress(Page):
         self._bars.set(rows)
         self._labels.set([row[:2] for row in rows])
 
-    def _draw_numbers(self, model: Model, groups: list[Group]) -> None:
+    def _draw_numbers(self, groups: list[Group]) -> None:
         counts = counts_of(groups)
         done = f"{counts.share * 100:.0f} % of {counts.total:,}"
         self._numbers.set(
