@@ -22,7 +22,7 @@ _TAKEN: Final = frozenset({"node", "worker", "le"})  # labels that we add
 _MOST_SERIES: Final = 1_000
 """Of one metric in one process: with more, a tag has the values of something without bounds, such as an id."""
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a destructor may count, and the collector calls it in the midst of anything
 _held: dict[str, Held] = {}
 
 
@@ -89,7 +89,7 @@ class Held:
     def described(self) -> OwnMetric:
         """As it is now; in the lock."""
         samples = [
-            OwnSample(list(tags), value, list(self._counts.get(tags, ()))) for tags, value in self._values.items()
+            OwnSample(list(tags), value, list(self._counts.get(tags, ()))) for tags, value in list(self._values.items())
         ]
         return OwnMetric(self.name, self.kind, self.about, list(self.tag_keys), samples, list(self.boundaries))
 
@@ -126,13 +126,13 @@ def _words() -> str:
 def held_metrics() -> list[OwnMetric]:
     """What this process has counted."""
     with _lock:
-        return [metric.described() for metric in _held.values()]
+        return [metric.described() for metric in list(_held.values())]
 
 
 def _after_fork() -> None:
     """A forked child counts anew, in the metrics that it has."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     for metric in _held.values():
         metric._values, metric._counts = {}, {}
 

@@ -97,7 +97,7 @@ class Counter(Metric):
         ValueError
             ``value`` is not more than 0, or a tag is missing or unknown.
         """
-        if value <= 0:
+        if not value > 0:
             raise ValueError(f"a counter grows by more than 0, not by {value}; use a Gauge for what may fall")
         self._held.add(self._tags(tags), value)
 

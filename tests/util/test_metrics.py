@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from typing import Any
 
 import pytest
 
+from himalia.cluster.protocol.metric_messages import OwnMetric, OwnSample
 from himalia.cluster.telemetry import own_metrics
 from himalia.util.metrics import Counter, Gauge, Histogram
 
@@ -101,3 +103,24 @@ def test_a_tag_with_values_without_bounds_is_refused_before_it_fills_the_memory(
     assert len(samples("x")) == 1_000
     counter.inc(tags={"id": "0"})
     assert samples("x")["0",] == 2.0
+
+
+def test_what_is_destroyed_may_count_while_the_metrics_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = Counter("things_ended", tag_keys=("kind",))
+    ended.inc(tags={"kind": "first"})
+
+    def sample(*fields: Any) -> OwnSample:
+        ended.inc(tags={"kind": "second"})  # as a destructor does, which the collector calls in the midst of anything
+        return OwnSample(*fields)
+
+    monkeypatch.setattr(own_metrics, "OwnSample", sample)
+    told: list[list[OwnMetric]] = []
+    thread = threading.Thread(target=lambda: told.append(own_metrics.held_metrics()), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert told
+
+
+def test_a_counter_does_not_grow_by_what_is_no_number() -> None:
+    with pytest.raises(ValueError, match="not by nan"):
+        Counter("never_counted").inc(float("nan"))
