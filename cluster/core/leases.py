@@ -73,6 +73,10 @@ class Leases:
     def lease_granted(self, raylet: bytes, message: LeaseGranted, now: float) -> None:
         """A raylet lends us a worker."""
         cls = self.by_id.get(message.class_id)
+        if raylet in self.dead_raylets:  # it came late, and nobody will tell of the worker's end
+            if cls is not None:
+                self._touch(cls)
+            return
         if cls is None or (not cls.queue and not self._is_working(cls)):
             if cls is not None:  # else the raylet would lend it again, and again
                 cls.asked[raylet] = self._held(cls, raylet)

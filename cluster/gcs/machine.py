@@ -320,6 +320,8 @@ class GcsMachine:
             error = "this process was declared dead, with what it owned; it must end"
         elif node is not None and node.is_dead:
             error = f"your node {node.node_id.hex()} was declared dead"
+            # Others may have met it, and have not heard of its end with that of its node: it was not known to be there.
+            self._process_died(message.address.worker_id, Death(DeathKind.NODE_DIED, f"its node died: {error}"))
         if error:
             self.out.send(peer, Welcome(self.cluster_id, [], error=error, request=message.request))
             return

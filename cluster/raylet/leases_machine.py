@@ -45,6 +45,8 @@ _HOLD_AFTER: Final = 0.2
 _HOLD_PERIOD: Final = 2.0
 """After 0.2 s of waiting, and then in the first half of each 2 s, what comes free is kept for the longest wait."""
 
+ENDED_KNOWN: Final = 10_000
+"""Owners that are gone and remembered: when a network that was cut heals, what they had asked for comes after all."""
 
 Kept = tuple[Demand | None, Resources]
 """For whom something is kept, and what."""
@@ -70,6 +72,7 @@ class Leases:
         self._turn = 0
         self._turns: dict[bytes, int] = {}  # of each owner, when it was served last
         self._shares: dict[bytes, int] = {}  # of each owner, the sum of its leases' weights
+        self._ended: dict[bytes, None] = {}  # owners that are gone
         self._reclaim_at: float | None = None
         pool.owns_work = self._owns_work
         self.waiting_actors: Callable[[], list[Waiter]] = list
@@ -78,6 +81,8 @@ class Leases:
     # -- facts --------------------------------------------------------------------------------------------------------
 
     def set_demand(self, owner: bytes, message: SetDemand) -> None:
+        if owner in self._ended:
+            return  # it came late, and nobody will return the lease
         classes = self._demands.setdefault(owner, {})
         self._turns.setdefault(owner, 0)
         demand = classes.get(message.class_id)
@@ -170,6 +175,9 @@ class Leases:
         self._unmet.pop(owner, None)
         self._turns.pop(owner, None)
         self._shares.pop(owner, None)
+        self._ended[owner] = None
+        if len(self._ended) > ENDED_KNOWN:
+            del self._ended[next(iter(self._ended))]
         if jobs:
             jobs -= {demand.spec.job_id for classes in self._demands.values() for demand in classes.values()}
         return jobs

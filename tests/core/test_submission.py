@@ -245,6 +245,19 @@ def test_with_a_raylet_die_all_its_workers() -> None:
     owner.check(*tasks)
 
 
+def test_a_lease_of_a_raylet_that_died_comes_too_late() -> None:
+    owner = TestedOwner(seconds=1.0)
+    task = owner.queue(retries=1)
+    owner.pump()
+    owner.wants()
+    owner.submission.raylet_died(RAYLET, Death(DeathKind.NODE_DIED, "the node died"), owner.now)
+    owner.lease(1)
+    assert not owner.submission.workers
+    survivor = owner.lease(2, raylet=OTHER)
+    assert owner.pushed(survivor) == [[1]]
+    owner.check(task)
+
+
 # -- tasks that come back ---------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from himalia.cluster.gcs.config import GcsConfig
 from himalia.cluster.gcs.nodes_machine import Gone, NodeState
-from himalia.cluster.protocol.common import Death, DeathKind, to_units
+from himalia.cluster.protocol.common import Address, Death, DeathKind, to_units
 from himalia.cluster.protocol.gcs_messages import (
     DriverHello,
     Failed,
@@ -133,6 +133,15 @@ def test_a_core_of_a_dead_node_is_refused(paper: OnPaper) -> None:
     paper.wait(6)
     paper.say(driver.peer, DriverHello(1, driver.address))
     assert "declared dead" in paper.got(driver.peer, Welcome)[-1].error
+
+
+def test_a_core_that_was_not_known_on_its_dead_node_is_dead_for_all(paper: OnPaper) -> None:
+    node, other = paper.node(1), paper.node(2)
+    listener = paper.driver(1, other)
+    node.process_died(node.peer)
+    late = Address(an_id("w", 7), node.info.node_id)
+    paper.say(late.worker_id, DriverHello(1, late))
+    assert late.worker_id in {message.worker_id for message in paper.got(listener.peer, ProcessDead)}
 
 
 def test_a_report_of_an_unknown_raylet_is_answered_with_say_hello(paper: OnPaper) -> None:

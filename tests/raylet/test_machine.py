@@ -99,6 +99,13 @@ def test_a_process_that_died_elsewhere_gives_back_its_leases() -> None:
     assert len(node.told(lease.worker.worker_id, Exit)) == 1
 
 
+def test_what_comes_of_a_process_that_died_elsewhere_is_too_late() -> None:
+    node = Node()
+    node.from_gcs(ProcessDead(b"\x01remote!", Death(DeathKind.NODE_DIED)))
+    assert node.leases(b"\x01remote!", 1) == []
+    assert node.free == cpus(2)
+
+
 def test_what_the_gcs_says_of_a_worker_of_this_node_is_known_better_here() -> None:
     node = Node()
     (lease,) = node.leases(DRIVER, 1)
