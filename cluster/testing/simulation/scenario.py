@@ -12,6 +12,7 @@ from .cells import CELLS
 from .cluster import SimulatedCluster
 from .crowding import CROWDING
 from .groups import GROUPS
+from .killing import KILLING
 from .process import Process
 from .services import SERVICES
 from .workloads import WORKLOADS, Context, Workload
@@ -21,7 +22,7 @@ __all__ = ["ALL", "KNOWN", "Scenario", "play"]
 ALL: dict[str, Workload] = {**WORKLOADS, **SERVICES, **CELLS}
 """What a scenario may have that names no workloads. Seeds keep what they had: whatever is new has tests of its own."""
 
-KNOWN: dict[str, Workload] = {**ALL, **GROUPS, **CROWDING}
+KNOWN: dict[str, Workload] = {**ALL, **GROUPS, **CROWDING, **KILLING}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Scenario:
         How often one of these is killed, at any time. One node and one driver are always left.
     cuts
         How often a node is cut off from the others, for less time than it takes to be missed.
+    long_cuts
+        The same for about as long as it takes to be missed: it is given up, or just not. Not a node with a driver.
     resizes
         How often a driver changes the CPUs of its node, or has them adapt. No less than it began with: workloads count
         on these.
@@ -59,6 +62,7 @@ class Scenario:
     node_kills: int = 0
     driver_kills: int = 0
     cuts: int = 0
+    long_cuts: int = 0
     resizes: int = 0
     slow: float = 0.05
     fork_failures: float = 0.0
@@ -118,6 +122,7 @@ def build(cluster: SimulatedCluster, scenario: Scenario) -> None:
         (scenario.node_kills, kill_some_node),
         (scenario.driver_kills, kill_some_driver),
         (scenario.cuts, cut_some_node),
+        (scenario.long_cuts, cut_some_node_for_long),
         (scenario.resizes, resize_some_node),
     ]
     for count, fault in faults:
@@ -196,3 +201,21 @@ def cut_some_node(cluster: SimulatedCluster) -> None:
     nodes = [node for node in cluster.nodes.values() if node.is_alive]
     chosen = cluster.kernel.random.choice(nodes)
     cluster.network.cut(frozenset((chosen.node_id,)), cluster.kernel.random.uniform(0.01, 3.0))
+
+
+def cut_some_node_for_long(cluster: SimulatedCluster) -> None:
+    """A node hears nothing from the others for about as long as the GCS waits for it, which then may give it up."""
+    homes = {driver.node_id for driver in cluster.living("driver")}
+    nodes = [node for node in cluster.nodes.values() if node.is_alive and node.node_id not in homes]
+    if not nodes:
+        return
+    chosen = cluster.kernel.random.choice(nodes)
+    seconds = cluster.kernel.random.uniform(4.0, 9.0)
+    cluster.network.cut(frozenset((chosen.node_id,)), seconds)
+    cluster.book.lost_pages = True
+
+    def count() -> None:  # whoever learns of its end, and whenever: what is submitted until then may die with it
+        cluster.book.kills += 1
+
+    for moment in (0.0, 5.0, 6.5, seconds, seconds + 1.0, seconds + 2.5):
+        cluster.kernel.after(moment, count)
