@@ -11,8 +11,10 @@ Rejected: a Bokeh server session for each browser. It computes, compares and enc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -330,10 +332,10 @@ def make_page(name: str, params: Mapping[str, str]) -> tuple[Page, float | None]
 
 
 def _moment(text: str) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        raise BadParamsError(f"a moment is in seconds since the epoch, not {text!r}") from None
+    with contextlib.suppress(ValueError):
+        if not text or math.isfinite(float(text)):
+            return float(text) if text else None
+    raise BadParamsError(f"a moment is in seconds since the epoch, not {text!r}")
 
 
 def _text(message: Mapping[str, Any]) -> str:

@@ -104,6 +104,9 @@ def test_unknown_pages_and_parameters_are_refused(played: PlayedCluster) -> None
         Looker(hub, "nowhere")
     with pytest.raises(BadParamsError, match="no parameter colour; it has of"):
         Looker(hub, "counting", {"colour": "red"})
+    for moment in ("yesterday", "nan", "inf"):
+        with pytest.raises(BadParamsError, match=f"not '{moment}'"):
+            Looker(hub, "counting", {"at": moment})
     assert hub.viewers == 0
 
 
