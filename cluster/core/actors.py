@@ -132,6 +132,7 @@ class ActorOps(TaskOps):
         if error is not None:
             death = Death(DeathKind.CREATION_FAILED, "an argument of its constructor failed")
             self.actor_calls.actor_update(ActorInfo(actor_id, "DEAD", None, 0, death, error))
+            self._forget_args(actor_id)
             return
 
         def answered(value: Any) -> None:
@@ -144,6 +145,8 @@ class ActorOps(TaskOps):
         self._requests[request.request] = answered
         self.out.append(Send(self.gcs_id, request))
         self.actor_calls.watch(client)
+        if client.unheld:  # the GCS was told that the last handle went before it knew of the actor
+            self.out.append(Send(self.gcs_id, KillActor(actor_id, True, True)))
 
     def actor_plan(
         self,

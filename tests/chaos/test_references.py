@@ -6,6 +6,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -225,3 +226,30 @@ def test_a_value_whose_buffer_cannot_be_read_gives_its_place_back(
         ref = hv.put(np.ones(40 << 20, np.uint8))
         assert hv.get(ref)[-1] == 1
         del ref
+
+
+def test_an_actor_whose_last_handle_went_before_its_arguments_came_does_not_stay(
+    hv: ModuleType, tmp_path: Path
+) -> None:
+    from himalia.util.state import list_actors
+
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+
+    @hv.remote
+    def late(path: str) -> int:
+        with open(path) as opened:
+            return len(opened.read())
+
+    @hv.remote(num_cpus=0)
+    class Dropped:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+    Dropped.remote(late.remote(str(gate)))
+    gate.write_text("go")
+
+    def states() -> list[str]:
+        return [row.state for row in list_actors(filters=[("class_name", "=", "Dropped")])]
+
+    eventually(lambda: states() == ["DEAD"], "the end of the actor")
