@@ -338,8 +338,7 @@ class Core(EngineOps):
                     try:
                         bus.connect(command.address)
                     except ConnectionError as error:
-                        # Who waits for it is told by its death. Not the error, whose frames hold what the user has.
-                        _log.debug("%s", str(error))
+                        _log.debug("%s", str(error))  # not the error, whose frames hold what the user has
                 else:
                     bus.disconnect(command.peer)
         if to_raylet:
