@@ -181,7 +181,7 @@ async def test_an_object_goes_to_another_node_in_chunks(make_host: MakeHost) -> 
     assert host.chunks == 13
     assert await host.get(A, node=2, at=1) == content
     host.stores[node_id(0)].handle(ME, FreeObjects([A]))
-    while any(store.stats().used for store in host.stores.values()):
+    while any(store.stats().used for store in host.stores.values()):  # noqa: ASYNC110 nobody tells of it
         await asyncio.sleep(0.01)
 
 
