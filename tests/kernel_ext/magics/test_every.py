@@ -50,7 +50,7 @@ def test_errors_are_shown_by_engine_and_the_others_results_too(three: Notebook) 
     assert cell.text == "engine 0: 'fine'"
     assert "engines 1-2: Traceback" in cell.traceback
     number = three.value("len(In) - 2")
-    assert f'File "In [{number}]", line 3, in <module>\n    1 / 0' in cell.traceback
+    assert f"In [{number}], line 3, in <module>\n    1 / 0" in cell.traceback
     assert "the cell failed on 2 of 3 engines (1-2)" in cell.traceback
     assert "kernel_ext" not in cell.traceback
 

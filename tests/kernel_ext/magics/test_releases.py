@@ -8,7 +8,7 @@ from tests.kernel_ext.notebook import Notebook
 def test_every_release_of_the_kernel_runs_it_the_same(any_kernel: Notebook) -> None:
     cell = any_kernel.run("%%task --wait\nprint('printed')\nx = 1\nx / 0")
     number = any_kernel.value("len(In) - 2")
-    assert f'File "In [{number}]", line 4, in <module>' in cell.traceback
+    assert f"In [{number}], line 4, in <module>" in cell.traceback
     cell.wait_for(lambda cell: cell.lines)
     assert cell.lines == ["printed"]
     assert "SyntaxError" in any_kernel.run("%%task\nx = = 1").traceback
