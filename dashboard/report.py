@@ -65,7 +65,8 @@ _HTML: Final = """<!doctype html>
 </head>
 <body class="hm" data-theme="light">
 <nav id="menu" aria-label="Pages"></nav>
-<main><header><h1 id="title"></h1><span id="about"></span></header><div id="page"></div></main>
+<main><header><h1 id="title"></h1><span id="about"></span></header><div id="page"></div>
+<footer id="left-out"></footer></main>
 <noscript>This report needs JavaScript.</noscript>
 <script id="himalia-record" type="text/plain">{record}</script>
 <script>{bokeh}</script>
@@ -106,6 +107,7 @@ class _Pages:
     def __init__(self) -> None:
         self.documents: list[dict[str, Any]] = []
         self.pages: dict[str, dict[str, Any]] = {}
+        self.ends_only: list[str] = []  # titles of pages whose changes were too many
         self._known: dict[bytes, int] = {}
 
     def add(self, page: Page, frames: list[Any] | None = None) -> None:
@@ -163,7 +165,10 @@ def make_report(answers: ClusterAnswers, made: str, job: str = "") -> str:
             state = feed.present(job)
         if _is_updated(page, state):
             pages.add(page)
-    record = {"made": made, "times": times, "menu": menu(), "documents": pages.documents, "pages": pages.pages}
+    record = {
+        "made": made, "times": times, "menu": menu(), "documents": pages.documents, "pages": pages.pages,
+        "left_out": _left_out(state, pages),
+    }  # fmt: skip
     return _HTML.format(
         policy=_POLICY,
         title=escape(f"Himalia, {made}"),
@@ -172,6 +177,26 @@ def make_report(answers: ClusterAnswers, made: str, job: str = "") -> str:
         bokeh=_in_script(bokeh_js().decode()),
         client=_in_script(bundled("report.js")),
     )
+
+
+def _left_out(state: State, pages: _Pages) -> str:
+    """What of the run is not in the file, for its reader; empty if all is."""
+    groups = [group for group in state.model.groups if group.total or group.ended or group.running]
+    tasks, cells = sum(group.total for group in groups), len({group.cell for group in groups})
+    there = sum(1 for key in pages.pages if key.startswith("task?"))
+    notes: list[str] = []
+    if tasks > there:
+        notes.append(f"of {tasks:,} tasks {there:,} have a page: those that failed, and the longest of each function")
+    if len(groups) > _GROUPS:
+        notes.append(f"of {len(groups):,} functions the newest {_GROUPS} have a list of their tasks")
+    if cells > _CELLS:
+        notes.append(f"of {cells:,} cells the newest {_CELLS} have pages of their own")
+    if state.model.stream.forgotten or state.model.dropped:
+        lost = state.model.stream.forgotten + state.model.dropped
+        notes.append(f"{lost:,} tasks are only counted, since too many ran to be remembered")
+    if pages.ends_only:
+        notes.append(f"only the end is shown of {', '.join(pages.ends_only)}, which changed too much")
+    return f"Left out of this file: {'; '.join(notes)}." if notes else ""
 
 
 def _is_updated(page: Page, state: State) -> bool:
@@ -224,6 +249,8 @@ def _play(feed: StateFeed, pages: _Pages, job: str) -> list[float]:
             sizes[place] += len(_encode(changes))
     for page, own, size in zip(shown, frames, sizes, strict=True):
         pages.add(page, own if size <= _PAGE_BYTES else None)
+        if size > _PAGE_BYTES:
+            pages.ends_only.append(page.title)
     return times
 
 

@@ -100,6 +100,7 @@ class Block(msgspec.Struct, eq=False, gc=False):
     extras: dict[int, str]
     lowest: int
     highest: int
+    members: tuple[int, ...]  # groups, each once: to be asked of a hundred thousand blocks
 
     def __len__(self) -> int:
         return len(self.counters)
@@ -135,7 +136,7 @@ class Ended:
         self._blocks: list[Block] = []
         parts: list[tuple[npt.NDArray[Any], ...]] = []
         for block in blocks:
-            if group not in block.groups:
+            if group not in block.members:
                 continue
             wanted = (block.groups[block.source_of] == group) & (block.states >= TaskState.FINISHED)
             rows = np.flatnonzero(wanted)
@@ -312,6 +313,7 @@ def make_block(batch: Batch, numbers: list[int], worker: int, version: int) -> B
         batch.extras,
         int(counters.min()),
         int(counters.max()),
+        tuple(set(numbers)),
     )
 
 

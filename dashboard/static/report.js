@@ -68,6 +68,7 @@ function openReport(data) {
   let theme = new URLSearchParams(location.search).get("theme") ?? (dark.matches ? "dark" : "light");
   document.body.dataset.theme = theme;
   const byId = (id) => document.getElementById(id);
+  byId("left-out").textContent = data.left_out;
 
   const drawMenu = (page) => {
     const links = data.menu.map((entry) => {

@@ -59,6 +59,7 @@ def test_a_saved_run_opens_offline_with_all_pages_and_goes_through_time(tmp_path
             page.locator("#menu a", has_text=name).first.click()
             page.locator("#title", has_text=name).wait_for()
             page.locator(".hm-panel").first.wait_for()
+        page.locator("#left-out", has_text="of 233 tasks").wait_for()
         page.locator("#menu a", has_text="Progress").click()
         row = page.locator("tbody tr", has_text="In [1]")
         row.locator(TOTAL, has_text="230").wait_for()

@@ -54,6 +54,16 @@ def test_frames_are_what_changed_from_one_moment_to_the_next(report: str) -> Non
     assert sorted(sizes)[len(sizes) // 2] < len(json.dumps(entry["frames"][0]))
 
 
+def test_it_says_what_of_the_run_is_left_out(report: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = "of 233 tasks 13 have a page: those that failed, and the longest of each function"
+    assert record_of(report)["left_out"] == f"Left out of this file: {tasks}."
+    monkeypatch.setattr("himalia.dashboard.report._GROUPS", 1)
+    monkeypatch.setattr("himalia.dashboard.report._PAGE_BYTES", 2_000)
+    said = record_of(make_report(played_run(), "recorded today"))["left_out"]
+    assert "of 2 functions the newest 1 have a list of their tasks" in said
+    assert "only the end is shown of Overview, Progress, " in said
+
+
 def test_it_fetches_nothing_and_nothing_in_it_ends_a_script(report: str) -> None:
     assert "default-src 'none'" in report
     assert not re.search(r"""<(?:script|link|img)[^>]*(?:src|href)=""", report[: report.index("<script id=")])
