@@ -47,7 +47,7 @@ def worker_main(page: Any) -> Callable[[Process], int | None]:
 
         def leave(peer: bytes, message: Exit) -> None:
             if message.graceful and executor.actor is not None:
-                executor.actor.end(message.reason, False)
+                executor.actor.end(message.reason)
             elif message.graceful:
                 executor.exiting = message.reason or "asked to leave"
             else:
