@@ -88,11 +88,15 @@ def explain_group(gcs: GcsMachine, group: Group) -> tuple[str, str]:
         for name, units in resources.items():
             need[name] = need.get(name, 0) + units
     free = {name: sum(max(0, node.free.get(name, 0)) for node in gcs.nodes.open()) for name in need}
-    count = f"{len(asked)} bundle{'s' if len(asked) != 1 else ''}"
+    count, nodes = _counted(len(asked), "bundle"), _counted(len(gcs.nodes.open()), "node")
     return "busy", (
         f"It waits for room for {count} ({group.spec.strategy}) with {_text(need)} in all; free are {_text(free)} on "
-        f"{len(gcs.nodes.open())} nodes, but not so that all bundles fit."
+        f"{nodes}, but not so that all bundles fit."
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def _text(resources: Resources) -> str:
