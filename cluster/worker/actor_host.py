@@ -16,7 +16,7 @@ import weakref
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 __all__ = ["ActorHost"]
+
+_TOLD_TO_LEAVE: Final = 10.0  # seconds; a raylet that has not answered by then is none
 
 
 class ActorHost:
@@ -198,8 +200,9 @@ class ActorHost:
         core.reactor.run_once()
         core.raylet_send(ActorStarted(self.actor_id, core.address, error, detail))
         if error:
+            # The raylet has us leave when it has read why. Who left at once could be seen to have gone before that.
             executor.exiting = detail
-            core.reactor.run_once()
+            core.reactor.drive(lambda: self.finishing, time.monotonic() + _TOLD_TO_LEAVE)
             return False
         return True
 

@@ -104,7 +104,9 @@ def _serve(boot: WorkerBoot) -> int:
     executor.run()
     executor.drain()
     recorder.flush()
-    core.reactor.run_once()
+    said: list[bool] = []
+    core.post(lambda: said.append(True))
+    core.reactor.drive(lambda: said)  # not only looked at: whoever leads has sent all that stood before this
     core.reactor.close()
     core.bus.close_gently()
     return executor.exit_code
